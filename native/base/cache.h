@@ -1,0 +1,62 @@
+// Cache: blocks in memory, bounded by bytes, shared by all trees of a database.
+//
+// Lookups take no lock and write no shared line (except a saturating use count, at most three times per
+// entry); they need an EpochGuard. Inserts lock one shard.
+// Eviction: S3-FIFO per shard. New entries enter a small probationary queue (10 %) and move to the main
+// queue only if used again, so a scan passes through without washing out what is hot; keys evicted from
+// probation are remembered (ghosts) and enter the main queue when they come back.
+// Threads: any.
+// Invariants:
+//   I1  the charges of all linked entries of a shard never exceed its share of the capacity by more than
+//       the entry being inserted; an entry larger than the shard's share is not linked at all.
+//   I2  an evicted value is retired through the epoch, never freed under a reader.
+// Pinned entries (a Ref held outside) are not counted against the capacity once evicted.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/epoch.h"
+#include "base/ref.h"
+
+namespace shale {
+
+// What lies in the cache: a parsed, verified, immutable block.
+class CacheValue : public RefCounted {};
+
+struct CacheKey {
+  uint64_t file = 0;  // file number: unique in the database, never used twice
+  uint64_t offset = 0;
+};
+
+struct CacheStats {
+  uint64_t capacity = 0;
+  uint64_t size = 0;
+  uint64_t hits = 0;
+  uint64_t misses = 0;
+};
+
+class Cache {
+ public:
+  explicit Cache(uint64_t capacity_bytes);
+  ~Cache();
+
+  // Borrowed: valid inside the caller's EpochGuard; share it to keep it. Null on a miss.
+  // Counts a hit or a miss in the thread's own counters.
+  CacheValue* Lookup(CacheKey key);
+  // Links `value` (unless the key is present: then that one is returned and `value` dropped). The caller
+  // keeps its own count in any case.
+  Ref<CacheValue> Insert(CacheKey key, Ref<CacheValue> value, size_t charge);
+  // Unlinks an entry if present (its file was deleted).
+  void Erase(CacheKey key);
+  CacheStats stats() const;
+
+ private:
+  class Shard;
+  std::vector<std::unique_ptr<Shard>> shards_;
+  uint64_t capacity_;
+};
+
+}  // namespace shale

@@ -1,0 +1,31 @@
+// Registry: one core per directory per process, shared by every environment that opens it.
+//
+// Keyed by device and inode, so that two paths to one directory meet. Opening again with other options is
+// kDbLocked with `same_process`. The last handle to close closes the core; a handle may be dropped without
+// closing (its environment died): then the core is closed on a thread of the registry.
+// Threads: any; opening one directory does not hold up another.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "db/database.h"
+
+namespace shale {
+
+class DatabaseHandle {
+ public:
+  static Status Open(const std::string& path, const DatabaseOptions& options,
+                     std::unique_ptr<DatabaseHandle>* handle);
+  ~DatabaseHandle();
+  Database* database() const { return database_.get(); }
+  // Gives the handle back; the last one closes the core and returns its outcome.
+  Status Close();
+
+ private:
+  explicit DatabaseHandle(Ref<Database> database) : database_(std::move(database)) {}
+  Ref<Database> database_;
+  std::atomic<bool> closed_{false};
+};
+
+}  // namespace shale

@@ -1,0 +1,34 @@
+// SnapshotTracker: the read seqnos that open snapshots hold, and what retention has to respect.
+//
+// Threads: any; one mutex, held for a map operation.
+// Invariant: View() sees every snapshot whose Open returned before it, and `visible` is read under the same
+// lock after them, so that no snapshot can slip in below what a job believes to be free.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+
+#include "tree/tree.h"
+
+namespace shale {
+
+class SnapshotTracker {
+ public:
+  explicit SnapshotTracker(const std::atomic<Seqno>* visible) : visible_(visible) {}
+  Seqno Open();              // registers and returns the visible seqno
+  void OpenAt(Seqno seqno);  // one more holder of an open seqno (iterators on a snapshot)
+  void Close(Seqno seqno);
+  RetentionView View() const;
+  size_t open_count() const;
+  std::optional<Seqno> oldest() const;
+
+ private:
+  const std::atomic<Seqno>* visible_;
+  mutable std::mutex mutex_;
+  std::map<Seqno, uint32_t> open_;
+};
+
+}  // namespace shale

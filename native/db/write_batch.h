@@ -1,0 +1,70 @@
+// WriteBatch: the bytes of one commit. The same bytes are the payload of the journal record and what the
+// memtables are filled from; JavaScript encodes them too (lib/write-batch.ts).
+//
+//   entry   0  1  kind            (Kind; 0x40.. keyspace records)
+//           1  1  codec           (0: value as it is; else value = raw length u32, compressed bytes)
+//           2  2  key length
+//           4  4  keyspace id
+//           8  4  value length    (stored bytes)
+//          12  n  key, then value
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/compression.h"
+#include "base/internal_key.h"
+#include "base/status.h"
+
+namespace shale {
+
+inline constexpr size_t kEntryHeaderBytes = 12;
+inline constexpr size_t kJournalCompressionMin = 4096;
+
+struct BatchEntry {
+  Kind kind = Kind::kValue;
+  Codec codec = Codec::kNone;
+  uint32_t keyspace = 0;
+  Slice key;
+  Slice value;  // stored bytes
+};
+
+inline void EncodeEntryHeader(char* dst, Kind kind, Codec codec, size_t key_length,
+                              uint32_t keyspace, size_t value_length);
+
+// Walks the entries; every length is checked against the end. kCorruption on anything odd.
+class BatchReader {
+ public:
+  explicit BatchReader(Slice bytes) : rest_(bytes) {}
+  bool Next(BatchEntry* entry);
+  const Status& status() const { return status_; }
+
+ private:
+  Slice rest_;
+  Status status_;
+};
+
+class WriteBatch {
+ public:
+  void Add(Kind kind, uint32_t keyspace, Slice key, Slice value);
+  void Clear();
+  uint32_t count() const { return count_; }
+  Slice bytes() const { return bytes_; }
+
+ private:
+  std::string bytes_;
+  uint32_t count_ = 0;
+};
+
+inline void EncodeEntryHeader(char* dst, Kind kind, Codec codec, size_t key_length,
+                              uint32_t keyspace, size_t value_length) {
+  dst[0] = static_cast<char>(kind);
+  dst[1] = static_cast<char>(codec);
+  const auto k = static_cast<uint16_t>(key_length);
+  const auto v = static_cast<uint32_t>(value_length);
+  __builtin_memcpy(dst + 2, &k, 2);
+  __builtin_memcpy(dst + 4, &keyspace, 4);
+  __builtin_memcpy(dst + 8, &v, 4);
+}
+
+}  // namespace shale

@@ -1,0 +1,57 @@
+// Log format: how journals and manifests frame their records. docs/format.md, "Logs".
+//
+// File header (32 bytes), then records back to back. After the last record a file may hold zeros
+// (preallocated space).
+//
+//   header   0  8  magic "SHALEJNL" or "SHALEMAN"
+//            8  2  format major (1)   10 2 format minor (0)   12 4 feature bits (unknown: FORMAT_TOO_NEW)
+//           16  8  file number
+//           24  4  reserved, zero
+//           28  4  crc32c keyed (file number, 0) over bytes 0..27
+//
+//   record   0  4  crc32c keyed (file number, offset of the record) over bytes 4 to the end of the payload
+//            4  4  payload length
+//            8  1  record type (1 data, 2 synced-to; manifests and journals give data records a meaning)
+//            9  1  reserved, zero
+//           10  2  reserved, zero
+//           12  4  entry count (data of a journal: operations; else 0)
+//           16  8  synced_to: length of this file known durable when the record was written
+//           24  8  seqno (data of a journal: of the commit; else 0)
+//           32  n  payload
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/internal_key.h"
+#include "base/slice.h"
+#include "base/status.h"
+
+namespace shale {
+
+inline constexpr size_t kLogHeaderBytes = 32;
+inline constexpr size_t kLogRecordHeaderBytes = 32;
+inline constexpr uint16_t kFormatMajor = 1;
+inline constexpr uint16_t kFormatMinor = 0;
+inline constexpr uint32_t kKnownFeatures = 0;
+inline constexpr char kJournalMagic[9] = "SHALEJNL";
+inline constexpr char kManifestMagic[9] = "SHALEMAN";
+
+enum class RecordType : uint8_t { kData = 1, kSyncedTo = 2 };
+
+struct LogRecordHeader {
+  uint32_t payload_length = 0;
+  RecordType type = RecordType::kData;
+  uint32_t count = 0;
+  uint64_t synced_to = 0;
+  Seqno seqno = 0;
+};
+
+// Writes the 32 header bytes of a file / of a record. The record checksum covers `payload`.
+void EncodeLogHeader(const char* magic, uint64_t file_number, char* dst);
+void EncodeLogRecordHeader(const LogRecordHeader& h, uint64_t file_number, uint64_t offset,
+                           Slice payload, char* dst);
+// kCorruption (bad checksum, wrong number), kNotADatabase (wrong magic), kFormatTooNew.
+Status DecodeLogHeader(Slice bytes, const char* magic, uint64_t file_number);
+
+}  // namespace shale

@@ -1,0 +1,92 @@
+// TableReader: one open, immutable table: point reads and iteration.
+//
+// Threads: any number of readers. Blocks come from the cache or, in ReadMode::kMayBlock, from the file; each
+// is verified (checksum keyed with file number and offset) and checked once, when it is loaded, so that
+// nothing on the hot path has to distrust it.
+// Lifetime: shared by the versions that hold the table; when MarkObsolete() was called, the last reference
+// removes the file (and the cache entries age out).
+// Cost of Get in memory: one filter cache line, a search over contiguous key heads, one cache lookup, one
+// search inside the block; no allocation.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "base/cache.h"
+#include "base/iterator.h"
+#include "base/ref.h"
+#include "table/table_writer.h"
+#include "vfs/file_cache.h"
+#include "vfs/vfs.h"
+
+namespace shale {
+
+// What all tables of a database share.
+struct TableContext {
+  Vfs* vfs = nullptr;
+  std::string directory;
+  Cache* cache = nullptr;           // outlives the tables
+  FileCache* files = nullptr;       // outlives the tables
+};
+
+struct TableOpenOptions {
+  bool pin_index = true;    // index decoded and kept in memory; else blocks of it go through the cache
+  bool pin_filter = true;
+};
+
+// Counters of one tree, shared by its tables; relaxed, striped by the implementation if hot.
+struct TableCounters {
+  std::atomic<uint64_t> filter_queries{0};
+  std::atomic<uint64_t> filter_negatives{0};
+  std::atomic<uint64_t> filter_false_positives{0};
+  std::atomic<uint64_t> block_loads_cached{0};
+  std::atomic<uint64_t> block_loads_io{0};
+};
+
+// A value found in a table. `value` points into the block: under an EpochGuard it is valid inside the guard;
+// otherwise `pin` keeps the block.
+struct TableHit {
+  Entry entry;
+  Ref<CacheValue> pin;  // set in kMayBlock only
+};
+
+class TableReader : public RefCounted {
+ public:
+  // Reads and checks footer, properties, index and filter as pinned. `meta` is what the manifest says:
+  // size, number, counts and key range must agree, else kCorruption with path and offset.
+  static Status Open(const TableContext& context, const TableMeta& meta,
+                     const TableOpenOptions& options, std::shared_ptr<TableCounters> counters,
+                     Ref<TableReader>* reader);
+
+  // Newest version of `key` with seqno < read_seqno. kNotFound; kWouldBlock in kMemoryOnly when a block is not
+  // in memory; requires an EpochGuard in kMemoryOnly. `key_hash` = Hash64(key).
+  Status Get(Slice key, uint64_t key_hash, Seqno read_seqno, const ReadContext& context,
+             TableHit* hit) const;
+  // True only if the filter rules the key out (or the key is outside the range); never does I/O.
+  bool RulesOut(Slice key, uint64_t key_hash) const;
+
+  // `context` outlives the iterator. The iterator keeps the table alive. Its blocks are pinned by Ref.
+  std::unique_ptr<Iterator> NewIterator(const ReadContext* context) const;
+
+  // Bytes of the file that hold the keys in [first, last) (an estimate from the index; end unbounded if
+  // `last` is null). May read index blocks.
+  Status ApproximateBytes(Slice first, const Slice* last, const ReadContext& context,
+                          uint64_t* bytes) const;
+
+  // Reads every byte and checks every checksum, the order of entries and the counts.
+  Status Verify() const;
+
+  const TableMeta& meta() const;
+  void MarkObsolete();  // the file goes with the last reference
+  // Memory held outside the cache: pinned index and filter.
+  size_t pinned_bytes() const;
+
+ private:
+  class Impl;
+  explicit TableReader(std::unique_ptr<Impl> impl);
+  ~TableReader() override;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace shale

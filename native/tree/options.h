@@ -1,0 +1,73 @@
+// TreeOptions: how one tree is kept; stored in the manifest with the tree.
+//
+// A per-level option is a list: entry i holds for level i, the last one for all deeper levels.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/compression.h"
+#include "base/status.h"
+#include "memtable/memtable.h"
+#include "table/table_reader.h"
+#include "table/table_writer.h"
+
+namespace shale {
+
+inline constexpr int kLevelCount = 7;
+
+template <typename T>
+using PerLevel = std::vector<T>;  // never empty
+template <typename T>
+T AtLevel(const PerLevel<T>& v, int level) {
+  return v[static_cast<size_t>(level) < v.size() ? static_cast<size_t>(level) : v.size() - 1];
+}
+
+// One of the two is set; both zero = no filter.
+struct FilterPolicy {
+  double bits_per_key = 0;
+  double false_positive_rate = 0;
+  double BitsPerKey() const;  // of the blocked filter that meets the rate
+};
+
+enum class StrategyKind : uint8_t { kLeveled = 0, kSizeTiered = 1, kFifo = 2, kUser = 3 };
+
+struct StrategyOptions {
+  StrategyKind kind = StrategyKind::kLeveled;
+  std::string name = "leveled";
+  // leveled
+  uint32_t l0_threshold = 4;
+  uint64_t target_size = uint64_t{64} << 20;
+  std::vector<double> level_ratio = {10};
+};
+
+struct TreeOptions {
+  uint64_t max_memtable_size = uint64_t{64} << 20;
+  MemtableKind memtable = MemtableKind::kRadix;
+  bool memtable_auto = true;  // the user said 'auto' (or nothing)
+  PerLevel<uint32_t> data_block_size = {4096};
+  PerLevel<uint32_t> restart_interval = {10, 16};
+  PerLevel<double> hash_index_ratio = {0};
+  PerLevel<Codec> compression = {Codec::kNone, Codec::kNone, Codec::kLz4};
+  PerLevel<Codec> index_compression = {Codec::kNone};
+  PerLevel<FilterPolicy> filter = {{0, 1e-4}, {10, 0}};
+  PerLevel<bool> pin_index = {true, true, false};
+  PerLevel<bool> pin_filter = {true, false};
+  PerLevel<bool> partition_index = {false, false, false, true};
+  PerLevel<bool> partition_filter = {false, false, false, true};
+  bool expect_point_read_hits = false;
+  StrategyOptions strategy;
+  uint8_t durability = 1;            // 0 buffered, 1 os, 2 sync; see db
+  bool durability_inherited = true;  // the database's
+  std::string unknown_fields;        // tagged fields this version does not know, kept as they are
+
+  TableWriteOptions WriteOptions(int level, bool last_level) const;
+  TableOpenOptions OpenOptions(int level) const;
+
+  // docs/format.md, "Options". Decode checks ranges (kCorruption).
+  std::string Encode() const;
+  static Status Decode(Slice bytes, TreeOptions* options);
+};
+
+}  // namespace shale

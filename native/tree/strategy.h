@@ -1,0 +1,53 @@
+// Compaction strategies: pure functions from a version to a plan.
+//
+// Threads: any; a strategy keeps no state. The same text cases drive these and their TypeScript twins.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "tree/version.h"
+
+namespace shale {
+
+struct CompactionPlan {
+  enum class Type : uint8_t { kMerge, kMove, kDrop } type = Type::kMerge;
+  std::vector<uint64_t> tables;  // file numbers
+  int destination_level = 0;
+  uint64_t target_size = 0;      // bytes of an output table (kMerge)
+};
+
+// What a strategy may look at: plain data, so that cases can be written as text.
+struct TableSummary {
+  uint64_t number = 0;
+  uint64_t size = 0;
+  std::string first_key;
+  std::string last_key;
+  uint64_t created_at_ms = 0;
+  uint64_t item_count = 0;
+  uint64_t tombstone_count = 0;
+};
+struct RunSummary {
+  std::vector<TableSummary> tables;
+};
+struct VersionSummary {
+  std::vector<std::vector<RunSummary>> levels;
+};
+VersionSummary Summarise(const Version& version);
+
+struct StrategyContext {
+  std::set<uint64_t> busy_tables;  // claimed by running jobs
+  uint64_t now_ms = 0;
+};
+
+std::optional<CompactionPlan> ChooseLeveled(const VersionSummary& version,
+                                            const StrategyOptions& options,
+                                            const StrategyContext& context);
+// By options.kind.
+std::optional<CompactionPlan> Choose(const VersionSummary& version, const StrategyOptions& options,
+                                     const StrategyContext& context);
+
+}  // namespace shale

@@ -1,0 +1,78 @@
+// Version: which tables make up a tree, at one moment. Immutable.
+//
+// A level is a list of runs, newest first; a run is a list of tables in key order with disjoint ranges.
+// Runs carry an order number: of two runs in one level the one with the higher number is newer. Levels
+// above 0 usually hold one run.
+//
+// Threads: any. Lifetime: shared; tables live as long as a version that lists them.
+// Invariants:
+//   I1  runs of a level in descending order number; tables of a run ascending and disjoint by user key
+//       (all versions of a key are in one table of a run);
+//   I2  a newer version of a key is in a smaller level, or in a newer run of the same level.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "base/ref.h"
+#include "table/table_reader.h"
+#include "tree/options.h"
+
+namespace shale {
+
+struct Run {
+  uint64_t order = 0;
+  std::vector<Ref<TableReader>> tables;
+
+  // The table whose range may contain `key`, or null.
+  TableReader* Find(Slice key) const;
+  uint64_t bytes() const;
+};
+
+// Where a table stands.
+struct TablePlace {
+  int level = 0;
+  uint64_t run_order = 0;
+};
+
+// The change from one version to the next; also what the manifest records.
+struct VersionEdit {
+  struct Added {
+    TableMeta meta;
+    TablePlace place;
+  };
+  struct Moved {
+    uint64_t number = 0;
+    TablePlace place;
+  };
+  std::vector<Added> added;
+  std::vector<uint64_t> removed;
+  std::vector<Moved> moved;
+};
+
+class Version : public RefCounted {
+ public:
+  Version(uint64_t id, std::vector<std::vector<Run>> levels);
+
+  uint64_t id() const { return id_; }
+  const std::vector<Run>& level(int i) const { return levels_[static_cast<size_t>(i)]; }
+  uint64_t LevelBytes(int i) const;
+  size_t table_count() const { return table_count_; }
+  bool empty() const { return table_count_ == 0; }
+  TableReader* FindTable(uint64_t number, TablePlace* place) const;  // null if absent
+
+  // A new version with the edit applied; `open` turns an added table into a reader that the caller opened
+  // before. kCorruption/kPlanStale if the edit does not fit (missing table, overlap in a run).
+  Status Apply(const VersionEdit& edit, uint64_t new_id,
+               const std::function<Ref<TableReader>(uint64_t number)>& open,
+               Ref<Version>* result) const;
+  Status CheckInvariants() const;
+
+ private:
+  uint64_t id_;
+  std::vector<std::vector<Run>> levels_;  // kLevelCount of them
+  size_t table_count_ = 0;
+};
+
+}  // namespace shale

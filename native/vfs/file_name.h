@@ -1,0 +1,23 @@
+// File names inside a database directory: numbers and fixed words, never anything a user wrote.
+//
+// One counter numbers all files of a directory; a number is never used twice.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace shale {
+
+enum class FileKind : uint8_t { kManifest, kJournal, kTable, kBlob, kLock, kForeign };
+
+// "<directory>/<number, at least six digits>.<manifest|journal|table|blob>"; kLock is "<directory>/lock".
+std::string FileName(const std::string& directory, FileKind kind, uint64_t number = 0);
+
+struct ParsedName {
+  FileKind kind = FileKind::kForeign;
+  uint64_t number = 0;
+};
+// Accepts exactly what FileName makes; everything else is kForeign.
+ParsedName ParseFileName(const std::string& name);
+
+}  // namespace shale
