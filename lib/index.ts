@@ -1,0 +1,3 @@
+// The public surface: re-exports only.
+
+export { loadAddon } from './native/binding.ts'

@@ -1,0 +1,198 @@
+// Runs the suites named on the command line and ends with one line: `N passed, N failed`.
+//
+//   node test/run.mjs                   the suites of `npm test`
+//   node test/run.mjs --long            everything, with SHALE_SCALE=10
+//   node test/run.mjs native asan       some suites
+//   node test/run.mjs --write format    format in place instead of checking
+//
+// A suite prints its own report and answers how many of its tests passed and failed. A suite that
+// cannot run on this machine says so in one line and counts nothing.
+
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { availableParallelism, tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const require = createRequire(import.meta.url)
+const args = process.argv.slice(2)
+const jobs = Math.min(availableParallelism(), 8)
+const work = mkdtempSync(join(tmpdir(), 'shale-run-'))
+if (args.includes('--long')) process.env.SHALE_SCALE ??= '10'
+
+async function run(command, commandArgs, options = {}) {
+  const child = spawn(command, commandArgs, { cwd: root, stdio: 'inherit', ...options })
+  const [code] = await once(child, 'exit')
+  return code ?? 1
+}
+
+/** Runs the command-line program `bin` of an installed package. */
+function runTool(name, bin, toolArgs) {
+  const manifest = require.resolve(`${name}/package.json`)
+  const { bin: bins } = JSON.parse(readFileSync(manifest, 'utf8'))
+  const path = join(dirname(manifest), typeof bins === 'string' ? bins : bins[bin])
+  return run(process.execPath, [path, ...toolArgs])
+}
+
+/** A check without tests of its own counts as one. */
+function one(code) {
+  return code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 }
+}
+
+async function types() {
+  return one(await runTool('typescript', 'tsc', ['-p', 'tsconfig.json']))
+}
+
+async function lint() {
+  return one(await runTool('oxlint', 'oxlint', ['--type-aware', '--deny-warnings', '.']))
+}
+
+function filesUnder(dirs, pattern) {
+  const list = (dir) => readdirSync(join(root, dir), { recursive: true, withFileTypes: true })
+  return dirs.flatMap((dir) =>
+    list(dir)
+      .filter((entry) => entry.isFile() && pattern.test(entry.name))
+      .map((entry) => join(entry.path, entry.name))
+      .filter((path) => !path.includes('vendor') && !path.includes('node_modules')),
+  )
+}
+
+async function format() {
+  const write = args.includes('--write')
+  const sources = '**/*.{ts,mts,cts,mjs,cjs,json}'
+  const prettier = [write ? '--write' : '--check', '--log-level', 'warn', sources]
+  const code = await runTool('prettier', 'prettier', prettier)
+  if (spawnSync('clang-format', ['--version']).status !== 0) {
+    console.log('clang-format was not found: the C++ sources are not checked')
+    return one(code)
+  }
+  const files = filesUnder(['native', 'test', 'bench'], /\.(cc|h)$/)
+  const mode = write ? ['-i'] : ['--dry-run', '-Werror']
+  return one(code || (files.length > 0 ? await run('clang-format', [...mode, ...files]) : 0))
+}
+
+async function vitest(name, filters) {
+  const report = join(work, `${name}.json`)
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
+  const code = await runTool('vitest', 'vitest', ['run', ...reporters, ...filters])
+  try {
+    const { numPassedTests, numFailedTests, testResults } = JSON.parse(readFileSync(report, 'utf8'))
+    // A file that could not be loaded has no tests to count; it counts as one failure.
+    const broken = testResults.filter(
+      (file) => file.status === 'failed' && file.assertionResults.every((t) => t.status !== 'failed'),
+    ).length
+    const failed = numFailedTests + broken
+    return { passed: numPassedTests, failed: failed === 0 && code !== 0 ? 1 : failed }
+  } catch {
+    return { passed: 0, failed: 1 }
+  }
+}
+
+/** Runs one share of the GoogleTest binary. */
+async function runShard(binary, name, index, total) {
+  const report = join(work, `${name}-${index}.json`)
+  const env = {
+    ASAN_OPTIONS: 'detect_stack_use_after_return=1:strict_string_checks=1',
+    UBSAN_OPTIONS: 'print_stacktrace=1',
+    TSAN_OPTIONS: 'second_deadlock_stack=1',
+    ...process.env,
+    GTEST_TOTAL_SHARDS: String(total),
+    GTEST_SHARD_INDEX: String(index),
+  }
+  const code = await run(binary, ['--gtest_brief=1', `--gtest_output=json:${report}`], { env })
+  try {
+    const { tests, failures, errors = 0 } = JSON.parse(readFileSync(report, 'utf8'))
+    const failed = failures + errors
+    return { passed: tests - failed, failed: failed === 0 && code !== 0 ? 1 : failed }
+  } catch {
+    console.log(`${name}: shard ${index} of ${total} ended with ${code} and no report`)
+    return { passed: 0, failed: 1 }
+  }
+}
+
+/** Builds the C++ unit tests with a preset of CMakePresets.json and runs them. */
+async function native(name, preset) {
+  if (spawnSync('cmake', ['--version']).status !== 0) {
+    console.log(`${name}: skipped, cmake was not found`)
+    return { passed: 0, failed: 0 }
+  }
+  const ninja = spawnSync('ninja', ['--version']).status === 0
+  const configure = spawnSync(
+    'cmake',
+    ['--preset', preset, ...(ninja ? ['-G', 'Ninja'] : [])],
+    { cwd: root, encoding: 'utf8' },
+  )
+  if (configure.status !== 0) {
+    console.log(configure.stdout, configure.stderr)
+    return { passed: 0, failed: 1 }
+  }
+  if (configure.stdout.includes('GoogleTest was not found')) {
+    console.log(`${name}: skipped, GoogleTest was not found`)
+    return { passed: 0, failed: 0 }
+  }
+  const build = ['--build', join('out', preset), '--target', 'shale_tests', '-j', String(jobs)]
+  const started = Date.now()
+  const quiet = spawn('cmake', build, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
+  let output = ''
+  quiet.stdout.on('data', (chunk) => (output += chunk))
+  const [code] = await once(quiet, 'close')
+  if (code !== 0) {
+    console.log(output)
+    return { passed: 0, failed: 1 }
+  }
+  console.log(`${name}: built in ${seconds(started)} s`)
+  const binary = join(root, 'out', preset, 'shale_tests')
+  const shards = await Promise.all(
+    Array.from({ length: jobs }, (_, index) => runShard(binary, name, index, jobs)),
+  )
+  return sum(shards)
+}
+
+function sum(results) {
+  const add = (key) => results.reduce((total, result) => total + result[key], 0)
+  return { passed: add('passed'), failed: add('failed') }
+}
+
+function seconds(since) {
+  return ((Date.now() - since) / 1000).toFixed(1)
+}
+
+const suites = {
+  types,
+  lint,
+  format,
+  layout: () => vitest('layout', ['test/layout.test.ts']),
+  vitest: () => vitest('vitest', ['--exclude', 'test/layout.test.ts']),
+  native: () => native('native', 'debug'),
+  asan: () => native('asan', 'asan'),
+  tsan: () => native('tsan', 'tsan'),
+}
+
+const named = args.filter((arg) => !arg.startsWith('--'))
+const unknown = named.filter((name) => !(name in suites))
+if (unknown.length > 0) {
+  console.error(`no such suite: ${unknown.join(', ')}; there are ${Object.keys(suites).join(', ')}`)
+  process.exit(2)
+}
+const standard = args.includes('--long') ? Object.keys(suites) : ['layout', 'vitest', 'native']
+const results = []
+try {
+  for (const name of named.length > 0 ? named : standard) {
+    const started = Date.now()
+    const result = await suites[name]()
+    results.push({ name, ...result, seconds: seconds(started) })
+  }
+} finally {
+  rmSync(work, { recursive: true, force: true })
+}
+
+console.log()
+for (const { name, passed, failed, seconds: time } of results) {
+  console.log(`${name.padEnd(8)} ${time.padStart(8)} s  ${passed} passed, ${failed} failed`)
+}
+const total = sum(results)
+console.log(`\n${total.passed} passed, ${total.failed} failed`)
+process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1
