@@ -1,0 +1,318 @@
+/**
+ * The seam: what an engine gives and the public classes build on. Implemented twice, by `lib/native` over
+ * the C++ core and by `lib/typescript` in TypeScript alone.
+ *
+ * Public classes check options, words and states and speak to the user; an engine stores and finds. Keys
+ * and values pass through unchecked on the hot paths: the engine refuses a bad one by throwing what
+ * `keyError` or `valueError` of `errors.ts` makes of it, so that both engines refuse alike.
+ *
+ * Rules: a `...Sync` method may block; its twin returns a promise, never throws synchronously and never
+ * waits on the event loop. Returned Buffers belong to the caller. A seqno argument is a read seqno
+ * (exclusive), or LATEST for the newest visible one.
+ */
+
+import type { Compression, Durability, EngineName, KeyInput, PerLevel, ValueInput } from './types.ts'
+
+/** Stands for the newest visible seqno at the time of the call. */
+export const LATEST = -1
+
+/** Numbers shared with the core: `Kind` in native/base/internal_key.h. */
+export const VALUE = 0
+export const TOMBSTONE = 1
+export const WEAK_TOMBSTONE = 2
+export type EntryKind = typeof VALUE | typeof TOMBSTONE | typeof WEAK_TOMBSTONE
+
+/** Numbers shared with the core: `Durability` in native/db/options.h. */
+export const DURABILITY_CODES: Readonly<Record<Durability, number>> = Object.freeze({
+  buffered: 0,
+  os: 1,
+  sync: 2,
+})
+
+/** Checked and complete; sizes in bytes, times in milliseconds. */
+export interface DatabaseSettings {
+  readonly createIfMissing: boolean
+  readonly errorIfExists: boolean
+  readonly readOnly: boolean
+  readonly durability: Durability
+  readonly syncInterval: number
+  readonly cacheSize: number
+  readonly maxOpenFiles: number
+  readonly workerThreads: number
+  readonly maxWriteBufferSize: number
+  readonly maxStall: number
+  readonly maxValueSize: number
+  readonly compactionRateLimit: number
+  readonly maxJournalSize: number
+  readonly journalCompression: Compression
+  readonly recovery: 'tail' | 'strict' | 'salvage'
+}
+
+export type FilterSetting = 'none' | { readonly bitsPerKey: number } | { readonly falsePositiveRate: number }
+
+/** How a strategy is stored: its kind and its numbers. */
+export interface StrategySetting {
+  readonly name: string
+  readonly l0Threshold: number
+  readonly targetSize: number
+  readonly levelRatio: readonly number[]
+}
+
+/** Keyspace options after checking; lists are never empty. */
+export interface TreeSettings {
+  readonly maxMemtableSize: number
+  readonly memtable: 'auto' | 'skiplist' | 'radix'
+  readonly dataBlockSize: readonly number[]
+  readonly restartInterval: readonly number[]
+  readonly hashIndexRatio: readonly number[]
+  readonly compression: readonly Compression[]
+  readonly indexCompression: readonly Compression[]
+  readonly filter: readonly FilterSetting[]
+  readonly pinIndex: readonly boolean[]
+  readonly pinFilter: readonly boolean[]
+  readonly partitionIndex: readonly boolean[]
+  readonly partitionFilter: readonly boolean[]
+  readonly expectPointReadHits: boolean
+  readonly compaction: StrategySetting
+  /** Undefined: the database's. */
+  readonly durability: Durability | undefined
+}
+/** What the caller gave; the rest is the stored value or the default. */
+export type TreeSettingsGiven = { readonly [K in keyof TreeSettings]?: TreeSettings[K] }
+
+export interface Engine {
+  readonly name: EngineName
+  openDatabase(path: string, settings: DatabaseSettings): Promise<DatabaseEngine>
+  openDatabaseSync(path: string, settings: DatabaseSettings): DatabaseEngine
+  openTree(path: string, settings: TreeEngineSettings): Promise<BareTreeEngine>
+  openTreeSync(path: string, settings: TreeEngineSettings): BareTreeEngine
+}
+
+export interface TreeEngineSettings {
+  readonly tree: TreeSettingsGiven
+  readonly cacheSize: number
+  readonly maxOpenFiles: number
+  readonly backgroundCompaction: boolean
+}
+
+export type EngineStatus = 'open' | 'degraded' | 'failed' | 'closing' | 'closed'
+
+export interface RecoveryFigures {
+  readonly commitsReplayed: number
+  readonly bytesDropped: number
+  readonly commitsDropped: number | undefined
+  readonly files: readonly string[]
+}
+
+export interface DatabaseEngine {
+  /** Absolute. */
+  readonly path: string
+  readonly recovery: RecoveryFigures
+  readonly compactor: CompactorEngine
+  status(): EngineStatus
+  openKeyspace(name: string, given: TreeSettingsGiven): Promise<KeyspaceEngine>
+  openKeyspaceSync(name: string, given: TreeSettingsGiven): KeyspaceEngine
+  /** Sorted by their bytes. */
+  keyspaceNames(): string[]
+  /** `entries` as docs/format.md, "Batch entries"; copied before the call returns. */
+  write(entries: Uint8Array, durability: Durability): Promise<void>
+  writeSync(entries: Uint8Array, durability: Durability): void
+  persist(durability: Durability): Promise<void>
+  persistSync(durability: Durability): void
+  /** Registers a snapshot and returns its read seqno; each needs one closeSnapshot. */
+  openSnapshot(): number
+  closeSnapshot(seqno: number): void
+  figures(): DatabaseFigures
+  close(): Promise<void>
+  closeSync(): void
+}
+
+export interface DatabaseFigures {
+  readonly writeBufferSize: number
+  readonly outstandingFlushes: number
+  readonly activeCompactions: number
+  readonly compactionsCompleted: number
+  /** Milliseconds. */
+  readonly timeCompacting: number
+  readonly journalCount: number
+  readonly journalDiskSpace: number
+  readonly diskSpace: number
+  readonly cacheCapacity: number
+  readonly seqno: number
+  readonly visibleSeqno: number
+}
+
+export interface CompactorEngine {
+  state(): 'idle' | 'running' | 'paused'
+  jobs(): readonly JobData[]
+  pause(): Promise<void>
+  resume(): void
+  drain(): Promise<void>
+}
+export interface JobData {
+  readonly keyspace: string | undefined
+  readonly plan: PlanData
+  readonly done: number
+  readonly total: number
+}
+export type PlanData =
+  | { kind: 'merge'; tables: readonly number[]; destinationLevel: number; targetSize: number }
+  | { kind: 'move'; tables: readonly number[]; destinationLevel: number }
+  | { kind: 'drop'; tables: readonly number[] }
+
+export interface MajorCompaction {
+  readonly targetSize: number | undefined
+  readonly onProgress: ((done: number, total: number) => void) | undefined
+  readonly signal: AbortSignal | undefined
+}
+
+/** Reads of one tree, a keyspace's or a bare one. */
+export interface ReadEngine {
+  get(key: KeyInput, seqno: number): Promise<Buffer | undefined>
+  getSync(key: KeyInput, seqno: number): Buffer | undefined
+  getText(key: KeyInput, seqno: number): Promise<string | undefined>
+  getTextSync(key: KeyInput, seqno: number): string | undefined
+  /** `offset` lies inside `target`. */
+  getIntoSync(key: KeyInput, seqno: number, target: Uint8Array, offset: number): number | undefined
+  /** The error of a bad key names its index; nothing is read then. */
+  getMany(keys: readonly KeyInput[], seqno: number): Promise<(Buffer | undefined)[]>
+  getManySync(keys: readonly KeyInput[], seqno: number): (Buffer | undefined)[]
+  /** Length of the value; also answers whether the key is there. */
+  sizeOf(key: KeyInput, seqno: number): Promise<number | undefined>
+  sizeOfSync(key: KeyInput, seqno: number): number | undefined
+  scan(range: ScanRange): ScanEngine
+  /** The same numbers, read anew at each call. */
+  treeFigures(): TreeFigures
+  /** Bytes of tables in the range, from the indexes. */
+  approximateSize(lower: Uint8Array | undefined, upper: Uint8Array | undefined): number
+  version(): VersionData
+}
+
+export interface KeyspaceEngine extends ReadEngine {
+  readonly id: number
+  readonly name: string
+  /** What holds now, stored and given together. */
+  settings(): TreeSettings
+  insert(key: KeyInput, value: ValueInput, durability: Durability): Promise<void>
+  insertSync(key: KeyInput, value: ValueInput, durability: Durability): void
+  remove(kind: EntryKind, key: KeyInput, durability: Durability): Promise<void>
+  removeSync(kind: EntryKind, key: KeyInput, durability: Durability): void
+  rotateMemtable(): boolean
+  rotateMemtableAndWait(): Promise<void>
+  rotateMemtableAndWaitSync(): void
+  majorCompaction(options: MajorCompaction): Promise<void>
+  majorCompactionSync(options: MajorCompaction): void
+}
+
+export interface BareTreeEngine extends ReadEngine {
+  readonly path: string
+  readonly compactor: CompactorEngine
+  settings(): TreeSettings
+  /** Bytes of the entry and of the active memtable after it. */
+  add(kind: EntryKind, key: KeyInput, value: ValueInput, seqno: number): { itemSize: number; memtableSize: number }
+  gcSeqno(): number
+  setGcSeqno(seqno: number): void
+  rotateMemtable(): boolean
+  flush(): Promise<void>
+  flushSync(): void
+  compact(what: StrategySetting | PlanData): Promise<void>
+  compactSync(what: StrategySetting | PlanData): void
+  majorCompaction(options: MajorCompaction): Promise<void>
+  majorCompactionSync(options: MajorCompaction): void
+  /** Newest first. */
+  superVersions(): readonly SuperVersionData[]
+  close(): Promise<void>
+  closeSync(): void
+}
+
+export interface TreeFigures {
+  readonly approximateLen: number
+  readonly memtableSize: number
+  readonly tableCount: number
+  readonly l0TableCount: number
+  readonly diskSpace: number
+  readonly highestSeqno: number | undefined
+  readonly highestPersistedSeqno: number | undefined
+}
+
+/** Bounds as keys: lower inclusive, upper exclusive, undefined = unbounded. */
+export interface ScanRange {
+  readonly lower: Uint8Array | undefined
+  readonly upper: Uint8Array | undefined
+  readonly seqno: number
+}
+
+/** What a row carries. */
+export const ROW_ENTRY = 0
+export const ROW_KEY = 1
+export const ROW_VALUE = 2
+export type RowContent = typeof ROW_ENTRY | typeof ROW_KEY | typeof ROW_VALUE
+
+/**
+ * A batch of rows, packed: per row two u32 words (key length, value length; a part that is not carried has
+ * its length all the same, but only for values under ROW_KEY), then key bytes, then value bytes, then zeros
+ * to a multiple of 4. The memory is fresh: views of it stay valid for ever.
+ */
+export interface RowBatch {
+  readonly bytes: Buffer
+  /** The same memory as u32 words. */
+  readonly words: Uint32Array
+  /** Bytes used. */
+  readonly end: number
+  readonly count: number
+}
+
+/**
+ * An open scan over one pinned state: two cursors, one from each end, that know nothing of each other. Who
+ * uses both compares keys to see where they meet.
+ */
+export interface ScanEngine {
+  /** The next rows from that end, or undefined at the end. At least one row, of any size; then as many as fit
+   *  `byteLimit`, and never more than `countLimit`. */
+  fill(end: ScanEnd, content: RowContent, byteLimit: number, countLimit: number): Promise<RowBatch | undefined>
+  fillSync(end: ScanEnd, content: RowContent, byteLimit: number, countLimit: number): RowBatch | undefined
+  /** What memory can answer now: undefined at the end, null if it takes I/O. Lets an async loop go on without a promise. */
+  fillFromMemory(end: ScanEnd, content: RowContent, byteLimit: number, countLimit: number): RowBatch | undefined | null
+  /** The cursor of that end goes on at `key`: front at or after it, back at or before it. */
+  seek(end: ScanEnd, key: Uint8Array): void
+  /** Gives the pin back; twice is once. */
+  close(): void
+}
+export const FRONT = 0
+export const BACK = 1
+export type ScanEnd = typeof FRONT | typeof BACK
+
+export interface VersionData {
+  readonly id: number
+  readonly levels: readonly (readonly (readonly TableData[])[])[]
+}
+export interface TableData {
+  readonly id: number
+  readonly level: number
+  readonly size: number
+  readonly itemCount: number
+  readonly tombstoneCount: number
+  readonly weakTombstoneCount: number
+  readonly rangeTombstoneCount: number
+  readonly firstKey: Buffer
+  readonly lastKey: Buffer
+  readonly lowestSeqno: number
+  readonly highestSeqno: number
+  readonly createdAt: number
+  readonly compression: Compression
+  readonly blockCount: number
+}
+export interface MemtableData {
+  readonly id: number
+  readonly size: number
+  readonly itemCount: number
+  readonly highestSeqno: number | undefined
+}
+export interface SuperVersionData {
+  readonly version: VersionData
+  readonly seqno: number
+  readonly activeMemtable: MemtableData
+  readonly sealedMemtables: readonly MemtableData[]
+}
+
+export type { Compression, Durability, EngineName, KeyInput, PerLevel, ValueInput }
