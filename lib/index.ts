@@ -1,3 +1,3 @@
 // The public surface: re-exports only.
 
-export { loadAddon } from './native/binding.ts'
+export { ShaleError } from './errors.ts'

@@ -82,7 +82,8 @@ async function vitest(name, filters) {
     const { numPassedTests, numFailedTests, testResults } = JSON.parse(readFileSync(report, 'utf8'))
     // A file that could not be loaded has no tests to count; it counts as one failure.
     const broken = testResults.filter(
-      (file) => file.status === 'failed' && file.assertionResults.every((t) => t.status !== 'failed'),
+      (file) =>
+        file.status === 'failed' && file.assertionResults.every((t) => t.status !== 'failed'),
     ).length
     const failed = numFailedTests + broken
     return { passed: numPassedTests, failed: failed === 0 && code !== 0 ? 1 : failed }
@@ -120,11 +121,10 @@ async function native(name, preset) {
     return { passed: 0, failed: 0 }
   }
   const ninja = spawnSync('ninja', ['--version']).status === 0
-  const configure = spawnSync(
-    'cmake',
-    ['--preset', preset, ...(ninja ? ['-G', 'Ninja'] : [])],
-    { cwd: root, encoding: 'utf8' },
-  )
+  const configure = spawnSync('cmake', ['--preset', preset, ...(ninja ? ['-G', 'Ninja'] : [])], {
+    cwd: root,
+    encoding: 'utf8',
+  })
   if (configure.status !== 0) {
     console.log(configure.stdout, configure.stderr)
     return { passed: 0, failed: 1 }
