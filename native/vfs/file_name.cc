@@ -1,0 +1,60 @@
+#include "vfs/file_name.h"
+
+#include <charconv>
+#include <string_view>
+
+namespace shale {
+
+namespace {
+
+constexpr std::string_view kLockName = "lock";
+constexpr size_t kNumberDigitsMin = 6;
+
+std::string_view Suffix(FileKind kind) {
+  switch (kind) {
+    case FileKind::kManifest:
+      return ".manifest";
+    case FileKind::kJournal:
+      return ".journal";
+    case FileKind::kTable:
+      return ".table";
+    case FileKind::kBlob:
+      return ".blob";
+    case FileKind::kLock:
+    case FileKind::kForeign:
+      break;
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string FileName(const std::string& directory, FileKind kind, uint64_t number) {
+  std::string name = directory;
+  name += '/';
+  if (kind == FileKind::kLock) return name.append(kLockName);
+  const std::string digits = std::to_string(number);
+  if (digits.size() < kNumberDigitsMin) name.append(kNumberDigitsMin - digits.size(), '0');
+  name += digits;
+  return name.append(Suffix(kind));
+}
+
+ParsedName ParseFileName(const std::string& name) {
+  if (name == kLockName) return {FileKind::kLock, 0};
+  const std::string_view text = name;
+  const size_t dot = text.find('.');
+  if (dot == std::string_view::npos || dot < kNumberDigitsMin) return {};
+  if (dot > kNumberDigitsMin && text[0] == '0') return {};
+  uint64_t number = 0;
+  const char* const end = text.data() + dot;
+  const auto parsed = std::from_chars(text.data(), end, number);
+  if (parsed.ec != std::errc() || parsed.ptr != end) return {};
+  constexpr FileKind kNumbered[] = {FileKind::kManifest, FileKind::kJournal, FileKind::kTable,
+                                    FileKind::kBlob};
+  for (const FileKind kind : kNumbered) {
+    if (text.substr(dot) == Suffix(kind)) return {kind, number};
+  }
+  return {};
+}
+
+}  // namespace shale
