@@ -249,9 +249,9 @@ export const ROW_VALUE = 2
 export type RowContent = typeof ROW_ENTRY | typeof ROW_KEY | typeof ROW_VALUE
 
 /**
- * A batch of rows, packed: per row two u32 words (key length, value length; a part that is not carried has
- * its length all the same, but only for values under ROW_KEY), then key bytes, then value bytes, then zeros
- * to a multiple of 4. The memory is fresh: views of it stay valid for ever.
+ * A batch of rows, packed: per row two u32 words (key length, value length), then key bytes, then value
+ * bytes, then padding to a multiple of 4. A part that is not carried takes no bytes; its length is there
+ * all the same. Unless it was made with `reuse`, views of it stay valid for ever.
  */
 export interface RowBatch {
   readonly bytes: Buffer
@@ -267,10 +267,13 @@ export interface RowBatch {
  * uses both compares keys to see where they meet.
  */
 export interface ScanEngine {
-  /** The next rows from that end, or undefined at the end. At least one row, of any size; then as many as fit
-   *  `byteLimit`, and never more than `countLimit`. */
+  /**
+   * The next rows from that end, or undefined at the end. At least one row, of any size; then as many as
+   * fit `byteLimit`, and never more than `countLimit`. `reuse`: a batch of this scan whose memory may be
+   * overwritten (visitors); else the memory is fresh.
+   */
   fill(end: ScanEnd, content: RowContent, byteLimit: number, countLimit: number): Promise<RowBatch | undefined>
-  fillSync(end: ScanEnd, content: RowContent, byteLimit: number, countLimit: number): RowBatch | undefined
+  fillSync(end: ScanEnd, content: RowContent, byteLimit: number, countLimit: number, reuse?: RowBatch): RowBatch | undefined
   /** What memory can answer now: undefined at the end, null if it takes I/O. Lets an async loop go on without a promise. */
   fillFromMemory(end: ScanEnd, content: RowContent, byteLimit: number, countLimit: number): RowBatch | undefined | null
   /** The cursor of that end goes on at `key`: front at or after it, back at or before it. */
