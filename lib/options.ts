@@ -1,0 +1,353 @@
+/** Options: read once, own properties only, checked against what is allowed, named when unknown. */
+
+import type {
+  DatabaseSettings,
+  FilterSetting,
+  StrategySetting,
+  TreeEngineSettings,
+  TreeSettings,
+  TreeSettingsGiven,
+} from './engine.ts'
+import { LeveledCompaction, strategySetting, type CompactionStrategy } from './compaction.ts'
+import { kindOf, MAX_VALUE_BYTES, ShaleError } from './errors.ts'
+import type { Compression, Durability, EngineName, PerLevel } from './types.ts'
+
+const KIB = 1024
+const MIB = 1024 * KIB
+
+/** How a database is opened. Nothing here is stored with the data. */
+export interface DatabaseOptions {
+  /**
+   * Which engine runs it.
+   * @default 'native'
+   */
+  engine?: EngineName | 'auto'
+  /** @default true */
+  createIfMissing?: boolean
+  /** @default false */
+  errorIfExists?: boolean
+  /** Recovers in memory and writes nothing. @default false */
+  readOnly?: boolean
+  /** Durability of writes that do not say otherwise. @default 'os' */
+  durability?: Durability
+  /** Milliseconds until an `'os'` or `'buffered'` write is synced in the background; 0 = never. @default 1000 */
+  syncInterval?: number
+  /** Bytes of the block cache that all keyspaces share. @default 32 MiB */
+  cacheSize?: number
+  /** Descriptors kept open for tables, at least 16. @default 900 */
+  maxOpenFiles?: number
+  /** Threads for compaction, 1 to 64; flush and sync have their own. @default min(4, cores) */
+  workerThreads?: number
+  /** Bytes of memtables over all keyspaces before writers are slowed, at least 1 MiB. @default 256 MiB */
+  maxWriteBufferSize?: number
+  /**
+   * Milliseconds a sync write may wait for backpressure; then STALLED (retryable, nothing written).
+   * Async forms wait as long as it takes. @default 200
+   */
+  maxStall?: number
+  /** Largest value, bytes. @default 2^30 */
+  maxValueSize?: number
+  /** Bytes per second that compactions may write; 0 = unlimited. @default 0 */
+  compactionRateLimit?: number
+  /** Bytes of sealed journals before straggling keyspaces are flushed, at least 1 MiB. @default 512 MiB */
+  maxJournalSize?: number
+  /** Codec of values of 4 KiB and more in the journal. @default 'lz4' */
+  journalCompression?: Compression
+  /**
+   * What to do about a damaged journal. `'tail'`: cut a tail torn by a crash, refuse damage before it;
+   * `'strict'`: refuse both; `'salvage'`: keep every commit that can be read. @default 'tail'
+   */
+  recovery?: 'tail' | 'strict' | 'salvage'
+}
+
+/** Bits per key, or a rate of false positives between 1e-9 and 0.5, or no filter. */
+export type FilterPolicy = 'none' | { bitsPerKey: number } | { falsePositiveRate: number }
+
+/** How a keyspace is kept. Stored with it: on reopening, what is left out is as stored. */
+export interface KeyspaceOptions {
+  /** Bytes after which the active memtable is sealed and flushed, 4 KiB to 4 GiB. @default 64 MiB */
+  maxMemtableSize?: number
+  /** Index structure of the memtable. @default 'auto': what measures best (radix) */
+  memtable?: 'auto' | 'skiplist' | 'radix'
+  /** Bytes of a data block before compression, 64 to 4 MiB. @default 4 KiB */
+  dataBlockSize?: PerLevel<number>
+  /** Entries from one full key to the next, 1 to 255. @default [10, 16] */
+  restartInterval?: PerLevel<number>
+  /** Buckets per entry of a block's hash index, 0 to 8; 0 = none. @default 0 */
+  hashIndexRatio?: PerLevel<number>
+  /** Codec of data blocks. @default ['none', 'none', 'lz4'] */
+  compression?: PerLevel<Compression>
+  /** Codec of index blocks. @default 'none' */
+  indexCompression?: PerLevel<Compression>
+  /** @default [{ falsePositiveRate: 1e-4 }, { bitsPerKey: 10 }] */
+  filter?: PerLevel<FilterPolicy>
+  /** Keeps the index of a table in memory while it is open. @default [true, true, false] */
+  pinIndex?: PerLevel<boolean>
+  /** The same for the filter. @default [true, false] */
+  pinFilter?: PerLevel<boolean>
+  /** Two-level index. @default [false, false, false, true] */
+  partitionIndex?: PerLevel<boolean>
+  /** Two-level filter. @default [false, false, false, true] */
+  partitionFilter?: PerLevel<boolean>
+  /** Leaves filters out of the last level: right when reads nearly always find. @default false */
+  expectPointReadHits?: boolean
+  /** @default new LeveledCompaction() */
+  compaction?: CompactionStrategy
+  /** Durability of single writes. @default the database's */
+  durability?: Durability
+}
+
+/** How a bare tree is opened. */
+export interface TreeOptions extends Omit<KeyspaceOptions, 'durability'> {
+  /** @default 'native' */
+  engine?: EngineName | 'auto'
+  /** Bytes of the block cache. @default 16 MiB */
+  cacheSize?: number
+  /** Descriptors kept open for tables. @default 900 */
+  maxOpenFiles?: number
+  /** Flushes and compacts by itself. @default false: the caller says when */
+  backgroundCompaction?: boolean
+}
+
+/** Checks one value; `name` is for the message. */
+export type Check<T> = (value: unknown, name: string) => T
+
+export function optionError(name: string, expected: string, value: unknown): ShaleError {
+  const got = typeof value === 'number' ? String(value) : kindOf(value)
+  return new ShaleError('INVALID_OPTION', `option ${name} must be ${expected}, not ${got}`)
+}
+
+export const boolean: Check<boolean> = (value, name) => {
+  if (typeof value !== 'boolean') throw optionError(name, 'a boolean', value)
+  return value
+}
+
+export function integer(min: number, max: number): Check<number> {
+  return (value, name) => {
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
+      throw optionError(name, `an integer from ${min} to ${max}`, value)
+    }
+    return value
+  }
+}
+
+export function number(min: number, max: number): Check<number> {
+  return (value, name) => {
+    if (typeof value !== 'number' || !(value >= min && value <= max)) {
+      throw optionError(name, `a number from ${min} to ${max}`, value)
+    }
+    return value
+  }
+}
+
+export function oneOf<const T extends string>(...allowed: readonly T[]): Check<T> {
+  return (value, name) => {
+    if (typeof value !== 'string' || !(allowed as readonly string[]).includes(value)) {
+      throw optionError(name, allowed.map((a) => `'${a}'`).join(' or '), value)
+    }
+    return value as T
+  }
+}
+
+function perLevel<T>(check: Check<T>): Check<readonly T[]> {
+  return (value, name) => {
+    if (!Array.isArray(value)) return [check(value, name)]
+    if (value.length < 1 || value.length > 255) {
+      throw optionError(name, 'one value or a list of 1 to 255', `${value.length} values`)
+    }
+    return Array.from(value as unknown[], (item, i) => check(item, `${name}[${i}]`))
+  }
+}
+
+const filterPolicy: Check<FilterSetting> = (value, name) => {
+  if (value === 'none') return value
+  const given = readOptions(value, name, {
+    bitsPerKey: number(0.01, 100),
+    falsePositiveRate: number(1e-9, 0.5),
+  })
+  if (given.bitsPerKey !== undefined && given.falsePositiveRate === undefined) {
+    return { bitsPerKey: given.bitsPerKey }
+  }
+  if (given.falsePositiveRate !== undefined && given.bitsPerKey === undefined) {
+    return { falsePositiveRate: given.falsePositiveRate }
+  }
+  throw optionError(name, "'none', { bitsPerKey } or { falsePositiveRate }", value)
+}
+
+const strategy: Check<StrategySetting> = (value, name) => {
+  const setting = strategySetting(value)
+  if (setting === undefined) throw optionError(name, 'a LeveledCompaction', value)
+  return setting
+}
+
+const compression = oneOf('none', 'lz4', 'zstd')
+export const durability: Check<Durability> = oneOf('buffered', 'os', 'sync')
+const engine = oneOf('native', 'typescript', 'auto')
+const bytes = (min: number): Check<number> => integer(min, 2 ** 50)
+
+const DATABASE_SCHEMA = {
+  engine,
+  createIfMissing: boolean,
+  errorIfExists: boolean,
+  readOnly: boolean,
+  durability,
+  syncInterval: integer(0, 86_400_000),
+  cacheSize: bytes(0),
+  maxOpenFiles: integer(16, 1_000_000),
+  workerThreads: integer(1, 64),
+  maxWriteBufferSize: bytes(MIB),
+  maxStall: integer(0, 3_600_000),
+  maxValueSize: integer(1, MAX_VALUE_BYTES),
+  compactionRateLimit: bytes(0),
+  maxJournalSize: bytes(MIB),
+  journalCompression: compression,
+  recovery: oneOf('tail', 'strict', 'salvage'),
+}
+
+const TREE_SCHEMA = {
+  maxMemtableSize: integer(4 * KIB, 4096 * MIB),
+  memtable: oneOf('auto', 'skiplist', 'radix'),
+  dataBlockSize: perLevel(integer(64, 4 * MIB)),
+  restartInterval: perLevel(integer(1, 255)),
+  hashIndexRatio: perLevel(number(0, 8)),
+  compression: perLevel(compression),
+  indexCompression: perLevel(compression),
+  filter: perLevel(filterPolicy),
+  pinIndex: perLevel(boolean),
+  pinFilter: perLevel(boolean),
+  partitionIndex: perLevel(boolean),
+  partitionFilter: perLevel(boolean),
+  expectPointReadHits: boolean,
+  compaction: strategy,
+}
+const KEYSPACE_SCHEMA = { ...TREE_SCHEMA, durability }
+const TREE_OPEN_SCHEMA = {
+  ...TREE_SCHEMA,
+  engine,
+  cacheSize: bytes(0),
+  maxOpenFiles: integer(16, 1_000_000),
+  backgroundCompaction: boolean,
+}
+
+export type Schema = Readonly<Record<string, Check<unknown>>>
+export type Given<S extends Schema> = { [K in keyof S]?: ReturnType<S[K]> }
+
+/**
+ * Reads the own, known properties of a plain options object, each once. `undefined` counts as left out.
+ * `what` names the options in messages.
+ */
+export function readOptions<const S extends Schema>(
+  options: unknown,
+  what: string,
+  schema: S,
+): Given<S> {
+  if (options === undefined) return {}
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new ShaleError('INVALID_ARGUMENT', `${what} must be an object, not ${kindOf(options)}`)
+  }
+  const given: Record<string, unknown> = Object.create(null) as Record<string, unknown>
+  for (const [key, value] of ownProperties(options, what)) {
+    if (!Object.hasOwn(schema, key)) {
+      const near = nearest(key, Object.keys(schema))
+      throw new ShaleError('INVALID_OPTION', `${what}: unknown option ${key}; did you mean ${near}?`)
+    }
+    if (value !== undefined) given[key] = (schema[key] as Check<unknown>)(value, key)
+  }
+  return given as Given<S>
+}
+
+/** A getter or Proxy that throws becomes INVALID_ARGUMENT with that cause. */
+function ownProperties(options: object, what: string): [string, unknown][] {
+  try {
+    return Object.keys(options).map((key) => [key, (options as Record<string, unknown>)[key]])
+  } catch (cause) {
+    throw new ShaleError('INVALID_ARGUMENT', `${what} could not be read`, { cause })
+  }
+}
+
+/** The candidate with the smallest edit distance. */
+function nearest(word: string, candidates: readonly string[]): string {
+  const short = word.slice(0, 64)
+  let best = ''
+  let bestDistance = Infinity
+  for (const candidate of candidates) {
+    const distance = editDistance(short.toLowerCase(), candidate.toLowerCase())
+    if (distance < bestDistance) {
+      best = candidate
+      bestDistance = distance
+    }
+  }
+  return best
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const change = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min(change, (row[j] as number) + 1, (next[j - 1] as number) + 1))
+    }
+    row = next
+  }
+  return row[b.length] as number
+}
+
+export interface OpenSettings<T> {
+  readonly engine: EngineName | 'auto'
+  readonly settings: T
+}
+
+export function databaseSettings(options: unknown, cores: number): OpenSettings<DatabaseSettings> {
+  const { engine: chosen = 'auto', ...given } = readOptions(options, 'options', DATABASE_SCHEMA)
+  const settings: DatabaseSettings = {
+    createIfMissing: true,
+    errorIfExists: false,
+    readOnly: false,
+    durability: 'os',
+    syncInterval: 1000,
+    cacheSize: 32 * MIB,
+    maxOpenFiles: 900,
+    workerThreads: Math.max(1, Math.min(4, cores)),
+    maxWriteBufferSize: 256 * MIB,
+    maxStall: 200,
+    maxValueSize: MAX_VALUE_BYTES,
+    compactionRateLimit: 0,
+    maxJournalSize: 512 * MIB,
+    journalCompression: 'lz4',
+    recovery: 'tail',
+    ...given,
+  }
+  return { engine: chosen, settings }
+}
+
+export function keyspaceSettings(options: unknown): TreeSettingsGiven {
+  return readOptions(options, 'options', KEYSPACE_SCHEMA)
+}
+
+export function treeSettings(options: unknown): OpenSettings<TreeEngineSettings> {
+  const {
+    engine: chosen = 'auto',
+    cacheSize = 16 * MIB,
+    maxOpenFiles = 900,
+    backgroundCompaction = false,
+    ...tree
+  } = readOptions(options, 'options', TREE_OPEN_SCHEMA)
+  return { engine: chosen, settings: { tree, cacheSize, maxOpenFiles, backgroundCompaction } }
+}
+
+/** Keyspace options as they hold, in the public shape. */
+export type HeldKeyspaceOptions = Readonly<Required<KeyspaceOptions>>
+
+export function heldOptions(held: TreeSettings, databaseDurability: Durability): HeldKeyspaceOptions {
+  const { compaction, durability: own, ...rest } = held
+  return Object.freeze({
+    ...rest,
+    compaction: new LeveledCompaction({
+      l0Threshold: compaction.l0Threshold,
+      targetSize: compaction.targetSize,
+      levelRatio: compaction.levelRatio,
+    }),
+    durability: own ?? databaseDurability,
+  })
+}

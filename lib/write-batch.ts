@@ -1,0 +1,229 @@
+/**
+ * Batches: several writes, over several keyspaces, that become one commit.
+ *
+ * They are encoded as they are added, in the bytes of the journal (docs/format.md, "Batch entries"), so that
+ * a commit is one crossing and one append.
+ */
+
+import { TOMBSTONE, VALUE, WEAK_TOMBSTONE, type DatabaseEngine, type EntryKind } from './engine.ts'
+import {
+  byteLengthOf,
+  isBytes,
+  keyError,
+  MAX_BATCH_BYTES,
+  MAX_KEY_BYTES,
+  ShaleError,
+  valueError,
+} from './errors.ts'
+import type { Keyspace } from './keyspace.ts'
+import { rejected, wrongReceiver } from './receiver.ts'
+import type { Durability, KeyInput, ValueInput } from './types.ts'
+
+/** Durability of one write or batch. */
+export interface WriteOptions {
+  /** @default the keyspace's for single writes, the database's for batches */
+  durability?: Durability
+}
+
+/** What a batch needs from its database. */
+export interface BatchOwner {
+  readonly engine: DatabaseEngine
+  readonly maxValueSize: number
+  /** The id of an open keyspace of this database; throws for anything else. */
+  keyspaceId(keyspace: unknown): number
+  durability(options: unknown): Durability
+}
+
+const HEADER = 12
+const FIRST_CAPACITY = 1024
+/** A batch that grew beyond this gives its memory back after the commit. */
+const KEPT_CAPACITY = 1 << 20
+
+const TOKEN = Symbol('batch')
+
+/**
+ * Collects writes and commits them as one: all or nothing for readers and after a crash, over all keyspaces.
+ * The last operation on a key wins. After a commit the batch is empty and can be used again.
+ */
+export class WriteBatch {
+  readonly #owner: BatchOwner
+  #bytes: Buffer = Buffer.allocUnsafeSlow(FIRST_CAPACITY)
+  #end = 0
+  #length = 0
+  #pending = false
+
+  private constructor(token: symbol, owner: BatchOwner) {
+    if (token !== TOKEN) {
+      throw new ShaleError('INVALID_ARGUMENT', 'a WriteBatch is made by database.batch()')
+    }
+    this.#owner = owner
+  }
+
+  static {
+    makeWriteBatch = (owner) => new WriteBatch(TOKEN, owner)
+  }
+
+  /** Number of operations. */
+  get length(): number {
+    if (!(#owner in this)) throw wrongReceiver('WriteBatch', 'length')
+    return this.#length
+  }
+
+  /** Encoded bytes. */
+  get byteLength(): number {
+    if (!(#owner in this)) throw wrongReceiver('WriteBatch', 'byteLength')
+    return this.#end
+  }
+
+  insert(keyspace: Keyspace, key: KeyInput, value: ValueInput): this {
+    if (!(#owner in this)) throw wrongReceiver('WriteBatch', 'insert')
+    this.#add(VALUE, keyspace, key, value)
+    return this
+  }
+
+  remove(keyspace: Keyspace, key: KeyInput): this {
+    if (!(#owner in this)) throw wrongReceiver('WriteBatch', 'remove')
+    this.#add(TOMBSTONE, keyspace, key, '')
+    return this
+  }
+
+  /** Single delete: only for keys written at most once since their last removal. */
+  removeWeak(keyspace: Keyspace, key: KeyInput): this {
+    if (!(#owner in this)) throw wrongReceiver('WriteBatch', 'removeWeak')
+    this.#add(WEAK_TOMBSTONE, keyspace, key, '')
+    return this
+  }
+
+  /** Forgets what was added. */
+  clear(): this {
+    if (!(#owner in this)) throw wrongReceiver('WriteBatch', 'clear')
+    this.#checkIdle()
+    this.#reset()
+    return this
+  }
+
+  /**
+   * Commits. Resolves when the batch has reached its durability; see Durability.
+   *
+   * @throws ShaleError KEYSPACE_DELETED, DISK_FULL, SYNC_FAILED, DB_FAILED, DB_CLOSED, READ_ONLY
+   */
+  commit(options?: WriteOptions): Promise<void> {
+    try {
+      if (!(#owner in this)) throw wrongReceiver('WriteBatch', 'commit')
+      const durability = this.#begin(options)
+      const committed = this.#owner.engine.write(this.#bytes.subarray(0, this.#end), durability)
+      this.#pending = true
+      return committed.then(
+        () => {
+          this.#pending = false
+          this.#reset()
+        },
+        (error: unknown) => {
+          this.#pending = false
+          throw error
+        },
+      )
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  /** As commit(); waits for the group, the sync and, up to `maxStall`, for backpressure (STALLED). */
+  commitSync(options?: WriteOptions): void {
+    if (!(#owner in this)) throw wrongReceiver('WriteBatch', 'commitSync')
+    const durability = this.#begin(options)
+    this.#owner.engine.writeSync(this.#bytes.subarray(0, this.#end), durability)
+    this.#reset()
+  }
+
+  #begin(options: unknown): Durability {
+    const durability = this.#owner.durability(options)
+    this.#checkIdle()
+    return durability
+  }
+
+  #checkIdle(): void {
+    if (this.#pending) {
+      throw new ShaleError('INVALID_ARGUMENT', 'the batch was used while its commit is pending')
+    }
+  }
+
+  #reset(): void {
+    this.#end = 0
+    this.#length = 0
+    if (this.#bytes.length > KEPT_CAPACITY) this.#bytes = Buffer.allocUnsafeSlow(FIRST_CAPACITY)
+  }
+
+  #add(kind: EntryKind, keyspace: unknown, key: KeyInput, value: ValueInput): void {
+    this.#checkIdle()
+    const id = this.#owner.keyspaceId(keyspace)
+    const keyLength = this.#keyLength(key)
+    const valueLength = this.#valueLength(value)
+    const start = this.#reserve(HEADER + keyLength + valueLength)
+    const bytes = this.#bytes
+    bytes[start] = kind
+    bytes[start + 1] = 0
+    bytes[start + 2] = keyLength
+    bytes[start + 3] = keyLength >>> 8
+    bytes[start + 4] = id
+    bytes[start + 5] = id >>> 8
+    bytes[start + 6] = id >>> 16
+    bytes[start + 7] = id >>> 24
+    bytes[start + 8] = valueLength
+    bytes[start + 9] = valueLength >>> 8
+    bytes[start + 10] = valueLength >>> 16
+    bytes[start + 11] = valueLength >>> 24
+    put(bytes, start + HEADER, key, keyLength)
+    put(bytes, start + HEADER + keyLength, value, valueLength)
+    this.#end = start + HEADER + keyLength + valueLength
+    this.#length++
+  }
+
+  #keyLength(key: unknown): number {
+    const size = sizeOf(key)
+    if (!(size > 0 && size <= MAX_KEY_BYTES)) throw keyError(key)
+    return size
+  }
+
+  #valueLength(value: unknown): number {
+    const size = sizeOf(value)
+    const limit = this.#owner.maxValueSize
+    if (!(size >= 0 && size <= limit)) throw valueError(value, limit)
+    return size
+  }
+
+  /** Makes room for `size` more bytes and returns where they go. */
+  #reserve(size: number): number {
+    const end = this.#end + size
+    if (end > MAX_BATCH_BYTES) {
+      throw new ShaleError(
+        'BATCH_TOO_LARGE',
+        `the batch would have ${end} bytes; at most ${MAX_BATCH_BYTES} are allowed`,
+      )
+    }
+    if (end > this.#bytes.length) {
+      const capacity = Math.min(MAX_BATCH_BYTES, Math.max(end, this.#bytes.length * 2))
+      const grown = Buffer.allocUnsafeSlow(capacity)
+      this.#bytes.copy(grown, 0, 0, this.#end)
+      this.#bytes = grown
+    }
+    return this.#end
+  }
+}
+
+/** UTF-8 bytes of a string, real bytes of a Uint8Array, -1 for anything else. */
+function sizeOf(input: unknown): number {
+  if (typeof input === 'string') {
+    if (!(input as string & { isWellFormed(): boolean }).isWellFormed()) return -1
+    return Buffer.byteLength(input)
+  }
+  return isBytes(input) ? byteLengthOf(input) : -1
+}
+
+function put(target: Buffer, offset: number, input: KeyInput, size: number): void {
+  if (typeof input === 'string') target.write(input, offset, size)
+  else Uint8Array.prototype.set.call(target, input, offset)
+}
+
+/** For Database only. */
+export let makeWriteBatch: (owner: BatchOwner) => WriteBatch
