@@ -43,7 +43,9 @@ function one(code) {
 }
 
 async function types() {
-  return one(await runTool('typescript', 'tsc', ['-p', 'tsconfig.json']))
+  const everything = await runTool('typescript', 'tsc', ['-p', 'tsconfig.json'])
+  const published = await runTool('typescript', 'tsc', ['-p', 'lib/tsconfig.esm.json', '--noEmit'])
+  return one(everything || published)
 }
 
 async function lint() {
