@@ -1,13 +1,9 @@
 {
-  "variables": {
-    "sources_of_addon": "<!@(node -p \"const s = require('./native/sources.json'); [...s.core, ...s.binding].map((name) => 'native/' + name).join(' ')\")",
-    "sources_of_codecs": "<!@(node native/codecs/fetch.mjs --list)"
-  },
   "targets": [
     {
       "target_name": "codecs",
       "type": "static_library",
-      "sources": ["<@(sources_of_codecs)"],
+      "sources": ["<!@(node native/codecs/fetch.mjs --list)"],
       "defines": [
         "LZ4LIB_VISIBILITY=",
         "ZSTDLIB_VISIBLE=",
@@ -22,7 +18,9 @@
     {
       "target_name": "shale",
       "dependencies": ["codecs"],
-      "sources": ["<@(sources_of_addon)"],
+      "sources": [
+        "<!@(node -p \"const s = require('./native/sources.json'); [...s.core, ...s.binding].map((name) => 'native/' + name).join(' ')\")"
+      ],
       "include_dirs": [
         "native",
         "<!@(node -p \"require('node-addon-api').include_dir\")"
