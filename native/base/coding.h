@@ -1,7 +1,7 @@
 // Coding: little-endian integers and LEB128 varints, bounds-checked on the way in.
 //
-// Writers append to a std::string or write to memory the caller has sized. `Reader` never reads past
-// its input: the first failure is sticky, later reads return zeros, and ok() tells at the end.
+// Writers append to a std::string or write to memory the caller has sized. `Reader` never reads
+// past its input: the first failure is sticky, later reads return zeros, and ok() tells at the end.
 #pragma once
 
 #include <bit>
@@ -13,7 +13,8 @@
 
 namespace shale {
 
-static_assert(std::endian::native == std::endian::little, "shale writes little-endian words in place");
+static_assert(std::endian::native == std::endian::little,
+              "shale writes little-endian words in place");
 
 template <typename T>
 inline T LoadLe(const void* p) {
@@ -36,7 +37,8 @@ void PutBytes(std::string* out, Slice bytes);  // varint length, then the bytes
 inline constexpr size_t kVarintBytesMax = 10;
 size_t VarintLength(uint64_t v);
 char* EncodeVarint(char* dst, uint64_t v);  // requires kVarintBytesMax bytes; returns the end
-// Returns the byte after the varint, or nullptr if it is cut off, longer than 10 bytes or above 2^64-1.
+// Returns the byte after the varint, or nullptr if it is cut off, longer than 10 bytes or above
+// 2^64-1.
 const char* DecodeVarint(const char* p, const char* limit, uint64_t* v);
 inline const char* DecodeVarint32(const char* p, const char* limit, uint32_t* v) {
   if (p < limit && static_cast<uint8_t>(*p) < 0x80) {

@@ -1,7 +1,8 @@
 // CRC32C (Castagnoli), in hardware where the processor has it (SSE4.2, ARMv8), else by tables.
 //
-// Everything that shale writes is covered by a checksum keyed with the number of its file and the offset
-// of the covered bytes, so that a block read from the wrong place fails as well as a damaged one.
+// Everything that shale writes is covered by a checksum keyed with the number of its file and the
+// offset of the covered bytes, so that a block read from the wrong place fails as well as a damaged
+// one.
 #pragma once
 
 #include <cstddef>

@@ -1,12 +1,13 @@
 // Iterator: the one internal iterator interface over versions in internal order.
 //
-// Every source implements it: memtable, table, run, merge. The current entry is a plain member, so that
-// a step costs one virtual call and reading the entry none.
+// Every source implements it: memtable, table, run, merge. The current entry is a plain member, so
+// that a step costs one virtual call and reading the entry none.
 //
 // Threads: one thread at a time.
-// Contract: after a call that ends with !valid(), status() tells whether the end was reached (ok), the
-// next step needs I/O that the read mode forbids (kWouldBlock), or something failed. After kWouldBlock
-// or an error the position is lost: seek again. Slices of entry() live until the next call.
+// Contract: after a call that ends with !valid(), status() tells whether the end was reached (ok),
+// the next step needs I/O that the read mode forbids (kWouldBlock), or something failed. After
+// kWouldBlock or an error the position is lost: seek again. Slices of entry() live until the next
+// call.
 #pragma once
 
 #include "base/internal_key.h"
@@ -23,8 +24,8 @@ enum class ReadMode : uint8_t {
 // Shared by one reader and the iterators below it; the owner may change it between calls.
 struct ReadContext {
   ReadMode mode = ReadMode::kMayBlock;
-  bool fill_cache = true;        // false for compaction: neither looks for a place nor takes one
-  size_t read_ahead_bytes = 0;   // 0: block by block
+  bool fill_cache = true;       // false for compaction: neither looks for a place nor takes one
+  size_t read_ahead_bytes = 0;  // 0: block by block
 };
 
 class Iterator {
@@ -40,11 +41,11 @@ class Iterator {
 
   virtual void SeekToFirst() = 0;
   virtual void SeekToLast() = 0;
-  // First entry at or after (key, tag) in internal order. Seek(key, MakeTag(R - 1, ...)) finds the newest
-  // version visible at R; use SeekTag(R).
+  // First entry at or after (key, tag) in internal order. Seek(key, MakeTag(R - 1, ...)) finds the
+  // newest version visible at R; use SeekTag(R).
   virtual void Seek(Slice key, uint64_t tag) = 0;
-  // Last entry strictly before (key, tag) in internal order. With tag = kTagNewest: the last entry of
-  // a smaller key.
+  // Last entry strictly before (key, tag) in internal order. With tag = kTagNewest: the last entry
+  // of a smaller key.
   virtual void SeekBefore(Slice key, uint64_t tag) = 0;
   virtual void Next() = 0;  // requires valid()
   virtual void Prev() = 0;  // requires valid()
@@ -58,6 +59,8 @@ class Iterator {
 // Sorts before every entry of the same key.
 inline constexpr uint64_t kTagNewest = ~uint64_t{0};
 // The tag to seek for the newest version with seqno < read_seqno. Requires read_seqno > 0.
-constexpr uint64_t SeekTag(Seqno read_seqno) { return MakeTag(read_seqno - 1, static_cast<Kind>(0xff)); }
+constexpr uint64_t SeekTag(Seqno read_seqno) {
+  return MakeTag(read_seqno - 1, static_cast<Kind>(0xff));
+}
 
 }  // namespace shale

@@ -18,9 +18,9 @@ class Slice {
   constexpr Slice(const char* data, size_t size) : data_(data), size_(size) {}
   Slice(const uint8_t* data, size_t size)
       : data_(reinterpret_cast<const char*>(data)), size_(size) {}
-  Slice(const std::string& s) : data_(s.data()), size_(s.size()) {}            // NOLINT
-  constexpr Slice(std::string_view s) : data_(s.data()), size_(s.size()) {}    // NOLINT
-  Slice(const char* z) : data_(z), size_(std::strlen(z)) {}                    // NOLINT
+  Slice(const std::string& s) : data_(s.data()), size_(s.size()) {}          // NOLINT
+  constexpr Slice(std::string_view s) : data_(s.data()), size_(s.size()) {}  // NOLINT
+  Slice(const char* z) : data_(z), size_(std::strlen(z)) {}                  // NOLINT
 
   constexpr const char* data() const { return data_; }
   constexpr size_t size() const { return size_; }

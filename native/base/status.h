@@ -108,8 +108,8 @@ const char* CodeName(Code code);  // "DISK_FULL"; "OK" for kOk
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(Status status) : status_(std::move(status)) {}      // NOLINT: requires !status.ok()
-  Result(T value) : value_(std::move(value)) {}              // NOLINT
+  Result(Status status) : status_(std::move(status)) {}  // NOLINT: requires !status.ok()
+  Result(T value) : value_(std::move(value)) {}          // NOLINT
   bool ok() const { return status_.ok(); }
   const Status& status() const { return status_; }
   T& value() { return *value_; }
