@@ -21,6 +21,25 @@ namespace shale {
 inline constexpr size_t kEntryHeaderBytes = 12;
 inline constexpr size_t kJournalCompressionMin = 4096;
 
+inline void EncodeEntryHeader(char* dst, Kind kind, Codec codec, size_t key_length,
+                              uint32_t keyspace, size_t value_length) {
+  dst[0] = static_cast<char>(kind);
+  dst[1] = static_cast<char>(codec);
+  const auto k = static_cast<uint16_t>(key_length);
+  const auto v = static_cast<uint32_t>(value_length);
+  __builtin_memcpy(dst + 2, &k, 2);
+  __builtin_memcpy(dst + 4, &keyspace, 4);
+  __builtin_memcpy(dst + 8, &v, 4);
+}
+
+// Keyspace records: kinds that only journals hold. Key = name, value = encoded options (create only).
+inline constexpr Kind kKeyspaceCreate = static_cast<Kind>(0x40);
+inline constexpr Kind kKeyspaceDelete = static_cast<Kind>(0x41);
+inline constexpr Kind kKeyspaceClear = static_cast<Kind>(0x42);
+constexpr bool IsKeyspaceRecord(Kind kind) {
+  return kind >= kKeyspaceCreate && kind <= kKeyspaceClear;
+}
+
 struct BatchEntry {
   Kind kind = Kind::kValue;
   Codec codec = Codec::kNone;
@@ -28,9 +47,6 @@ struct BatchEntry {
   Slice key;
   Slice value;  // stored bytes
 };
-
-inline void EncodeEntryHeader(char* dst, Kind kind, Codec codec, size_t key_length,
-                              uint32_t keyspace, size_t value_length);
 
 // Walks the entries; every length is checked against the end. kCorruption on anything odd.
 class BatchReader {
@@ -44,6 +60,13 @@ class BatchReader {
   Status status_;
 };
 
+// Appends `entry` (uncompressed) as the journal stores it: its value compressed with `codec` where that pays.
+void AppendForJournal(const BatchEntry& entry, Codec codec, std::string* scratch,
+                      std::string* out);
+// The value as it was written; points into the entry or into *scratch. kCorruption if it does not decode or
+// would be longer than `limit`.
+Status DecodeValue(const BatchEntry& entry, uint64_t limit, std::string* scratch, Slice* value);
+
 class WriteBatch {
  public:
   void Add(Kind kind, uint32_t keyspace, Slice key, Slice value);
@@ -55,16 +78,5 @@ class WriteBatch {
   std::string bytes_;
   uint32_t count_ = 0;
 };
-
-inline void EncodeEntryHeader(char* dst, Kind kind, Codec codec, size_t key_length,
-                              uint32_t keyspace, size_t value_length) {
-  dst[0] = static_cast<char>(kind);
-  dst[1] = static_cast<char>(codec);
-  const auto k = static_cast<uint16_t>(key_length);
-  const auto v = static_cast<uint32_t>(value_length);
-  __builtin_memcpy(dst + 2, &k, 2);
-  __builtin_memcpy(dst + 4, &keyspace, 4);
-  __builtin_memcpy(dst + 8, &v, 4);
-}
 
 }  // namespace shale

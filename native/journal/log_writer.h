@@ -29,6 +29,9 @@ class LogWriter {
   // One system call. On success *end is the length of the file after the record.
   // `payload` may come in two pieces.
   Status Append(RecordType type, uint32_t count, Seqno seqno, Slice payload, uint64_t* end);
+  // Appends whole records that the caller encoded for the offsets from size() on; all of them or, on an
+  // error, none. `stated_synced_to` is the highest synced_to among them.
+  Status AppendEncoded(Slice records, uint64_t stated_synced_to);
   // Makes everything appended so far durable. Concurrent calls are serialised; a call whose bytes an
   // earlier one covered returns at once.
   Status Sync();
