@@ -1,14 +1,15 @@
 // Cache: blocks in memory, bounded by bytes, shared by all trees of a database.
 //
 // Lookups take no lock and write no shared line (except a saturating use count, at most three times
-// per entry); they need an EpochGuard. Inserts lock one shard. Eviction: S3-FIFO per shard. New
-// entries enter a small probationary queue (10 %) and move to the main queue only if looked up
-// twice more (once is what the retry after an asynchronous miss does), so a scan passes through
-// without washing out what is hot; keys evicted from probation are remembered (ghosts) and enter
-// the main queue when they come back. Threads: any. Invariants:
+// per entry); they need an EpochGuard. Inserts lock one shard.
+// Eviction: S3-FIFO per shard. New entries enter a small probationary queue (10 %) and move to the
+// main queue only if looked up twice more (once is what the retry after an asynchronous miss does),
+// so a scan passes through without washing out what is hot; keys evicted from probation are
+// remembered (ghosts) and enter the main queue when they come back.
+// Threads: any.
+// Invariants:
 //   I1  the charges of all linked entries of a shard never exceed its share of the capacity; an
-//   entry
-//       larger than the shard's share is not linked at all.
+//       entry larger than the shard's share is not linked at all.
 //   I2  an evicted value is retired through the epoch, never freed under a reader.
 // Pinned entries (a Ref held outside) are not counted against the capacity once evicted.
 // Cost: besides the charges about 1 % of the capacity, for entries of 4 KiB and more.

@@ -2,7 +2,8 @@
 //
 // The decompressed size is always known from outside and given as a bound: a decoder writes exactly
 // that many bytes or fails, so a hostile block cannot make the process allocate beyond what was
-// checked. Threads: any; contexts are per thread.
+// checked.
+// Threads: any; contexts are per thread.
 #pragma once
 
 #include <cstdint>

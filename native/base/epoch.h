@@ -5,8 +5,10 @@
 // seen it is gone. Used for the current super version and for blocks in the cache.
 //
 // Threads: any. Entering writes only the thread's own slot. A guard is never held across I/O or a
-// wait, and ends on the thread that began it. Inside a guard an object's count is at least one (the
-// publisher's), so AddRef() is safe and makes the pin outlive the guard. Invariants:
+// wait, and ends on the thread that began it.
+// Inside a guard an object's count is at least one (the publisher's), so AddRef() is safe and makes
+// the pin outlive the guard.
+// Invariants:
 //   I1  slot = 0 means the thread holds no guard.
 //   I2  an object retired at epoch e is released only when no slot holds a value in 1..e.
 // Cost: one exchange on a private cache line to enter, one store to leave; nested guards are free.

@@ -1,8 +1,8 @@
 // Metrics: counters and latency histograms cheap enough to be always on.
 //
 // Threads: any. Each of the first threads has counters of its own, written without a locked
-// instruction; the others share one set. Cost: Counters::Add 1-2 ns, Histogram::Record one relaxed
-// increment of a shared word; reading walks all.
+// instruction; the others share one set.
+// Cost: Add 1-2 ns, Record one relaxed increment of a shared word; reading walks all.
 #pragma once
 
 #include <array>
@@ -50,7 +50,7 @@ struct LatencySummary {
   uint64_t max = 0;
 };
 
-// Counts by logarithm: sixteen buckets to each doubling. Values above 2^40 (18 minutes) count as
+// Counts by logarithm: sixteen buckets to each doubling. What is above 2^40 (18 minutes) counts as
 // that.
 class LatencyHistogram {
  public:

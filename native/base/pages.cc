@@ -1,27 +1,11 @@
 #include "base/pages.h"
 
+#include <sys/mman.h>
+
 #include <cstdint>
 #include <new>
 
-#ifdef _WIN32
-#include <windows.h>
-#else
-#include <sys/mman.h>
-#endif
-
 namespace shale {
-
-#ifdef _WIN32
-
-void* AllocatePages(size_t bytes) {
-  void* p = VirtualAlloc(nullptr, bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
-  if (p == nullptr) throw std::bad_alloc();
-  return p;
-}
-
-void FreePages(void* pages, size_t) { VirtualFree(pages, 0, MEM_RELEASE); }
-
-#else
 
 namespace {
 
@@ -55,7 +39,5 @@ void* AllocatePages(size_t bytes) {
 }
 
 void FreePages(void* pages, size_t bytes) { munmap(pages, RoundUp(bytes, kPageBytes)); }
-
-#endif
 
 }  // namespace shale

@@ -1,7 +1,8 @@
 // Pages: large runs of memory straight from the operating system.
 //
 // Runs of 2 MiB and more start at a multiple of 2 MiB and are offered to the system for huge pages,
-// so that a random access into them costs fewer page-table walks. Threads: any.
+// so that a random access into them costs fewer page-table walks.
+// Threads: any.
 #pragma once
 
 #include <cstddef>

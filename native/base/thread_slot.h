@@ -1,8 +1,9 @@
 // ThreadSlot: what each thread keeps for itself and others only read: its epoch and a small number.
 //
 // Threads: any. A slot belongs to one living thread and is reused after that thread has ended;
-// slots are never freed, so that others may walk the list at any time. Cost: one thread-local load,
-// once the thread has its slot. Errors: std::bad_alloc from the first call on a thread.
+// slots are never freed, so that others may walk the list at any time.
+// Errors: std::bad_alloc from the first call on a thread.
+// Cost: one thread-local load, once the thread has its slot.
 #pragma once
 
 #include <atomic>

@@ -10,7 +10,8 @@ namespace shale {
 
 enum class FileKind : uint8_t { kManifest, kJournal, kTable, kBlob, kLock, kForeign };
 
-// "<directory>/<number, at least six digits>.<manifest|journal|table|blob>"; kLock is "<directory>/lock".
+// "<directory>/<number, at least six digits>.<manifest|journal|table|blob>"; kLock is
+// "<directory>/lock".
 std::string FileName(const std::string& directory, FileKind kind, uint64_t number = 0);
 
 struct ParsedName {
