@@ -12,7 +12,7 @@
         "ZSTD_LEGACY_SUPPORT=0",
         "XXH_NAMESPACE=ZSTD_"
       ],
-      "cflags": ["-w", "-O3", "-fPIC", "-fvisibility=hidden", "-fstack-protector-strong"],
+      "cflags": ["-w", "-O3", "-ffunction-sections", "-fdata-sections", "-fPIC", "-fvisibility=hidden", "-fstack-protector-strong"],
       "xcode_settings": { "GCC_SYMBOLS_PRIVATE_EXTERN": "YES", "GCC_OPTIMIZATION_LEVEL": "3" }
     },
     {
@@ -36,6 +36,8 @@
         "-Wall",
         "-Wextra",
         "-O3",
+        "-ffunction-sections",
+        "-fdata-sections",
         "-fvisibility=hidden",
         "-fstack-protector-strong",
         "-U_FORTIFY_SOURCE",
@@ -55,6 +57,7 @@
               "-O3",
               "-static-libstdc++",
               "-static-libgcc",
+              "-Wl,--gc-sections",
               "-Wl,--exclude-libs,ALL",
               "-Wl,-z,relro",
               "-Wl,-z,now",

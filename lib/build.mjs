@@ -36,7 +36,7 @@ if (process.argv.includes('--clean')) {
 } else {
   const started = Date.now()
   const codes = await Promise.all(['tsconfig.esm.json', 'tsconfig.cjs.json'].map(compile))
-  if (codes.some((code) => code !== 0)) process.exit(1)
+  process.exitCode = Math.max(...codes)
   for (const side of ['esm', 'cjs']) {
     for (const file of ['location.cjs', 'location.d.cts']) {
       cpSync(join(root, 'lib/native', file), join(root, 'dist', side, 'native', file))
