@@ -87,7 +87,7 @@ describe('tarball', () => {
     const data = readFileSync(tarball)
     const bytes = data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength)
     const { messages, pkg } = await publint({ pack: { tarball: bytes }, strict: true })
-    expect(messages.map((message) => formatMessage(message, pkg!))).toEqual([])
+    expect(messages.map((message) => formatMessage(message, pkg))).toEqual([])
   })
 
   test('passes "are the types wrong"', () => {
