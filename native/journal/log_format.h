@@ -1,19 +1,20 @@
-// Log format: how journals and manifests frame their records. docs/format.md, "Logs".
+// Log format: how journals and manifests frame their records. docs/format.md, section 4.
 //
 // File header (32 bytes), then records back to back. After the last record a file may hold zeros
-// (preallocated space).
+// (space reserved in advance).
 //
 //   header   0  8  magic "SHALEJNL" or "SHALEMAN"
-//            8  2  format major (1)   10 2 format minor (0)   12 4 feature bits (unknown: FORMAT_TOO_NEW)
+//            8  2  format major (1)
+//           10  2  format minor (0)
+//           12  4  feature bits (unknown: FORMAT_TOO_NEW)
 //           16  8  file number
 //           24  4  reserved, zero
 //           28  4  crc32c keyed (file number, 0) over bytes 0..27
 //
-//   record   0  4  crc32c keyed (file number, offset of the record) over bytes 4 to the end of the payload
+//   record   0  4  crc32c keyed (file number, offset of the record) over bytes 4 to the end
 //            4  4  payload length
-//            8  1  record type (1 data, 2 synced-to; manifests and journals give data records a meaning)
-//            9  1  reserved, zero
-//           10  2  reserved, zero
+//            8  1  record type (journals and manifests give data records a meaning)
+//            9  3  reserved, zero
 //           12  4  entry count (data of a journal: operations; else 0)
 //           16  8  synced_to: length of this file known durable when the record was written
 //           24  8  seqno (data of a journal: of the commit; else 0)
@@ -31,6 +32,7 @@ namespace shale {
 
 inline constexpr size_t kLogHeaderBytes = 32;
 inline constexpr size_t kLogRecordHeaderBytes = 32;
+inline constexpr uint64_t kLogPayloadBytesMax = kBatchBytesMax;
 inline constexpr uint16_t kFormatMajor = 1;
 inline constexpr uint16_t kFormatMinor = 0;
 inline constexpr uint32_t kKnownFeatures = 0;
@@ -53,5 +55,9 @@ void EncodeLogRecordHeader(const LogRecordHeader& h, uint64_t file_number, uint6
                            Slice payload, char* dst);
 // kCorruption (bad checksum, wrong number), kNotADatabase (wrong magic), kFormatTooNew.
 Status DecodeLogHeader(Slice bytes, const char* magic, uint64_t file_number);
+
+// Reads the fields of the 32 bytes at `src`, a record header at file offset `offset`. True if they
+// obey the format (the checksum is the caller's to check, and whether the payload lies in the file).
+bool DecodeLogRecordHeader(const char* src, uint64_t offset, LogRecordHeader* h);
 
 }  // namespace shale

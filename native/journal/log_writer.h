@@ -1,10 +1,13 @@
 // LogWriter: appends records to one journal or manifest file and syncs it.
 //
-// Threads: Append and Witness under the caller's lock (one at a time); Sync may run on another thread at the
-// same time as appends: it covers what was appended before it began.
-// Errors: a failed append is cut back to the last good record and may be tried again; if even that fails, or
-// a sync fails, the writer is poisoned: every later call returns the first error. A failed sync is
-// never tried again.
+// Threads: Append and Witness under the caller's lock (one at a time); Sync may run on another thread
+// at the same time as appends: it covers what was appended before it began.
+// Errors: a failed append is cut back to the last good record and may be tried again (the cut is
+// synced before the next record, so that no crash brings the failed one back); if that fails, or a
+// sync fails, the writer is poisoned: every later call returns the first error. A failed sync is
+// never tried again; it is kSyncFailed, indeterminate.
+// Space is reserved ahead in growing steps; that it cannot be had fails nothing by itself.
+// Cost: one system call per append, one more where a step of reserved space ends.
 #pragma once
 
 #include <atomic>
@@ -19,19 +22,19 @@ namespace shale {
 
 class LogWriter {
  public:
-  // Creates the file, preallocates, writes the header. Neither file nor directory is synced yet.
+  // Creates the file, reserves space, writes the header. Neither file nor directory is synced yet.
+  // `preallocate_bytes`: how long the file is expected to become, the limit of one step; 0 reserves
+  // nothing.
   static Status Create(Vfs* vfs, const std::string& path, const char* magic, uint64_t file_number,
                        uint64_t preallocate_bytes, std::unique_ptr<LogWriter>* writer);
-  // Goes on writing behind `end_offset` of an existing file (manifests).
+  // Goes on writing behind `end_offset` of an existing file (manifests): cuts off what follows and
+  // syncs, so that all of the file is durable.
   static Status Reopen(Vfs* vfs, const std::string& path, uint64_t file_number, uint64_t end_offset,
                        std::unique_ptr<LogWriter>* writer);
 
-  // One system call. On success *end is the length of the file after the record.
-  // `payload` may come in two pieces.
+  // On success *end is the length of the file after the record.
+  // kBatchTooLarge if the payload exceeds kLogPayloadBytesMax; kDiskFull, kIoError: no trace is left.
   Status Append(RecordType type, uint32_t count, Seqno seqno, Slice payload, uint64_t* end);
-  // Appends whole records that the caller encoded for the offsets from size() on; all of them or, on an
-  // error, none. `stated_synced_to` is the highest synced_to among them.
-  Status AppendEncoded(Slice records, uint64_t stated_synced_to);
   // Makes everything appended so far durable. Concurrent calls are serialised; a call whose bytes an
   // earlier one covered returns at once.
   Status Sync();
@@ -45,17 +48,27 @@ class LogWriter {
   ~LogWriter();
 
  private:
-  LogWriter(std::unique_ptr<File> file, uint64_t file_number, uint64_t size)
-      : file_(std::move(file)), file_number_(file_number), size_(size) {}
-
   struct SyncState;
+
+  LogWriter(std::unique_ptr<File> file, uint64_t file_number, uint64_t size);
+  void Reserve(uint64_t end);
+  // Removes what a failed append left at size().. size() + length.
+  Status CutBack(uint64_t length);
+  // Records the first error for good and returns it.
+  Status Poison(Status error);
+  Status Poisoned() const;
+
   std::unique_ptr<File> file_;
   const uint64_t file_number_;
   std::atomic<uint64_t> size_;
   std::atomic<uint64_t> synced_to_{0};
-  uint64_t witnessed_ = 0;
-  uint64_t preallocated_ = 0;
-  std::unique_ptr<SyncState> sync_state_;  // mutex, poison
+  std::atomic<uint64_t> cuts_{0};         // cut-backs so far
+  std::atomic<uint64_t> synced_cuts_{0};  // how many of them a sync has covered
+  std::atomic<bool> poisoned_{false};
+  uint64_t witnessed_ = 0;  // synced_to of the last record
+  uint64_t reserved_;       // space was asked for up to here
+  uint64_t step_max_ = 0;   // largest step of reserved space; 0: none is reserved
+  std::unique_ptr<SyncState> sync_state_;
 };
 
 }  // namespace shale
