@@ -4,6 +4,8 @@
 #include <mutex>
 #include <utility>
 
+#include "base/seeded_bug.h"
+
 namespace shale {
 
 namespace {
@@ -116,7 +118,22 @@ Status LogWriter::Append(RecordType type, uint32_t count, Seqno seqno, Slice pay
   return Status::Ok();
 }
 
+Status LogWriter::AppendEncoded(Slice records, uint64_t stated_synced_to) {
+  if (poisoned_.load(std::memory_order_acquire)) return Poisoned();
+  if (cuts_.load(std::memory_order_relaxed) != 0) SHALE_RETURN_IF_ERROR(Sync());
+  const uint64_t offset = size_.load(std::memory_order_relaxed);
+  Reserve(offset + records.size());
+  if (Status s = file_->Write(offset, records); !s.ok()) {
+    if (!CutBack(records.size()).ok()) return Poison(std::move(s));
+    return s;
+  }
+  witnessed_ = stated_synced_to;
+  size_.store(offset + records.size(), std::memory_order_release);
+  return Status::Ok();
+}
+
 Status LogWriter::CutBack(uint64_t length) {
+  if (BugIsOn(SeededBug::kNoCutBackAfterShortWrite)) return Status::Ok();
   const uint64_t offset = size_.load(std::memory_order_relaxed);
   cuts_.fetch_add(1, std::memory_order_release);
   if (file_->Truncate(offset).ok()) {

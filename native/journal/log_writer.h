@@ -35,12 +35,17 @@ class LogWriter {
   // On success *end is the length of the file after the record.
   // kBatchTooLarge if the payload exceeds kLogPayloadBytesMax; kDiskFull, kIoError: no trace is left.
   Status Append(RecordType type, uint32_t count, Seqno seqno, Slice payload, uint64_t* end);
+  // Appends whole records that the caller encoded for the offsets from size() on; all of them or, on
+  // an error, none. `stated_synced_to` is the highest synced_to among them.
+  Status AppendEncoded(Slice records, uint64_t stated_synced_to);
   // Makes everything appended so far durable. Concurrent calls are serialised; a call whose bytes an
   // earlier one covered returns at once.
   Status Sync();
   // If more is durable than the last record says: appends a synced-to record (not synced itself).
   Status Witness();
 
+  // A call failed in a way that ends this writer; see Errors.
+  bool poisoned() const { return poisoned_.load(std::memory_order_acquire); }
   uint64_t size() const { return size_.load(std::memory_order_acquire); }
   uint64_t synced_to() const { return synced_to_.load(std::memory_order_acquire); }
   uint64_t file_number() const { return file_number_; }
