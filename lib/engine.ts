@@ -1,17 +1,24 @@
 /**
- * The seam: what an engine gives and the public classes build on. Implemented twice, by `lib/native` over
- * the C++ core and by `lib/typescript` in TypeScript alone.
+ * The seam: what an engine gives and the public classes build on. Implemented twice, by
+ * `lib/native` over the C++ core and by `lib/typescript` in TypeScript alone.
  *
- * Public classes check options, words and states and speak to the user; an engine stores and finds. Keys
- * and values pass through unchecked on the hot paths: the engine refuses a bad one by throwing what
- * `keyError` or `valueError` of `errors.ts` makes of it, so that both engines refuse alike.
+ * Public classes check options, words and states and speak to the user; an engine stores and finds.
+ * Keys and values pass through unchecked on the hot paths: the engine refuses a bad one by throwing
+ * what `keyError` or `valueError` of `errors.ts` makes of it, so that both engines refuse alike.
  *
- * Rules: a `...Sync` method may block; its twin returns a promise, never throws synchronously and never
- * waits on the event loop. Returned Buffers belong to the caller. A seqno argument is a read seqno
- * (exclusive), or LATEST for the newest visible one.
+ * Rules: a `...Sync` method may block; its twin returns a promise, never throws synchronously and
+ * never waits on the event loop. Returned Buffers belong to the caller. A seqno argument is a read
+ * seqno (exclusive), or LATEST for the newest visible one.
  */
 
-import type { Compression, Durability, EngineName, KeyInput, PerLevel, ValueInput } from './types.ts'
+import type {
+  Compression,
+  Durability,
+  EngineName,
+  KeyInput,
+  PerLevel,
+  ValueInput,
+} from './types.ts'
 
 /** Stands for the newest visible seqno at the time of the call. */
 export const LATEST = -1
@@ -48,7 +55,8 @@ export interface DatabaseSettings {
   readonly recovery: 'tail' | 'strict' | 'salvage'
 }
 
-export type FilterSetting = 'none' | { readonly bitsPerKey: number } | { readonly falsePositiveRate: number }
+export type FilterSetting =
+  'none' | { readonly bitsPerKey: number } | { readonly falsePositiveRate: number }
 
 /** How a strategy is stored: its kind and its numbers. */
 export interface StrategySetting {
@@ -209,7 +217,12 @@ export interface BareTreeEngine extends ReadEngine {
   readonly compactor: CompactorEngine
   settings(): TreeSettings
   /** Bytes of the entry and of the active memtable after it. */
-  add(kind: EntryKind, key: KeyInput, value: ValueInput, seqno: number): { itemSize: number; memtableSize: number }
+  add(
+    kind: EntryKind,
+    key: KeyInput,
+    value: ValueInput,
+    seqno: number,
+  ): { itemSize: number; memtableSize: number }
   gcSeqno(): number
   setGcSeqno(seqno: number): void
   rotateMemtable(): boolean
@@ -249,9 +262,9 @@ export const ROW_VALUE = 2
 export type RowContent = typeof ROW_ENTRY | typeof ROW_KEY | typeof ROW_VALUE
 
 /**
- * A batch of rows, packed: per row two u32 words (key length, value length), then key bytes, then value
- * bytes, then padding to a multiple of 4. A part that is not carried takes no bytes; its length is there
- * all the same. Unless it was made with `reuse`, views of it stay valid for ever.
+ * A batch of rows, packed: per row two u32 words (key length, value length), then key bytes, then
+ * value bytes, then padding to a multiple of 4. A part that is not carried takes no bytes; its
+ * length is there all the same. Unless it was made with `reuse`, views of it stay valid for ever.
  */
 export interface RowBatch {
   readonly bytes: Buffer
@@ -263,19 +276,40 @@ export interface RowBatch {
 }
 
 /**
- * An open scan over one pinned state: two cursors, one from each end, that know nothing of each other. Who
- * uses both compares keys to see where they meet.
+ * An open scan over one pinned state: two cursors, one from each end, that know nothing of each
+ * other. Who uses both compares keys to see where they meet. An open scan outlives the close of its
+ * database: its pin keeps what it reads (a visitor may close the database it is visiting); who may
+ * go on is decided above.
  */
 export interface ScanEngine {
   /**
-   * The next rows from that end, or undefined at the end. At least one row, of any size; then as many as
-   * fit `byteLimit`, and never more than `countLimit`. `reuse`: a batch of this scan whose memory may be
-   * overwritten (visitors); else the memory is fresh.
+   * The next rows from that end, or undefined at the end. At least one row, of any size; then as
+   * many as fit `byteLimit`, and never more than `countLimit`. `reuse`: a batch of this scan whose
+   * memory may be overwritten (visitors); else the memory is fresh.
    */
-  fill(end: ScanEnd, content: RowContent, byteLimit: number, countLimit: number): Promise<RowBatch | undefined>
-  fillSync(end: ScanEnd, content: RowContent, byteLimit: number, countLimit: number, reuse?: RowBatch): RowBatch | undefined
-  /** What memory can answer now: undefined at the end, null if it takes I/O. Lets an async loop go on without a promise. */
-  fillFromMemory(end: ScanEnd, content: RowContent, byteLimit: number, countLimit: number): RowBatch | undefined | null
+  fill(
+    end: ScanEnd,
+    content: RowContent,
+    byteLimit: number,
+    countLimit: number,
+  ): Promise<RowBatch | undefined>
+  fillSync(
+    end: ScanEnd,
+    content: RowContent,
+    byteLimit: number,
+    countLimit: number,
+    reuse?: RowBatch,
+  ): RowBatch | undefined
+  /**
+   * What memory can answer now: undefined at the end, null if it takes I/O. Lets an async loop go
+   * on without a promise.
+   */
+  fillFromMemory(
+    end: ScanEnd,
+    content: RowContent,
+    byteLimit: number,
+    countLimit: number,
+  ): RowBatch | undefined | null
   /** The cursor of that end goes on at `key`: front at or after it, back at or before it. */
   seek(end: ScanEnd, key: Uint8Array): void
   /** Gives the pin back; twice is once. */

@@ -148,17 +148,21 @@ Object.defineProperty(ShaleError.prototype, 'name', { value: 'ShaleError', confi
 /** Longest key, in bytes. */
 export const MAX_KEY_BYTES = 65_535
 /** Longest value, in bytes. */
-export const MAX_VALUE_BYTES = 2 ** 30
+export const MAX_VALUE_BYTES: number = 2 ** 30
 /** Largest batch, in encoded bytes. */
-export const MAX_BATCH_BYTES = 2 ** 30 + 2 ** 24
+export const MAX_BATCH_BYTES: number = 2 ** 30 + 2 ** 24
 
 /** `a string`, `null`, `an array`: for messages, never the content. */
 export function kindOf(value: unknown): string {
   if (value === null) return 'null'
   if (value === undefined) return 'undefined'
-  if (Array.isArray(value)) return 'an array'
   const type = typeof value
-  return type === 'object' ? 'an object' : `a ${type}`
+  if (type !== 'object') return `a ${type}`
+  try {
+    return Array.isArray(value) ? 'an array' : 'an object'
+  } catch {
+    return 'a revoked Proxy'
+  }
 }
 
 /** Why `key` was refused. `what` names it in the message ("key", "gte", "keys[3]"). */
@@ -170,7 +174,10 @@ export function keyError(key: unknown, what = 'key'): ShaleError {
     return keySizeError(Buffer.byteLength(key), what)
   }
   if (isBytes(key)) return keySizeError(byteLengthOf(key), what)
-  return new ShaleError('INVALID_KEY', `${what} must be a Uint8Array or a string, not ${kindOf(key)}`)
+  return new ShaleError(
+    'INVALID_KEY',
+    `${what} must be a Uint8Array or a string, not ${kindOf(key)}`,
+  )
 }
 
 function keySizeError(size: number, what: string): ShaleError {
@@ -200,7 +207,10 @@ export function valueError(value: unknown, limit: number, what = 'value'): Shale
 
 function valueSizeError(size: number, limit: number, what: string): ShaleError {
   if (size > limit) {
-    return new ShaleError('VALUE_TOO_LARGE', `${what} has ${size} bytes; at most ${limit} are allowed`)
+    return new ShaleError(
+      'VALUE_TOO_LARGE',
+      `${what} has ${size} bytes; at most ${limit} are allowed`,
+    )
   }
   return new ShaleError('INVALID_VALUE', `${what} could not be read: its buffer was detached`)
 }

@@ -1,3 +1,49 @@
-// The public surface: re-exports only.
+/** shale: an embedded, ordered key-value store. */
 
+export { LeveledCompaction } from './compaction.ts'
+export type {
+  CompactionPlan,
+  CompactionStrategy,
+  LeveledOptions,
+  StrategyContext,
+} from './compaction.ts'
+export { Compactor } from './compactor.ts'
+export type { CompactionJob } from './compactor.ts'
+export { Cursor } from './cursor.ts'
+export { Database } from './database.ts'
+export type { RecoveryReport } from './database.ts'
+export { EntryRange } from './entry-range.ts'
+export type { Entry } from './entry-range.ts'
 export { ShaleError } from './errors.ts'
+export type { ErrorCode } from './errors.ts'
+export type { KeyRange } from './keys.ts'
+export { Keyspace } from './keyspace.ts'
+export type {
+  DatabaseOptions,
+  FilterPolicy,
+  HeldKeyspaceOptions,
+  KeyspaceOptions,
+  TreeOptions,
+} from './options.ts'
+export type {
+  IterOptions,
+  MajorCompactionOptions,
+  Progress,
+  RangeOptions,
+  ReadOptions,
+} from './read-options.ts'
+export { Snapshot } from './snapshot.ts'
+export { MAX_SEQNO, Tree } from './tree.ts'
+export type { WriteSize } from './tree.ts'
+export type {
+  Compression,
+  Durability,
+  EngineName as Engine,
+  KeyInput,
+  PerLevel,
+  ValueInput,
+} from './types.ts'
+export { SuperVersion, Version } from './version.ts'
+export type { MemtableInfo, TableInfo } from './version.ts'
+export { WriteBatch } from './write-batch.ts'
+export type { WriteOptions } from './write-batch.ts'

@@ -1,18 +1,14 @@
 /** Keys and ranges of keys: checks, copies, and bounds as engines take them. */
 
 import type { ScanRange } from './engine.ts'
-import {
-  byteLengthOf,
-  isBytes,
-  keyError,
-  kindOf,
-  MAX_KEY_BYTES,
-  ShaleError,
-} from './errors.ts'
-import { boolean, optionError, readOptions } from './options.ts'
+import { byteLengthOf, isBytes, keyError, kindOf, MAX_KEY_BYTES, ShaleError } from './errors.ts'
+import { boolean, optionError, readOptions, type Check } from './option-checks.ts'
 import type { KeyInput } from './types.ts'
 
-/** At most one of `gt`, `gte` and one of `lt`, `lte`; nothing = everything. Lower above upper is empty. */
+/**
+ * At most one of `gt`, `gte` and one of `lt`, `lte`; nothing = everything. Lower above upper is
+ * empty.
+ */
 export interface KeyRange {
   gt?: KeyInput
   gte?: KeyInput
@@ -81,7 +77,13 @@ interface GivenRange {
 }
 
 const anything = (value: unknown): unknown => value
-export const RANGE_SCHEMA = { gt: anything, gte: anything, lt: anything, lte: anything }
+export type RangeSchema = Readonly<Record<'gt' | 'gte' | 'lt' | 'lte', Check<unknown>>>
+export const RANGE_SCHEMA: RangeSchema = {
+  gt: anything,
+  gte: anything,
+  lt: anything,
+  lte: anything,
+}
 
 /** `range` was read with RANGE_SCHEMA. */
 export function boundsOfRange(range: GivenRange): Bounds {
@@ -136,7 +138,12 @@ const batchSize = (value: unknown, name: string): number => {
   return value
 }
 
-export const SCAN_SCHEMA = { reverse: boolean, limit, batchSize }
+export type ScanSchema = {
+  readonly reverse: Check<boolean>
+  readonly limit: Check<number>
+  readonly batchSize: Check<number>
+}
+export const SCAN_SCHEMA: ScanSchema = { reverse: boolean, limit, batchSize }
 
 export function scanOptions(given: {
   readonly reverse?: boolean

@@ -1,4 +1,4 @@
-/** Options: read once, own properties only, checked against what is allowed, named when unknown. */
+/** The options that databases, keyspaces and trees are opened with: shapes, ranges and defaults. */
 
 import type {
   DatabaseSettings,
@@ -9,7 +9,17 @@ import type {
   TreeSettingsGiven,
 } from './engine.ts'
 import { LeveledCompaction, strategySetting, type CompactionStrategy } from './compaction.ts'
-import { kindOf, MAX_VALUE_BYTES, ShaleError } from './errors.ts'
+import { MAX_VALUE_BYTES, type ShaleError } from './errors.ts'
+import {
+  boolean,
+  integer,
+  isObject,
+  number,
+  oneOf,
+  optionError,
+  readOptions,
+  type Check,
+} from './option-checks.ts'
 import type { Compression, Durability, EngineName, PerLevel } from './types.ts'
 
 const KIB = 1024
@@ -30,7 +40,10 @@ export interface DatabaseOptions {
   readOnly?: boolean
   /** Durability of writes that do not say otherwise. @default 'os' */
   durability?: Durability
-  /** Milliseconds until an `'os'` or `'buffered'` write is synced in the background; 0 = never. @default 1000 */
+  /**
+   * Milliseconds until an `'os'` or `'buffered'` write is synced in the background; 0 = never.
+   * @default 1000
+   */
   syncInterval?: number
   /** Bytes of the block cache that all keyspaces share. @default 32 MiB */
   cacheSize?: number
@@ -38,7 +51,10 @@ export interface DatabaseOptions {
   maxOpenFiles?: number
   /** Threads for compaction, 1 to 64; flush and sync have their own. @default min(4, cores) */
   workerThreads?: number
-  /** Bytes of memtables over all keyspaces before writers are slowed, at least 1 MiB. @default 256 MiB */
+  /**
+   * Bytes of memtables over all keyspaces before writers are slowed, at least 1 MiB. @default 256
+   * MiB
+   */
   maxWriteBufferSize?: number
   /**
    * Milliseconds a sync write may wait for backpressure; then STALLED (retryable, nothing written).
@@ -49,13 +65,16 @@ export interface DatabaseOptions {
   maxValueSize?: number
   /** Bytes per second that compactions may write; 0 = unlimited. @default 0 */
   compactionRateLimit?: number
-  /** Bytes of sealed journals before straggling keyspaces are flushed, at least 1 MiB. @default 512 MiB */
+  /**
+   * Bytes of sealed journals before straggling keyspaces are flushed, at least 1 MiB. @default 512
+   * MiB
+   */
   maxJournalSize?: number
   /** Codec of values of 4 KiB and more in the journal. @default 'lz4' */
   journalCompression?: Compression
   /**
-   * What to do about a damaged journal. `'tail'`: cut a tail torn by a crash, refuse damage before it;
-   * `'strict'`: refuse both; `'salvage'`: keep every commit that can be read. @default 'tail'
+   * What to do about a damaged journal. `'tail'`: cut a tail torn by a crash, refuse damage before
+   * it; `'strict'`: refuse both; `'salvage'`: keep every commit that can be read. @default 'tail'
    */
   recovery?: 'tail' | 'strict' | 'salvage'
 }
@@ -65,7 +84,9 @@ export type FilterPolicy = 'none' | { bitsPerKey: number } | { falsePositiveRate
 
 /** How a keyspace is kept. Stored with it: on reopening, what is left out is as stored. */
 export interface KeyspaceOptions {
-  /** Bytes after which the active memtable is sealed and flushed, 4 KiB to 4 GiB. @default 64 MiB */
+  /**
+   * Bytes after which the active memtable is sealed and flushed, 4 KiB to 4 GiB. @default 64 MiB
+   */
   maxMemtableSize?: number
   /** Index structure of the memtable. @default 'auto': what measures best (radix) */
   memtable?: 'auto' | 'skiplist' | 'radix'
@@ -109,46 +130,6 @@ export interface TreeOptions extends Omit<KeyspaceOptions, 'durability'> {
   backgroundCompaction?: boolean
 }
 
-/** Checks one value; `name` is for the message. */
-export type Check<T> = (value: unknown, name: string) => T
-
-export function optionError(name: string, expected: string, value: unknown): ShaleError {
-  const got = typeof value === 'number' ? String(value) : kindOf(value)
-  return new ShaleError('INVALID_OPTION', `option ${name} must be ${expected}, not ${got}`)
-}
-
-export const boolean: Check<boolean> = (value, name) => {
-  if (typeof value !== 'boolean') throw optionError(name, 'a boolean', value)
-  return value
-}
-
-export function integer(min: number, max: number): Check<number> {
-  return (value, name) => {
-    if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
-      throw optionError(name, `an integer from ${min} to ${max}`, value)
-    }
-    return value
-  }
-}
-
-export function number(min: number, max: number): Check<number> {
-  return (value, name) => {
-    if (typeof value !== 'number' || !(value >= min && value <= max)) {
-      throw optionError(name, `a number from ${min} to ${max}`, value)
-    }
-    return value
-  }
-}
-
-export function oneOf<const T extends string>(...allowed: readonly T[]): Check<T> {
-  return (value, name) => {
-    if (typeof value !== 'string' || !(allowed as readonly string[]).includes(value)) {
-      throw optionError(name, allowed.map((a) => `'${a}'`).join(' or '), value)
-    }
-    return value as T
-  }
-}
-
 function perLevel<T>(check: Check<T>): Check<readonly T[]> {
   return (value, name) => {
     if (!Array.isArray(value)) return [check(value, name)]
@@ -161,6 +142,7 @@ function perLevel<T>(check: Check<T>): Check<readonly T[]> {
 
 const filterPolicy: Check<FilterSetting> = (value, name) => {
   if (value === 'none') return value
+  if (!isObject(value)) throw filterError(name, value)
   const given = readOptions(value, name, {
     bitsPerKey: number(0.01, 100),
     falsePositiveRate: number(1e-9, 0.5),
@@ -171,7 +153,11 @@ const filterPolicy: Check<FilterSetting> = (value, name) => {
   if (given.falsePositiveRate !== undefined && given.bitsPerKey === undefined) {
     return { falsePositiveRate: given.falsePositiveRate }
   }
-  throw optionError(name, "'none', { bitsPerKey } or { falsePositiveRate }", value)
+  throw filterError(name, value)
+}
+
+function filterError(name: string, value: unknown): ShaleError {
+  return optionError(name, "'none', { bitsPerKey } or { falsePositiveRate }", value)
 }
 
 const strategy: Check<StrategySetting> = (value, name) => {
@@ -229,70 +215,6 @@ const TREE_OPEN_SCHEMA = {
   backgroundCompaction: boolean,
 }
 
-export type Schema = Readonly<Record<string, Check<unknown>>>
-export type Given<S extends Schema> = { [K in keyof S]?: ReturnType<S[K]> }
-
-/**
- * Reads the own, known properties of a plain options object, each once. `undefined` counts as left out.
- * `what` names the options in messages.
- */
-export function readOptions<const S extends Schema>(
-  options: unknown,
-  what: string,
-  schema: S,
-): Given<S> {
-  if (options === undefined) return {}
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw new ShaleError('INVALID_ARGUMENT', `${what} must be an object, not ${kindOf(options)}`)
-  }
-  const given: Record<string, unknown> = Object.create(null) as Record<string, unknown>
-  for (const [key, value] of ownProperties(options, what)) {
-    if (!Object.hasOwn(schema, key)) {
-      const near = nearest(key, Object.keys(schema))
-      throw new ShaleError('INVALID_OPTION', `${what}: unknown option ${key}; did you mean ${near}?`)
-    }
-    if (value !== undefined) given[key] = (schema[key] as Check<unknown>)(value, key)
-  }
-  return given as Given<S>
-}
-
-/** A getter or Proxy that throws becomes INVALID_ARGUMENT with that cause. */
-function ownProperties(options: object, what: string): [string, unknown][] {
-  try {
-    return Object.keys(options).map((key) => [key, (options as Record<string, unknown>)[key]])
-  } catch (cause) {
-    throw new ShaleError('INVALID_ARGUMENT', `${what} could not be read`, { cause })
-  }
-}
-
-/** The candidate with the smallest edit distance. */
-function nearest(word: string, candidates: readonly string[]): string {
-  const short = word.slice(0, 64)
-  let best = ''
-  let bestDistance = Infinity
-  for (const candidate of candidates) {
-    const distance = editDistance(short.toLowerCase(), candidate.toLowerCase())
-    if (distance < bestDistance) {
-      best = candidate
-      bestDistance = distance
-    }
-  }
-  return best
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const change = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min(change, (row[j] as number) + 1, (next[j - 1] as number) + 1))
-    }
-    row = next
-  }
-  return row[b.length] as number
-}
-
 export interface OpenSettings<T> {
   readonly engine: EngineName | 'auto'
   readonly settings: T
@@ -339,7 +261,10 @@ export function treeSettings(options: unknown): OpenSettings<TreeEngineSettings>
 /** Keyspace options as they hold, in the public shape. */
 export type HeldKeyspaceOptions = Readonly<Required<KeyspaceOptions>>
 
-export function heldOptions(held: TreeSettings, databaseDurability: Durability): HeldKeyspaceOptions {
+export function heldOptions(
+  held: TreeSettings,
+  databaseDurability: Durability,
+): HeldKeyspaceOptions {
   const { compaction, durability: own, ...rest } = held
   return Object.freeze({
     ...rest,

@@ -8,6 +8,6 @@ export function wrongReceiver(type: string, member: string): ShaleError {
 }
 
 /** A rejected promise: an async form never throws synchronously. */
-export function rejected(error: unknown): Promise<never> {
-  return Promise.reject(error as Error)
+export async function rejected(error: unknown): Promise<never> {
+  throw error
 }

@@ -16,12 +16,17 @@ const abandoned = new FinalizationRegistry<Held>(({ engine, seqno }) => {
 
 const TOKEN = Symbol('snapshot')
 
+/** For Database only. */
+export let makeSnapshot: (owner: object, engine: DatabaseEngine) => Snapshot
+/** The read seqno of an open snapshot of `owner`; throws what is wrong with it otherwise. */
+export let snapshotSeqno: (snapshot: unknown, owner: object) => number
+
 /**
- * What a database held at one moment, over all keyspaces: reads with `{ snapshot }` see exactly the commits
- * that were visible when it was taken, whatever is written, flushed or compacted since.
+ * What a database held at one moment, over all keyspaces: reads with `{ snapshot }` see exactly the
+ * commits that were visible when it was taken, whatever is written, flushed or compacted since.
  *
- * It costs the versions that only it can still see; close it (or let `using` do it). One that is dropped
- * is closed when it is collected.
+ * It costs the versions that only it can still see; close it (or let `using` do it). One that is
+ * dropped is closed when it is collected.
  */
 export class Snapshot {
   readonly #engine: DatabaseEngine
@@ -45,7 +50,7 @@ export class Snapshot {
       if (typeof snapshot !== 'object' || snapshot === null || !(#seqno in snapshot)) {
         throw new ShaleError('INVALID_ARGUMENT', 'snapshot must be a Snapshot')
       }
-      const s = snapshot as Snapshot
+      const s = snapshot
       if (s.#owner !== owner) {
         throw new ShaleError('INVALID_ARGUMENT', 'the snapshot belongs to another database')
       }
@@ -78,8 +83,3 @@ export class Snapshot {
     this.close()
   }
 }
-
-/** For Database only. */
-export let makeSnapshot: (owner: object, engine: DatabaseEngine) => Snapshot
-/** The read seqno of an open snapshot of `owner`; throws what is wrong with it otherwise. */
-export let snapshotSeqno: (snapshot: unknown, owner: object) => number

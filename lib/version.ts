@@ -35,9 +35,14 @@ export interface MemtableInfo {
 
 const TOKEN = Symbol('version')
 
+/** For Keyspace and Tree only. */
+export let makeVersion: (data: VersionData) => Version
+/** For Tree only. */
+export let makeSuperVersion: (data: SuperVersionData) => SuperVersion
+
 /**
- * Which tables made up a tree at one moment. Level 0 first; in a level, the newest run first; in a run, tables
- * in key order with disjoint ranges.
+ * Which tables made up a tree at one moment. Level 0 first; in a level, the newest run first; in a
+ * run, tables in key order with disjoint ranges.
  */
 export class Version {
   readonly id: number
@@ -91,8 +96,3 @@ function tableInfo(table: TableData): TableInfo {
 function memtableInfo(memtable: MemtableData): MemtableInfo {
   return Object.freeze({ ...memtable })
 }
-
-/** For Keyspace and Tree only. */
-export let makeVersion: (data: VersionData) => Version
-/** For Tree only. */
-export let makeSuperVersion: (data: SuperVersionData) => SuperVersion

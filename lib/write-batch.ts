@@ -1,8 +1,8 @@
 /**
  * Batches: several writes, over several keyspaces, that become one commit.
  *
- * They are encoded as they are added, in the bytes of the journal (docs/format.md, "Batch entries"), so that
- * a commit is one crossing and one append.
+ * They are encoded as they are added, in the bytes of the journal (docs/format.md, "Batch
+ * entries"), so that a commit is one crossing and one append.
  */
 
 import { TOMBSTONE, VALUE, WEAK_TOMBSTONE, type DatabaseEngine, type EntryKind } from './engine.ts'
@@ -41,9 +41,13 @@ const KEPT_CAPACITY = 1 << 20
 
 const TOKEN = Symbol('batch')
 
+/** For Database only. */
+export let makeWriteBatch: (owner: BatchOwner) => WriteBatch
+
 /**
- * Collects writes and commits them as one: all or nothing for readers and after a crash, over all keyspaces.
- * The last operation on a key wins. After a commit the batch is empty and can be used again.
+ * Collects writes and commits them as one: all or nothing for readers and after a crash, over all
+ * keyspaces. The last operation on a key wins. After a commit the batch is empty and can be used
+ * again.
  */
 export class WriteBatch {
   readonly #owner: BatchOwner
@@ -111,29 +115,31 @@ export class WriteBatch {
     try {
       if (!(#owner in this)) throw wrongReceiver('WriteBatch', 'commit')
       const durability = this.#begin(options)
-      const committed = this.#owner.engine.write(this.#bytes.subarray(0, this.#end), durability)
-      this.#pending = true
-      return committed.then(
-        () => {
-          this.#pending = false
-          this.#reset()
-        },
-        (error: unknown) => {
-          this.#pending = false
-          throw error
-        },
-      )
+      return this.#settle(this.#owner.engine.write(this.#bytes.subarray(0, this.#end), durability))
     } catch (error) {
       return rejected(error)
     }
   }
 
-  /** As commit(); waits for the group, the sync and, up to `maxStall`, for backpressure (STALLED). */
+  /**
+   * As commit(); waits for the group, the sync and, up to `maxStall`, for backpressure (STALLED).
+   */
   commitSync(options?: WriteOptions): void {
     if (!(#owner in this)) throw wrongReceiver('WriteBatch', 'commitSync')
     const durability = this.#begin(options)
     this.#owner.engine.writeSync(this.#bytes.subarray(0, this.#end), durability)
     this.#reset()
+  }
+
+  /** A batch whose commit failed keeps its operations, to be committed again. */
+  async #settle(committed: Promise<void>): Promise<void> {
+    this.#pending = true
+    try {
+      await committed
+      this.#reset()
+    } finally {
+      this.#pending = false
+    }
   }
 
   #begin(options: unknown): Durability {
@@ -224,6 +230,3 @@ function put(target: Buffer, offset: number, input: KeyInput, size: number): voi
   if (typeof input === 'string') target.write(input, offset, size)
   else Uint8Array.prototype.set.call(target, input, offset)
 }
-
-/** For Database only. */
-export let makeWriteBatch: (owner: BatchOwner) => WriteBatch

@@ -1,4 +1,5 @@
-// The kill: a child loads, is killed with SIGKILL in the middle, and what it was acknowledged must be there.
+// The kill: a child loads, is killed with SIGKILL in the middle, and what it was acknowledged must
+// be there.
 
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -48,8 +49,11 @@ async function countBatches(db, places) {
   let batches = 0
   let records = 0
   for (const batch of batchesOf(places, Infinity)) {
-    const there = batch.filter(([name, key, value]) => keyspaces.get(name).getTextSync(key) === value)
-    if (there.length !== 0 && there.length !== batch.length) throw new Error('half a batch was found')
+    const there = batch.filter(
+      ([name, key, value]) => keyspaces.get(name).getTextSync(key) === value,
+    )
+    if (there.length !== 0 && there.length !== batch.length)
+      throw new Error('half a batch was found')
     if (there.length === 0) break
     batches++
     records += there.length

@@ -14,7 +14,7 @@ export async function openKeyspaces(db) {
 /** All records of the places from `first` on, a batch of places at a time. */
 export function* batchesOf(places, limit) {
   let taken = 0
-  for (let index = 0; index < places.length && taken < limit; ) {
+  for (let index = 0; index < places.length && taken < limit;) {
     const records = []
     for (let i = 0; i < PLACES_PER_BATCH && index < places.length; i++, index++) {
       records.push(...recordsOf(places[index], index))
@@ -37,8 +37,9 @@ export async function load(db, places, limit, onBatch) {
 }
 
 /**
- * Compares everything in the database with what was written: every record by a point read, and every keyspace
- * by a full scan that must give as many entries as there are distinct keys, in order.
+ * Compares everything in the database with what was written: every record by a point read, and
+ * every keyspace by a full scan that must give as many entries as there are distinct keys, in
+ * order.
  */
 export async function verify(db, places, limit, onRecords) {
   const keyspaces = await openKeyspaces(db)
@@ -47,7 +48,8 @@ export async function verify(db, places, limit, onRecords) {
   for (const records of batchesOf(places, limit)) {
     for (const [name, key, value] of records) {
       const found = keyspaces.get(name).getTextSync(key)
-      if (found !== value) throw new Error(`${name}: a record is ${found === undefined ? 'missing' : 'wrong'}`)
+      if (found !== value)
+        throw new Error(`${name}: a record is ${found === undefined ? 'missing' : 'wrong'}`)
       expected.set(name, expected.get(name) + 1)
     }
     checked += records.length
@@ -56,7 +58,8 @@ export async function verify(db, places, limit, onRecords) {
   }
   for (const [name, count] of expected) {
     const scanned = scanInOrder(keyspaces.get(name))
-    if (scanned !== count) throw new Error(`${name} holds ${scanned} entries, written were ${count}`)
+    if (scanned !== count)
+      throw new Error(`${name} holds ${scanned} entries, written were ${count}`)
   }
   return checked
 }

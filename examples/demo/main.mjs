@@ -1,5 +1,5 @@
-// The main job on real data: loads the world's places with the indexes that an application would keep, closes,
-// reopens, verifies every record, looks around, and survives a kill.
+// The main job on real data: loads the world's places with the indexes that an application would
+// keep, closes, reopens, verifies every record, looks around, and survives a kill.
 //
 //   npm run demo -- [--records N] [--dir DIR]
 //
@@ -31,7 +31,9 @@ function printTable() {
   const table = [['what', 'count', 'time', 'rate'], ...rows]
   const widths = table[0].map((_, column) => Math.max(...table.map((row) => row[column].length)))
   for (const row of table) {
-    const cells = row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
+    const cells = row.map((cell, i) =>
+      i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]),
+    )
     console.log(`  ${cells.join('   ')}`)
   }
 }
@@ -60,7 +62,9 @@ async function run(dir, limit) {
   for (const records of batchesOf(places, limit)) total += records.length
 
   let db = await Database.open(dir, { errorIfExists: true })
-  console.log(`${total.toLocaleString('en')} records of ${places.length.toLocaleString('en')} places`)
+  console.log(
+    `${total.toLocaleString('en')} records of ${places.length.toLocaleString('en')} places`,
+  )
   console.log(`engine ${db.engine}, durability os, ${dir}\n`)
 
   const loading = progress('load  ', total)

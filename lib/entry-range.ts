@@ -1,0 +1,439 @@
+/** Ranges: lazy, snapshot-stable iteration over entries, keys or values, from either end. */
+
+import { makeCursor, type Cursor } from './cursor.ts'
+import {
+  BACK,
+  FRONT,
+  ROW_ENTRY,
+  ROW_KEY,
+  ROW_VALUE,
+  type RowBatch,
+  type RowContent,
+  type ScanEnd,
+  type ScanEngine,
+} from './engine.ts'
+import { kindOf, ShaleError } from './errors.ts'
+import { scanRange } from './keys.ts'
+import { rejected, wrongReceiver } from './receiver.ts'
+import {
+  keyOf,
+  MAX_ROWS,
+  pairOf,
+  rowWords,
+  valueOf,
+  type Pair,
+  type RangeSource,
+  type RangeSpec,
+} from './rows.ts'
+
+/** An entry whose value is fetched only when asked for. */
+export interface Entry {
+  readonly key: Buffer
+  /** Bytes of the value. */
+  readonly size: number
+  value(): Promise<Buffer>
+  valueSync(): Buffer
+}
+
+/** Bytes of the first fill; later ones double up to LAST_FILL, so that short ranges stay cheap. */
+const FIRST_FILL = 4 * 1024
+const LAST_FILL = 64 * 1024
+type Sides<T> = Iterable<T> & AsyncIterable<T>
+/** Makes the item of the row whose words begin at `word`. */
+type Shape<T> = (batch: RowBatch, word: number) => T
+
+const TOKEN = Symbol('range')
+
+/** For Keyspace and Tree only. */
+export let makeEntryRange: (spec: RangeSpec) => EntryRange
+
+/**
+ * A range of a keyspace or tree. Nothing is read before it is iterated; each iteration starts anew
+ * and reads one state from its beginning to its end, whatever is written meanwhile.
+ *
+ * ```ts
+ * for (const [key, value] of keyspace.range({ gte: 'a', lt: 'b' })) { ... }   // waits for the disk
+ * for await (const [key, value] of keyspace.prefix('user:')) { ... }          // never blocks
+ * ```
+ *
+ * An iteration that is left early (`break`, a throw) is closed; one that is dropped is closed when
+ * collected.
+ * Cost: O(log n) to begin, then one crossing per batch of up to 64 KiB.
+ */
+export class EntryRange implements Iterable<Pair>, AsyncIterable<Pair> {
+  readonly #spec: RangeSpec
+
+  private constructor(token: symbol, spec: RangeSpec) {
+    if (token !== TOKEN) {
+      throw new ShaleError(
+        'INVALID_ARGUMENT',
+        'an EntryRange is made by iter(), range() or prefix()',
+      )
+    }
+    this.#spec = spec
+  }
+
+  static {
+    makeEntryRange = (spec) => new EntryRange(TOKEN, spec)
+  }
+
+  [Symbol.iterator](): Iterator<Pair> {
+    if (!(#spec in this)) throw wrongReceiver('EntryRange', 'iterator')
+    return new RowIterator(new Scan(this.#spec, ROW_ENTRY), pairOf)
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Pair> {
+    if (!(#spec in this)) throw wrongReceiver('EntryRange', 'asyncIterator')
+    return new AsyncRowIterator(() => new Scan(this.#spec, ROW_ENTRY), pairOf)
+  }
+
+  /** The keys alone; reads no value. */
+  keys(): Sides<Buffer> {
+    if (!(#spec in this)) throw wrongReceiver('EntryRange', 'keys')
+    return new Side(this.#spec, ROW_KEY, keyOf)
+  }
+
+  /** The values alone. */
+  values(): Sides<Buffer> {
+    if (!(#spec in this)) throw wrongReceiver('EntryRange', 'values')
+    return new Side(this.#spec, ROW_VALUE, valueOf)
+  }
+
+  /** Key and size of each entry, the value on demand. */
+  entries(): Sides<Entry> {
+    if (!(#spec in this)) throw wrongReceiver('EntryRange', 'entries')
+    return new Side(this.#spec, ROW_ENTRY, entryOf)
+  }
+
+  /** The same entries from the other end; a limit counts from there. */
+  rev(): EntryRange {
+    if (!(#spec in this)) throw wrongReceiver('EntryRange', 'rev')
+    const { source, bounds, options } = this.#spec
+    return makeEntryRange({ source, bounds, options: { ...options, reverse: !options.reverse } })
+  }
+
+  /**
+   * Calls `visit` with views that are valid only during the call; `false` stops. Returns the number
+   * of entries visited. Writes and close inside the visitor are allowed: the scan goes on over its
+   * state.
+   */
+  forEachSync(visit: (key: Buffer, value: Buffer) => boolean | void): number {
+    if (!(#spec in this)) throw wrongReceiver('EntryRange', 'forEachSync')
+    checkVisitor(visit)
+    return visitRows(new Scan(this.#spec, ROW_ENTRY), ({ bytes, words }, row) => {
+      const keyLength = words[row] as number
+      const key = row * 4 + 8
+      const start = bytes.byteOffset + key
+      return visit(
+        Buffer.from(bytes.buffer, start, keyLength),
+        Buffer.from(bytes.buffer, start + keyLength, words[row + 1] as number),
+      )
+    })
+  }
+
+  /**
+   * The same without any view: offsets and lengths into `bytes`, valid during the call. The fastest
+   * scan.
+   */
+  forEachRawSync(
+    visit: (
+      bytes: Buffer,
+      keyOffset: number,
+      keyLength: number,
+      valueOffset: number,
+      valueLength: number,
+    ) => boolean | void,
+  ): number {
+    if (!(#spec in this)) throw wrongReceiver('EntryRange', 'forEachRawSync')
+    checkVisitor(visit)
+    return visitRows(new Scan(this.#spec, ROW_ENTRY), ({ bytes, words }, row) => {
+      const keyLength = words[row] as number
+      const key = row * 4 + 8
+      return visit(bytes, key, keyLength, key + keyLength, words[row + 1] as number)
+    })
+  }
+
+  /** A position at each end of this range, over one state. */
+  cursor(): Cursor {
+    if (!(#spec in this)) throw wrongReceiver('EntryRange', 'cursor')
+    return makeCursor(this.#spec)
+  }
+
+  toArraySync(): Pair[] {
+    if (!(#spec in this)) throw wrongReceiver('EntryRange', 'toArraySync')
+    return Array.from(this)
+  }
+
+  async toArray(): Promise<Pair[]> {
+    if (!(#spec in this)) throw wrongReceiver('EntryRange', 'toArray')
+    const all: Pair[] = []
+    for await (const pair of this) all.push(pair)
+    return all
+  }
+}
+
+function checkVisitor(visit: unknown): void {
+  if (typeof visit !== 'function') {
+    throw new ShaleError('INVALID_ARGUMENT', `visit must be a function, not ${kindOf(visit)}`)
+  }
+}
+
+/** One pass over a range: its scan, its limit, its growing fills. */
+class Scan {
+  readonly content: RowContent
+  #engine: ScanEngine | undefined
+  readonly #end: ScanEnd
+  #left: number
+  #fillBytes: number
+  readonly #adaptive: boolean
+  readonly #source: RangeSource
+
+  constructor({ source, bounds, options }: RangeSpec, content: RowContent) {
+    this.content = content
+    this.#source = source
+    this.#end = options.reverse ? BACK : FRONT
+    this.#left = options.limit
+    this.#adaptive = options.batchSize === undefined
+    this.#fillBytes = options.batchSize ?? FIRST_FILL
+    const seqno = source.seqno()
+    if (!bounds.empty && this.#left > 0) {
+      this.#engine = source.reads.scan(scanRange(bounds, seqno))
+    }
+  }
+
+  fillSync(): RowBatch | undefined {
+    if (this.#engine === undefined) return undefined
+    return this.#took(
+      this.#guard((engine) => {
+        this.#source.check()
+        return engine.fillSync(...this.#request())
+      }),
+    )
+  }
+
+  /**
+   * For visitors: goes on over its state whatever was closed meanwhile, and uses the last batch's
+   * memory.
+   */
+  fillOver(last: RowBatch | undefined): RowBatch | undefined {
+    if (this.#engine === undefined) return undefined
+    return this.#took(this.#guard((engine) => engine.fillSync(...this.#request(), last)))
+  }
+
+  /** undefined at the end, null if it takes I/O. */
+  fillFromMemory(): RowBatch | undefined | null {
+    if (this.#engine === undefined) return undefined
+    const batch = this.#guard((engine) => {
+      this.#source.check()
+      return engine.fillFromMemory(...this.#request())
+    })
+    return batch === null ? null : this.#took(batch)
+  }
+
+  async fill(): Promise<RowBatch | undefined> {
+    if (this.#engine === undefined) return undefined
+    try {
+      return this.#took(await this.#engine.fill(...this.#request()))
+    } catch (error) {
+      this.close()
+      throw error
+    }
+  }
+
+  close(): void {
+    this.#engine?.close()
+    this.#engine = undefined
+  }
+
+  #request(): [ScanEnd, RowContent, number, number] {
+    return [this.#end, this.content, this.#fillBytes, Math.min(this.#left, MAX_ROWS)]
+  }
+
+  #guard<T>(fill: (engine: ScanEngine) => T): T {
+    try {
+      return fill(this.#engine as ScanEngine)
+    } catch (error) {
+      this.close()
+      throw error
+    }
+  }
+
+  #took(batch: RowBatch | undefined): RowBatch | undefined {
+    if (batch === undefined) {
+      this.close()
+      return undefined
+    }
+    this.#left -= batch.count
+    if (this.#left <= 0) this.close()
+    else if (this.#adaptive && this.#fillBytes < LAST_FILL) this.#fillBytes *= 2
+    return batch
+  }
+}
+
+function visitRows(scan: Scan, visit: (batch: RowBatch, row: number) => boolean | void): number {
+  let visited = 0
+  let batch: RowBatch | undefined
+  try {
+    while ((batch = scan.fillOver(batch)) !== undefined) {
+      const { words } = batch
+      const end = batch.end >>> 2
+      for (let row = 0; row < end;) {
+        const next = row + 2 + (((words[row] as number) + (words[row + 1] as number) + 3) >>> 2)
+        visited++
+        if (visit(batch, row) === false) return visited
+        row = next
+      }
+    }
+    return visited
+  } finally {
+    scan.close()
+  }
+}
+
+const DONE = { done: true, value: undefined } as const
+
+class RowIterator<T> implements Iterator<T> {
+  readonly #scan: Scan
+  readonly #shape: Shape<T>
+  #batch: RowBatch | undefined
+  #row = 0
+  #end = 0
+
+  constructor(scan: Scan, shape: Shape<T>) {
+    this.#scan = scan
+    this.#shape = shape
+  }
+
+  next(): IteratorResult<T, undefined> {
+    if (this.#row >= this.#end) {
+      this.#batch = this.#scan.fillSync()
+      if (this.#batch === undefined) return DONE
+      this.#row = 0
+      this.#end = this.#batch.end >>> 2
+    }
+    const batch = this.#batch as RowBatch
+    const row = this.#row
+    const { words } = batch
+    this.#row = row + rowWords(this.#scan.content, words[row] as number, words[row + 1] as number)
+    return { done: false, value: this.#shape(batch, row) }
+  }
+
+  return(): IteratorResult<T, undefined> {
+    this.#scan.close()
+    this.#end = 0
+    return DONE
+  }
+
+  [Symbol.iterator](): this {
+    return this
+  }
+}
+
+/** Calls may overlap: they are answered in order. */
+class AsyncRowIterator<T> implements AsyncIterator<T> {
+  readonly #open: () => Scan
+  readonly #shape: Shape<T>
+  #scan: Scan | undefined
+  #batch: RowBatch | undefined
+  #row = 0
+  #end = 0
+  #finished = false
+  #pending: Promise<unknown> | undefined
+
+  constructor(open: () => Scan, shape: Shape<T>) {
+    this.#open = open
+    this.#shape = shape
+  }
+
+  next(): Promise<IteratorResult<T, undefined>> {
+    if (this.#pending !== undefined) return this.#after(() => this.next())
+    try {
+      if (this.#row < this.#end) return Promise.resolve(this.#take())
+      if (this.#finished) return Promise.resolve(DONE)
+      this.#scan ??= this.#open()
+      const batch = this.#scan.fillFromMemory()
+      if (batch !== null) return Promise.resolve(this.#begin(batch))
+      return this.#settle(this.#scan.fill().then((filled) => this.#begin(filled)))
+    } catch (error) {
+      this.#finished = true
+      return rejected(error)
+    }
+  }
+
+  return(): Promise<IteratorResult<T, undefined>> {
+    if (this.#pending !== undefined) return this.#after(() => this.return())
+    this.#finished = true
+    this.#end = 0
+    this.#scan?.close()
+    return Promise.resolve(DONE)
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  #begin(batch: RowBatch | undefined): IteratorResult<T, undefined> {
+    if (batch === undefined) {
+      this.#finished = true
+      return DONE
+    }
+    this.#batch = batch
+    this.#row = 0
+    this.#end = batch.end >>> 2
+    return this.#take()
+  }
+
+  #take(): IteratorResult<T, undefined> {
+    const batch = this.#batch as RowBatch
+    const row = this.#row
+    const { words } = batch
+    const content = (this.#scan as Scan).content
+    this.#row = row + rowWords(content, words[row] as number, words[row + 1] as number)
+    return { done: false, value: this.#shape(batch, row) }
+  }
+
+  #after<R>(call: () => Promise<R>): Promise<R> {
+    return this.#settle((this.#pending as Promise<unknown>).then(call, call))
+  }
+
+  #settle<R>(result: Promise<R>): Promise<R> {
+    const settled = result.finally(() => {
+      if (this.#pending === settled) this.#pending = undefined
+    })
+    settled.catch(() => {
+      this.#finished = true
+    })
+    this.#pending = settled
+    return settled
+  }
+}
+
+class Side<T> implements Iterable<T>, AsyncIterable<T> {
+  readonly #spec: RangeSpec
+  readonly #content: RowContent
+  readonly #shape: Shape<T>
+
+  constructor(spec: RangeSpec, content: RowContent, shape: Shape<T>) {
+    this.#spec = spec
+    this.#content = content
+    this.#shape = shape
+  }
+
+  [Symbol.iterator](): Iterator<T> {
+    return new RowIterator(new Scan(this.#spec, this.#content), this.#shape)
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<T> {
+    return new AsyncRowIterator(() => new Scan(this.#spec, this.#content), this.#shape)
+  }
+}
+
+function entryOf(batch: RowBatch, row: number): Entry {
+  const [key, value] = pairOf(batch, row)
+  return {
+    key,
+    size: value.length,
+    value: () => Promise.resolve(value),
+    valueSync: () => value,
+  }
+}

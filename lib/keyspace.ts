@@ -1,0 +1,430 @@
+/** Keyspaces: named, ordered maps of a database, each an LSM-tree of its own. */
+
+import { LATEST, TOMBSTONE, WEAK_TOMBSTONE, type KeyspaceEngine } from './engine.ts'
+import { makeEntryRange, type EntryRange } from './entry-range.ts'
+import { ShaleError } from './errors.ts'
+import {
+  boundsOfPrefix,
+  boundsOfRange,
+  EVERYTHING,
+  readKeyRange,
+  scanOptions,
+  type Bounds,
+  type KeyRange,
+} from './keys.ts'
+import { heldOptions, type HeldKeyspaceOptions } from './options.ts'
+import {
+  checkSignal,
+  readIterOptions,
+  readMajorOptions,
+  readRangeOptions,
+  readReadOptions,
+  seqnoOf,
+  unlessAborted,
+  type IterOptions,
+  type IterSpec,
+  type MajorCompactionOptions,
+  type RangeOptions,
+  type ReadOptions,
+} from './read-options.ts'
+import {
+  count,
+  countSync,
+  endPair,
+  endPairSync,
+  FIRST,
+  isEmpty,
+  isEmptySync,
+  LAST,
+  manyKeys,
+  targetOffset,
+} from './reads.ts'
+import { rejected, wrongReceiver } from './receiver.ts'
+import type { Pair } from './rows.ts'
+import type { Durability, KeyInput, ValueInput } from './types.ts'
+import { makeVersion, type Version } from './version.ts'
+import type { WriteOptions } from './write-batch.ts'
+
+/** What a keyspace needs from its database. */
+export interface KeyspaceOwner {
+  readonly path: string
+  readonly defaultDurability: Durability
+  /** The durability that WriteOptions name, or `fallback`. */
+  durabilityOf(options: unknown, fallback: Durability): Durability
+  /** Throws DB_CLOSED once closing. */
+  checkOpen(): void
+}
+
+const TOKEN = Symbol('keyspace')
+
+/** For Database only. */
+export let makeKeyspace: (owner: KeyspaceOwner, engine: KeyspaceEngine) => Keyspace
+/** For Database only: the keyspace was opened again, perhaps with other options. */
+export let refreshKeyspace: (keyspace: Keyspace) => void
+/** The id of a keyspace of `owner`; throws for anything else. */
+export let keyspaceIdOf: (keyspace: unknown, owner: object) => number
+
+/**
+ * A named, ordered map from keys to values.
+ *
+ * Sync forms wait for what they need; async forms never block the event loop, and answer without
+ * leaving the thread when the data is in memory. Returned bytes belong to the caller. Absence is
+ * `undefined`.
+ *
+ * Every method may fail with INVALID_ARGUMENT (called on something else), DB_CLOSED,
+ * KEYSPACE_DELETED, and, where it may touch the disk, IO_ERROR, CORRUPTION, TOO_MANY_OPEN_FILES or
+ * OUT_OF_MEMORY; writes also with READ_ONLY, DB_FAILED, DISK_FULL, SYNC_FAILED and, in their sync
+ * forms, STALLED.
+ */
+export class Keyspace {
+  readonly #owner: KeyspaceOwner
+  readonly #engine: KeyspaceEngine
+  #durability: Durability
+
+  private constructor(token: symbol, owner: KeyspaceOwner, engine: KeyspaceEngine) {
+    if (token !== TOKEN) {
+      throw new ShaleError('INVALID_ARGUMENT', 'a Keyspace is made by database.keyspace()')
+    }
+    this.#owner = owner
+    this.#engine = engine
+    this.#durability = engine.settings().durability ?? owner.defaultDurability
+  }
+
+  static {
+    makeKeyspace = (owner, engine) => new Keyspace(TOKEN, owner, engine)
+    refreshKeyspace = (keyspace) => {
+      const held = keyspace.#engine.settings().durability
+      keyspace.#durability = held ?? keyspace.#owner.defaultDurability
+    }
+    keyspaceIdOf = (keyspace, owner) => {
+      if (typeof keyspace !== 'object' || keyspace === null || !(#engine in keyspace)) {
+        throw new ShaleError('INVALID_ARGUMENT', 'keyspace must be a Keyspace')
+      }
+      const k = keyspace
+      if (k.#owner !== owner) {
+        throw new ShaleError('INVALID_ARGUMENT', 'the keyspace belongs to another database')
+      }
+      return k.#engine.id
+    }
+  }
+
+  get id(): number {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'id')
+    return this.#engine.id
+  }
+
+  get name(): string {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'name')
+    return this.#engine.name
+  }
+
+  /** The directory that holds its files: the database's. */
+  get path(): string {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'path')
+    return this.#owner.path
+  }
+
+  /** What holds now, stored and given options together. */
+  get options(): HeldKeyspaceOptions {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'options')
+    return heldOptions(this.#engine.settings(), this.#owner.defaultDurability)
+  }
+
+  // --- writes ------------------------------------------------------------------------------------
+
+  /** Stores `value` under `key`. Resolves when the write has reached its durability. */
+  insert(key: KeyInput, value: ValueInput, options?: WriteOptions): Promise<void> {
+    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'insert'))
+    try {
+      const durability = options === undefined ? this.#durability : this.#durabilityOf(options)
+      return this.#engine.insert(key, value, durability)
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  insertSync(key: KeyInput, value: ValueInput, options?: WriteOptions): void {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'insertSync')
+    const durability = options === undefined ? this.#durability : this.#durabilityOf(options)
+    this.#engine.insertSync(key, value, durability)
+  }
+
+  /** Removes `key`; does nothing visible when it is absent. */
+  remove(key: KeyInput, options?: WriteOptions): Promise<void> {
+    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'remove'))
+    try {
+      return this.#engine.remove(TOMBSTONE, key, this.#durabilityOf(options))
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  removeSync(key: KeyInput, options?: WriteOptions): void {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'removeSync')
+    this.#engine.removeSync(TOMBSTONE, key, this.#durabilityOf(options))
+  }
+
+  /**
+   * Single delete: cheaper to clean up, but only for keys written at most once since their last
+   * removal; otherwise an older value may come back.
+   */
+  removeWeak(key: KeyInput, options?: WriteOptions): Promise<void> {
+    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'removeWeak'))
+    try {
+      return this.#engine.remove(WEAK_TOMBSTONE, key, this.#durabilityOf(options))
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  removeWeakSync(key: KeyInput, options?: WriteOptions): void {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'removeWeakSync')
+    this.#engine.removeSync(WEAK_TOMBSTONE, key, this.#durabilityOf(options))
+  }
+
+  // --- point reads -------------------------------------------------------------------------------
+
+  /** The value under `key`, or undefined. */
+  get(key: KeyInput, options?: ReadOptions): Promise<Buffer | undefined> {
+    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'get'))
+    if (options === undefined) return this.#engine.get(key, LATEST)
+    return this.#read(options, (seqno) => this.#engine.get(key, seqno))
+  }
+
+  getSync(key: KeyInput, options?: ReadOptions): Buffer | undefined {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'getSync')
+    return this.#engine.getSync(key, options === undefined ? LATEST : this.#seqno(options))
+  }
+
+  /** The value as a string (UTF-8): the fastest form for text and JSON. */
+  getText(key: KeyInput, options?: ReadOptions): Promise<string | undefined> {
+    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'getText'))
+    return this.#read(options, (seqno) => this.#engine.getText(key, seqno))
+  }
+
+  getTextSync(key: KeyInput, options?: ReadOptions): string | undefined {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'getTextSync')
+    return this.#engine.getTextSync(key, options === undefined ? LATEST : this.#seqno(options))
+  }
+
+  /**
+   * Copies the value into `target` at `offset` (0) and returns its full length, or undefined if
+   * absent. Where it does not fit nothing is copied, and the length tells.
+   */
+  getIntoSync(
+    key: KeyInput,
+    target: Uint8Array,
+    offset?: number,
+    options?: ReadOptions,
+  ): number | undefined {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'getIntoSync')
+    const at = targetOffset(target, offset)
+    return this.#engine.getIntoSync(key, this.#seqno(options), target, at)
+  }
+
+  /** The values under up to 1,000,000 keys, in their order, all from one state. */
+  getMany(keys: readonly KeyInput[], options?: ReadOptions): Promise<(Buffer | undefined)[]> {
+    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'getMany'))
+    return this.#read(options, (seqno) => this.#engine.getMany(manyKeys(keys), seqno))
+  }
+
+  getManySync(keys: readonly KeyInput[], options?: ReadOptions): (Buffer | undefined)[] {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'getManySync')
+    const seqno = this.#seqno(options)
+    return this.#engine.getManySync(manyKeys(keys), seqno)
+  }
+
+  containsKey(key: KeyInput, options?: ReadOptions): Promise<boolean> {
+    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'containsKey'))
+    return this.#read(options, (seqno) =>
+      this.#engine.sizeOf(key, seqno).then((size) => size !== undefined),
+    )
+  }
+
+  containsKeySync(key: KeyInput, options?: ReadOptions): boolean {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'containsKeySync')
+    const seqno = options === undefined ? LATEST : this.#seqno(options)
+    return this.#engine.sizeOfSync(key, seqno) !== undefined
+  }
+
+  /** Bytes of the value, or undefined if absent. */
+  sizeOf(key: KeyInput, options?: ReadOptions): Promise<number | undefined> {
+    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'sizeOf'))
+    return this.#read(options, (seqno) => this.#engine.sizeOf(key, seqno))
+  }
+
+  sizeOfSync(key: KeyInput, options?: ReadOptions): number | undefined {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'sizeOfSync')
+    return this.#engine.sizeOfSync(key, options === undefined ? LATEST : this.#seqno(options))
+  }
+
+  /** The entry with the smallest key. */
+  firstKeyValue(options?: ReadOptions): Promise<Pair | undefined> {
+    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'firstKeyValue'))
+    return this.#read(options, (seqno) => endPair(this.#engine, FIRST, seqno))
+  }
+
+  firstKeyValueSync(options?: ReadOptions): Pair | undefined {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'firstKeyValueSync')
+    return endPairSync(this.#engine, FIRST, this.#seqno(options))
+  }
+
+  /** The entry with the largest key. */
+  lastKeyValue(options?: ReadOptions): Promise<Pair | undefined> {
+    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'lastKeyValue'))
+    return this.#read(options, (seqno) => endPair(this.#engine, LAST, seqno))
+  }
+
+  lastKeyValueSync(options?: ReadOptions): Pair | undefined {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'lastKeyValueSync')
+    return endPairSync(this.#engine, LAST, this.#seqno(options))
+  }
+
+  /** Number of keys, by a full scan. */
+  len(options?: ReadOptions): Promise<number> {
+    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'len'))
+    return this.#read(options, (seqno) => count(this.#engine, seqno))
+  }
+
+  lenSync(options?: ReadOptions): number {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'lenSync')
+    return countSync(this.#engine, this.#seqno(options))
+  }
+
+  isEmpty(options?: ReadOptions): Promise<boolean> {
+    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'isEmpty'))
+    return this.#read(options, (seqno) => isEmpty(this.#engine, seqno))
+  }
+
+  isEmptySync(options?: ReadOptions): boolean {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'isEmptySync')
+    return isEmptySync(this.#engine, this.#seqno(options))
+  }
+
+  /** Versions and tombstones in memtables and tables: an upper bound of len(), at no cost. */
+  approximateLen(): number {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'approximateLen')
+    return this.#engine.treeFigures().approximateLen
+  }
+
+  // --- ranges ------------------------------------------------------------------------------------
+
+  /** All entries. */
+  iter(options?: IterOptions): EntryRange {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'iter')
+    return this.#range(EVERYTHING, readIterOptions(options))
+  }
+
+  /** The entries between the bounds. */
+  range(range: RangeOptions): EntryRange {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'range')
+    const given = readRangeOptions(range)
+    return this.#range(boundsOfRange(given), given)
+  }
+
+  /** The entries whose key starts with `prefix`; an empty prefix means all. */
+  prefix(prefix: KeyInput, options?: IterOptions): EntryRange {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'prefix')
+    return this.#range(boundsOfPrefix(prefix), readIterOptions(options))
+  }
+
+  // --- maintenance -------------------------------------------------------------------------------
+
+  /** Seals the active memtable, to be flushed in the background; false if it was empty. */
+  rotateMemtable(): boolean {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'rotateMemtable')
+    return this.#engine.rotateMemtable()
+  }
+
+  /** Seals the active memtable and waits until everything sealed is in durable tables. */
+  rotateMemtableAndWait(): Promise<void> {
+    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'rotateMemtableAndWait'))
+    return this.#engine.rotateMemtableAndWait()
+  }
+
+  rotateMemtableAndWaitSync(): void {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'rotateMemtableAndWaitSync')
+    this.#engine.rotateMemtableAndWaitSync()
+  }
+
+  /** Merges all tables into the last level. */
+  majorCompaction(options?: MajorCompactionOptions): Promise<void> {
+    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'majorCompaction'))
+    try {
+      return this.#engine.majorCompaction(readMajorOptions(options))
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  majorCompactionSync(options?: { targetSize?: number }): void {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'majorCompactionSync')
+    this.#engine.majorCompactionSync(readMajorOptions(options))
+  }
+
+  // --- figures -----------------------------------------------------------------------------------
+
+  /** Bytes on disk that hold the range, estimated from the indexes. */
+  approximateSize(range: KeyRange): number {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'approximateSize')
+    const { lower, upper, empty } = readKeyRange(range)
+    return empty ? 0 : this.#engine.approximateSize(lower, upper)
+  }
+
+  /** Bytes of its tables. */
+  diskSpace(): number {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'diskSpace')
+    return this.#engine.treeFigures().diskSpace
+  }
+
+  tableCount(): number {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'tableCount')
+    return this.#engine.treeFigures().tableCount
+  }
+
+  l0TableCount(): number {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'l0TableCount')
+    return this.#engine.treeFigures().l0TableCount
+  }
+
+  /** The current version. Immutable; holding it pins no files. */
+  version(): Version {
+    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'version')
+    return makeVersion(this.#engine.version())
+  }
+
+  #durabilityOf(options: unknown): Durability {
+    return this.#owner.durabilityOf(options, this.#durability)
+  }
+
+  #seqno(options: unknown): number {
+    return seqnoOf(readReadOptions(options), this.#owner, LATEST)
+  }
+
+  /** An async read: nothing throws synchronously, and a signal may end it. */
+  #read<T>(options: unknown, read: (seqno: number) => Promise<T>): Promise<T> {
+    try {
+      const spec = readReadOptions(options)
+      return unlessAborted(read(seqnoOf(spec, this.#owner, LATEST)), spec.signal)
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  #range(bounds: Bounds, given: IterSpec): EntryRange {
+    const owner = this.#owner
+    seqnoOf(given, owner, LATEST)
+    const source = {
+      reads: this.#engine,
+      check: () => {
+        owner.checkOpen()
+        checkSignal(given.signal)
+      },
+      seqno: () => {
+        owner.checkOpen()
+        return seqnoOf(given, owner, LATEST)
+      },
+    }
+    return makeEntryRange({ source, bounds, options: scanOptions(given) })
+  }
+}

@@ -1,0 +1,114 @@
+/** Options: read once, own properties only, checked against what is allowed, named when unknown. */
+
+import { kindOf, ShaleError } from './errors.ts'
+
+/** Checks one value; `name` is for the message. */
+export type Check<T> = (value: unknown, name: string) => T
+
+export function optionError(name: string, expected: string, value: unknown): ShaleError {
+  const got = typeof value === 'number' ? String(value) : kindOf(value)
+  return new ShaleError('INVALID_OPTION', `option ${name} must be ${expected}, not ${got}`)
+}
+
+export const boolean: Check<boolean> = (value, name) => {
+  if (typeof value !== 'boolean') throw optionError(name, 'a boolean', value)
+  return value
+}
+
+export function integer(min: number, max: number): Check<number> {
+  return (value, name) => {
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
+      throw optionError(name, `an integer from ${min} to ${max}`, value)
+    }
+    return value
+  }
+}
+
+export function number(min: number, max: number): Check<number> {
+  return (value, name) => {
+    if (typeof value !== 'number' || !(value >= min && value <= max)) {
+      throw optionError(name, `a number from ${min} to ${max}`, value)
+    }
+    return value
+  }
+}
+
+export function oneOf<const T extends string>(...allowed: readonly T[]): Check<T> {
+  return (value, name) => {
+    if (typeof value !== 'string' || !(allowed as readonly string[]).includes(value)) {
+      throw optionError(name, allowed.map((a) => `'${a}'`).join(' or '), value)
+    }
+    return value as T
+  }
+}
+
+export type Schema = Readonly<Record<string, Check<unknown>>>
+export type Given<S extends Schema> = { [K in keyof S]?: ReturnType<S[K]> }
+
+/**
+ * Reads the own, known properties of a plain options object, each once. `undefined` counts as left
+ * out. `what` names the options in messages.
+ */
+export function readOptions<const S extends Schema>(
+  options: unknown,
+  what: string,
+  schema: S,
+): Given<S> {
+  if (options === undefined) return {}
+  if (!isObject(options)) {
+    throw new ShaleError('INVALID_ARGUMENT', `${what} must be an object, not ${kindOf(options)}`)
+  }
+  const given: Record<string, unknown> = Object.create(null) as Record<string, unknown>
+  for (const [key, value] of ownProperties(options, what)) {
+    if (!Object.hasOwn(schema, key)) {
+      const near = nearest(key, Object.keys(schema))
+      throw new ShaleError(
+        'INVALID_OPTION',
+        `${what}: unknown option ${key}; did you mean ${near}?`,
+      )
+    }
+    if (value !== undefined) given[key] = (schema[key] as Check<unknown>)(value, key)
+  }
+  return given as Given<S>
+}
+
+export function isObject(value: unknown): value is object {
+  return kindOf(value) === 'an object'
+}
+
+/** A getter or Proxy that throws becomes INVALID_ARGUMENT with that cause. */
+function ownProperties(options: object, what: string): [string, unknown][] {
+  try {
+    return Object.keys(options).map((key) => [key, (options as Record<string, unknown>)[key]])
+  } catch (cause) {
+    throw new ShaleError('INVALID_ARGUMENT', `${what} could not be read`, { cause })
+  }
+}
+
+/** The candidate with the smallest edit distance. */
+function nearest(word: string, candidates: readonly string[]): string {
+  const short = word.slice(0, 64)
+  let best = ''
+  let bestDistance = Infinity
+  for (const candidate of candidates) {
+    const distance = editDistance(short.toLowerCase(), candidate.toLowerCase())
+    if (distance < bestDistance) {
+      best = candidate
+      bestDistance = distance
+    }
+  }
+  return best
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const change = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min(change, (row[j] as number) + 1, (next[j - 1] as number) + 1))
+    }
+    row = next
+  }
+  return row[b.length] as number
+}

@@ -1,0 +1,49 @@
+/** Rows: how the batches of a scan are walked, and what is made of a row. */
+
+import { ROW_KEY, ROW_VALUE, type ReadEngine, type RowBatch, type RowContent } from './engine.ts'
+import type { Bounds, ScanOptions } from './keys.ts'
+
+export type Pair = [Buffer, Buffer]
+
+/** What a range reads from. */
+export interface RangeSource {
+  readonly reads: ReadEngine
+  /** The read seqno, asked anew for each iteration; throws when there may be none any more. */
+  seqno(): number
+  /** Throws once nothing may be read any more (DB_CLOSED, ABORTED). */
+  check(): void
+}
+
+export interface RangeSpec {
+  readonly source: RangeSource
+  readonly bounds: Bounds
+  readonly options: ScanOptions
+}
+
+/** `countLimit` of a fill is a u32. */
+export const MAX_ROWS: number = 2 ** 32 - 1
+
+/** Words from one row to the next. */
+export function rowWords(content: RowContent, keyLength: number, valueLength: number): number {
+  const carried = (content === ROW_VALUE ? 0 : keyLength) + (content === ROW_KEY ? 0 : valueLength)
+  return 2 + ((carried + 3) >>> 2)
+}
+
+/** Key and value of a ROW_ENTRY row whose words begin at `row`. */
+export function pairOf({ bytes, words }: RowBatch, row: number): Pair {
+  const keyLength = words[row] as number
+  const start = bytes.byteOffset + row * 4 + 8
+  return [
+    Buffer.from(bytes.buffer, start, keyLength),
+    Buffer.from(bytes.buffer, start + keyLength, words[row + 1] as number),
+  ]
+}
+
+export function keyOf({ bytes, words }: RowBatch, row: number): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset + row * 4 + 8, words[row] as number)
+}
+
+/** Of a ROW_VALUE row: it carries nothing else. */
+export function valueOf({ bytes, words }: RowBatch, row: number): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset + row * 4 + 8, words[row + 1] as number)
+}

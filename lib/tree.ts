@@ -1,0 +1,461 @@
+/**
+ * Trees: one bare LSM-tree in a directory of its own, without a journal; the caller supplies
+ * seqnos.
+ */
+
+import { makeCompactor, type Compactor } from './compactor.ts'
+import {
+  planData,
+  strategySetting,
+  type CompactionPlan,
+  type CompactionStrategy,
+} from './compaction.ts'
+import {
+  TOMBSTONE,
+  VALUE,
+  WEAK_TOMBSTONE,
+  type BareTreeEngine,
+  type EntryKind,
+  type PlanData,
+  type StrategySetting,
+} from './engine.ts'
+import { chooseEngine } from './engine-loader.ts'
+import { makeEntryRange, type EntryRange } from './entry-range.ts'
+import { kindOf, ShaleError } from './errors.ts'
+import {
+  boundsOfPrefix,
+  boundsOfRange,
+  EVERYTHING,
+  readKeyRange,
+  scanOptions,
+  type Bounds,
+  type KeyRange,
+} from './keys.ts'
+import { treeSettings, type TreeOptions } from './options.ts'
+import { directoryPath } from './path.ts'
+import {
+  checkSignal,
+  readBareIterOptions,
+  readBareRangeOptions,
+  readMajorOptions,
+  type BareIterSpec,
+  type IterOptions,
+  type MajorCompactionOptions,
+  type RangeOptions,
+} from './read-options.ts'
+import {
+  count,
+  countSync,
+  endPairSync,
+  FIRST,
+  isEmptySync,
+  LAST,
+  manyKeys,
+  targetOffset,
+} from './reads.ts'
+import { rejected, wrongReceiver } from './receiver.ts'
+import type { Pair } from './rows.ts'
+import type { EngineName, KeyInput, ValueInput } from './types.ts'
+import { makeSuperVersion, makeVersion, type SuperVersion, type Version } from './version.ts'
+
+/** A read at this seqno sees everything, also what is being applied. */
+export const MAX_SEQNO: number = Number.MAX_SAFE_INTEGER
+
+/** What one write took. */
+export interface WriteSize {
+  /** Bytes of the entry in the memtable. */
+  readonly itemSize: number
+  /** Bytes of the active memtable after it. */
+  readonly memtableSize: number
+}
+
+const TOKEN = Symbol('tree')
+
+/**
+ * One bare LSM-tree. The caller supplies seqnos: a read at seqno R sees exactly the entries with a
+ * smaller one. There is no journal: what is not flushed is lost at close.
+ *
+ * Seqnos of writes must not go below the highest one that was sealed. Flush and compaction keep
+ * whatever a read at `gcSeqno` or above may need; it starts at 0 (keep everything) and never
+ * decreases.
+ */
+export class Tree {
+  readonly #engine: BareTreeEngine
+  readonly #engineName: EngineName
+  readonly #compactor: Compactor
+  #closing: Promise<void> | undefined
+
+  private constructor(token: symbol, name: EngineName, engine: BareTreeEngine) {
+    if (token !== TOKEN) throw new ShaleError('INVALID_ARGUMENT', 'a Tree is made by Tree.open()')
+    this.#engine = engine
+    this.#engineName = name
+    this.#compactor = makeCompactor(engine.compactor)
+  }
+
+  /** Opens a tree, or creates it. The parent directory must exist. */
+  static open(path: string | URL, options?: TreeOptions): Promise<Tree> {
+    try {
+      const directory = directoryPath(path)
+      const { engine: chosen, settings } = treeSettings(options)
+      const engine = chooseEngine(chosen)
+      return engine
+        .openTree(directory, settings)
+        .then((opened) => new Tree(TOKEN, engine.name, opened))
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  static openSync(path: string | URL, options?: TreeOptions): Tree {
+    const directory = directoryPath(path)
+    const { engine: chosen, settings } = treeSettings(options)
+    const engine = chooseEngine(chosen)
+    return new Tree(TOKEN, engine.name, engine.openTreeSync(directory, settings))
+  }
+
+  /** Absolute. */
+  get path(): string {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'path')
+    return this.#engine.path
+  }
+
+  get engine(): EngineName {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'engine')
+    return this.#engineName
+  }
+
+  get compactor(): Compactor {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'compactor')
+    return this.#compactor
+  }
+
+  // --- writes ------------------------------------------------------------------------------------
+
+  insertSync(key: KeyInput, value: ValueInput, seqno: number): WriteSize {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'insertSync')
+    return this.#engine.add(VALUE, key, value, checkSeqno(seqno))
+  }
+
+  removeSync(key: KeyInput, seqno: number): WriteSize {
+    return this.#remove('removeSync', TOMBSTONE, key, seqno)
+  }
+
+  /** Single delete: only for keys written at most once since their last removal. */
+  removeWeakSync(key: KeyInput, seqno: number): WriteSize {
+    return this.#remove('removeWeakSync', WEAK_TOMBSTONE, key, seqno)
+  }
+
+  // --- point reads -------------------------------------------------------------------------------
+
+  get(key: KeyInput, seqno: number): Promise<Buffer | undefined> {
+    return this.#read('get', seqno, (engine) => engine.get(key, seqno))
+  }
+
+  getSync(key: KeyInput, seqno: number): Buffer | undefined {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'getSync')
+    return this.#engine.getSync(key, checkSeqno(seqno))
+  }
+
+  getTextSync(key: KeyInput, seqno: number): string | undefined {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'getTextSync')
+    return this.#engine.getTextSync(key, checkSeqno(seqno))
+  }
+
+  /** As Keyspace.getIntoSync. */
+  getIntoSync(
+    key: KeyInput,
+    seqno: number,
+    target: Uint8Array,
+    offset?: number,
+  ): number | undefined {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'getIntoSync')
+    const at = targetOffset(target, offset)
+    return this.#engine.getIntoSync(key, checkSeqno(seqno), target, at)
+  }
+
+  getMany(keys: readonly KeyInput[], seqno: number): Promise<(Buffer | undefined)[]> {
+    return this.#read('getMany', seqno, (engine) => engine.getMany(manyKeys(keys), seqno))
+  }
+
+  getManySync(keys: readonly KeyInput[], seqno: number): (Buffer | undefined)[] {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'getManySync')
+    return this.#engine.getManySync(manyKeys(keys), checkSeqno(seqno))
+  }
+
+  containsKey(key: KeyInput, seqno: number): Promise<boolean> {
+    return this.#read('containsKey', seqno, (engine) =>
+      engine.sizeOf(key, seqno).then((size) => size !== undefined),
+    )
+  }
+
+  containsKeySync(key: KeyInput, seqno: number): boolean {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'containsKeySync')
+    return this.#engine.sizeOfSync(key, checkSeqno(seqno)) !== undefined
+  }
+
+  /** Bytes of the value, or undefined if absent. */
+  sizeOf(key: KeyInput, seqno: number): Promise<number | undefined> {
+    return this.#read('sizeOf', seqno, (engine) => engine.sizeOf(key, seqno))
+  }
+
+  sizeOfSync(key: KeyInput, seqno: number): number | undefined {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'sizeOfSync')
+    return this.#engine.sizeOfSync(key, checkSeqno(seqno))
+  }
+
+  firstKeyValueSync(seqno: number): Pair | undefined {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'firstKeyValueSync')
+    return endPairSync(this.#engine, FIRST, checkSeqno(seqno))
+  }
+
+  lastKeyValueSync(seqno: number): Pair | undefined {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'lastKeyValueSync')
+    return endPairSync(this.#engine, LAST, checkSeqno(seqno))
+  }
+
+  /** Number of keys, by a full scan. */
+  len(seqno: number): Promise<number> {
+    return this.#read('len', seqno, (engine) => count(engine, seqno))
+  }
+
+  lenSync(seqno: number): number {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'lenSync')
+    return countSync(this.#engine, checkSeqno(seqno))
+  }
+
+  isEmptySync(seqno: number): boolean {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'isEmptySync')
+    return isEmptySync(this.#engine, checkSeqno(seqno))
+  }
+
+  /** Versions and tombstones in memtables and tables: an upper bound of len(), at no cost. */
+  approximateLen(): number {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'approximateLen')
+    return this.#engine.treeFigures().approximateLen
+  }
+
+  // --- ranges ------------------------------------------------------------------------------------
+
+  iter(seqno: number, options?: Omit<IterOptions, 'snapshot'>): EntryRange {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'iter')
+    return this.#range(EVERYTHING, readBareIterOptions(options), checkSeqno(seqno))
+  }
+
+  range(range: Omit<RangeOptions, 'snapshot'>, seqno: number): EntryRange {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'range')
+    const given = readBareRangeOptions(range)
+    return this.#range(boundsOfRange(given), given, checkSeqno(seqno))
+  }
+
+  prefix(prefix: KeyInput, seqno: number, options?: Omit<IterOptions, 'snapshot'>): EntryRange {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'prefix')
+    const bounds = boundsOfPrefix(prefix)
+    return this.#range(bounds, readBareIterOptions(options), checkSeqno(seqno))
+  }
+
+  // --- maintenance -------------------------------------------------------------------------------
+
+  /** Reads at this seqno and above stay exact through flush and compaction. */
+  get gcSeqno(): number {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'gcSeqno')
+    return this.#engine.gcSeqno()
+  }
+
+  setGcSeqno(seqno: number): void {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'setGcSeqno')
+    this.#engine.setGcSeqno(checkSeqno(seqno))
+  }
+
+  /** Bytes of all memtables, active and sealed. */
+  memtableSize(): number {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'memtableSize')
+    return this.#engine.treeFigures().memtableSize
+  }
+
+  /** Seals the active memtable; false if it was empty. */
+  rotateMemtable(): boolean {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'rotateMemtable')
+    return this.#engine.rotateMemtable()
+  }
+
+  /** Seals the active memtable and writes everything sealed to durable tables. */
+  flush(): Promise<void> {
+    if (!(#engine in this)) return rejected(wrongReceiver('Tree', 'flush'))
+    return this.#engine.flush()
+  }
+
+  flushSync(): void {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'flushSync')
+    this.#engine.flushSync()
+  }
+
+  /**
+   * One decision of a strategy and its execution, or a plan.
+   *
+   * @throws ShaleError PLAN_STALE when a plan's tables are gone or busy, INVALID_ARGUMENT
+   */
+  compact(what: CompactionStrategy | CompactionPlan): Promise<void> {
+    if (!(#engine in this)) return rejected(wrongReceiver('Tree', 'compact'))
+    try {
+      return this.#engine.compact(this.#compaction(what))
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  compactSync(what: CompactionStrategy | CompactionPlan): void {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'compactSync')
+    this.#engine.compactSync(this.#compaction(what))
+  }
+
+  /** Merges all tables into the last level. */
+  majorCompaction(options?: MajorCompactionOptions): Promise<void> {
+    if (!(#engine in this)) return rejected(wrongReceiver('Tree', 'majorCompaction'))
+    try {
+      return this.#engine.majorCompaction(readMajorOptions(options))
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  majorCompactionSync(options?: { targetSize?: number }): void {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'majorCompactionSync')
+    this.#engine.majorCompactionSync(readMajorOptions(options))
+  }
+
+  // --- views and figures -------------------------------------------------------------------------
+
+  version(): Version {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'version')
+    return makeVersion(this.#engine.version())
+  }
+
+  /** Newest first: the super versions that a reader still holds; the first is the current one. */
+  versionHistory(): readonly SuperVersion[] {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'versionHistory')
+    return this.#engine.superVersions().map(makeSuperVersion)
+  }
+
+  /** What a read at `seqno` goes to. */
+  getVersionForSnapshot(seqno: number): SuperVersion {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'getVersionForSnapshot')
+    checkSeqno(seqno)
+    const [current] = this.versionHistory()
+    return current as SuperVersion
+  }
+
+  /** Highest seqno inserted; undefined if none was. */
+  get highestSeqno(): number | undefined {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'highestSeqno')
+    return this.#engine.treeFigures().highestSeqno
+  }
+
+  /** Highest seqno in durable tables; undefined if none is. */
+  get highestPersistedSeqno(): number | undefined {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'highestPersistedSeqno')
+    return this.#engine.treeFigures().highestPersistedSeqno
+  }
+
+  tableCount(): number {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'tableCount')
+    return this.#engine.treeFigures().tableCount
+  }
+
+  l0TableCount(): number {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'l0TableCount')
+    return this.#engine.treeFigures().l0TableCount
+  }
+
+  /** Bytes on disk that hold the range, estimated from the indexes. */
+  approximateSize(range: KeyRange): number {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'approximateSize')
+    const { lower, upper, empty } = readKeyRange(range)
+    return empty ? 0 : this.#engine.approximateSize(lower, upper)
+  }
+
+  /** Bytes of its tables. */
+  diskSpace(): number {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'diskSpace')
+    return this.#engine.treeFigures().diskSpace
+  }
+
+  // --- life cycle --------------------------------------------------------------------------------
+
+  /** Waits for running calls and unlocks. Nothing is flushed. Closing twice is the same promise. */
+  close(): Promise<void> {
+    if (!(#engine in this)) return rejected(wrongReceiver('Tree', 'close'))
+    this.#closing ??= this.#engine.close()
+    return this.#closing
+  }
+
+  closeSync(): void {
+    if (!(#engine in this)) throw wrongReceiver('Tree', 'closeSync')
+    this.#closing ??= Promise.resolve()
+    this.#engine.closeSync()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  [Symbol.dispose](): void {
+    this.closeSync()
+  }
+
+  #remove(member: string, kind: EntryKind, key: KeyInput, seqno: number): WriteSize {
+    if (!(#engine in this)) throw wrongReceiver('Tree', member)
+    return this.#engine.add(kind, key, '', checkSeqno(seqno))
+  }
+
+  #read<T>(
+    member: string,
+    seqno: number,
+    read: (engine: BareTreeEngine) => Promise<T>,
+  ): Promise<T> {
+    try {
+      if (!(#engine in this)) throw wrongReceiver('Tree', member)
+      checkSeqno(seqno)
+      return read(this.#engine)
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  #range(bounds: Bounds, given: BareIterSpec, seqno: number): EntryRange {
+    const check = (): void => {
+      this.#checkOpen()
+      checkSignal(given.signal)
+    }
+    const source = {
+      reads: this.#engine,
+      check,
+      seqno: () => {
+        check()
+        return seqno
+      },
+    }
+    return makeEntryRange({ source, bounds, options: scanOptions(given) })
+  }
+
+  #checkOpen(): void {
+    if (this.#closing !== undefined) {
+      throw new ShaleError('DB_CLOSED', 'the tree is closed', { path: this.#engine.path })
+    }
+  }
+
+  #compaction(what: unknown): StrategySetting | PlanData {
+    const strategy = strategySetting(what)
+    return strategy ?? planData(what)
+  }
+}
+
+function checkSeqno(seqno: unknown): number {
+  if (typeof seqno !== 'number' || !Number.isSafeInteger(seqno) || seqno < 0) {
+    const got = typeof seqno === 'number' ? String(seqno) : kindOf(seqno)
+    throw new ShaleError(
+      'INVALID_ARGUMENT',
+      `seqno must be an integer from 0 to 2^53-1, not ${got}`,
+    )
+  }
+  return seqno
+}

@@ -1,0 +1,132 @@
+// Options: read once, own properties only, refused by name.
+
+import { expect, test } from 'vitest'
+import { LeveledCompaction } from '../../lib/compaction.ts'
+import { ShaleError } from '../../lib/errors.ts'
+import { databaseSettings, keyspaceSettings, treeSettings } from '../../lib/options.ts'
+
+function refusal(read: () => unknown): ShaleError {
+  try {
+    read()
+  } catch (error) {
+    if (error instanceof ShaleError) return error
+    throw error
+  }
+  throw new Error('nothing was refused')
+}
+
+test('defaults are those of the contract', () => {
+  expect(databaseSettings(undefined, 8)).toEqual({
+    engine: 'auto',
+    settings: {
+      createIfMissing: true,
+      errorIfExists: false,
+      readOnly: false,
+      durability: 'os',
+      syncInterval: 1000,
+      cacheSize: 32 * 2 ** 20,
+      maxOpenFiles: 900,
+      workerThreads: 4,
+      maxWriteBufferSize: 256 * 2 ** 20,
+      maxStall: 200,
+      maxValueSize: 2 ** 30,
+      compactionRateLimit: 0,
+      maxJournalSize: 512 * 2 ** 20,
+      journalCompression: 'lz4',
+      recovery: 'tail',
+    },
+  })
+  expect(databaseSettings({}, 1).settings.workerThreads).toBe(1)
+})
+
+test('what is left out of keyspace options stays out', () => {
+  expect(keyspaceSettings({ dataBlockSize: 512, filter: undefined })).toEqual({
+    dataBlockSize: [512],
+  })
+})
+
+const BAD_NUMBERS = [NaN, Infinity, -1, 1.5, '10', 10n, { valueOf: () => 10 }, null, true]
+
+test.each(['syncInterval', 'cacheSize', 'maxOpenFiles', 'workerThreads', 'maxStall'])(
+  'a bad number is refused: %s',
+  (name) => {
+    for (const value of BAD_NUMBERS) {
+      const error = refusal(() => databaseSettings({ [name]: value }, 2))
+      expect(error.code).toBe('INVALID_OPTION')
+      expect(error.message).toContain(name)
+    }
+  },
+)
+
+test('words are exact and never inherited', () => {
+  for (const value of ['OS', 'none', 'toString', '', 1]) {
+    expect(refusal(() => databaseSettings({ durability: value }, 2)).code).toBe('INVALID_OPTION')
+  }
+  const polluted = Object.create({ durability: 'nonsense', cacheSize: -1 }) as object
+  expect(databaseSettings(polluted, 2)).toEqual(databaseSettings(undefined, 2))
+})
+
+test('an unknown option is named with the nearest known one', () => {
+  expect(refusal(() => databaseSettings({ cachesize: 1 }, 2)).message).toContain('cacheSize')
+  expect(refusal(() => keyspaceSettings({ blockSize: 1 })).message).toContain('dataBlockSize')
+})
+
+test('options that are no plain object, or that throw when read', () => {
+  for (const value of [null, [], 7, 'x', true]) {
+    expect(refusal(() => databaseSettings(value, 2)).code).toBe('INVALID_ARGUMENT')
+  }
+  const cause = new Error('from the getter')
+  const getter = {
+    get durability(): never {
+      throw cause
+    },
+  }
+  expect(refusal(() => databaseSettings(getter, 2))).toMatchObject({
+    code: 'INVALID_ARGUMENT',
+    cause,
+  })
+  const { proxy, revoke } = Proxy.revocable({}, {})
+  revoke()
+  expect(refusal(() => databaseSettings(proxy, 2)).code).toBe('INVALID_ARGUMENT')
+})
+
+test('a getter is read once', () => {
+  let reads = 0
+  const options = {
+    get cacheSize(): number {
+      return ++reads
+    },
+  }
+  expect(databaseSettings(options, 2).settings.cacheSize).toBe(1)
+})
+
+test('per-level lists', () => {
+  expect(keyspaceSettings({ compression: ['none', 'zstd'] })).toEqual({
+    compression: ['none', 'zstd'],
+  })
+  for (const value of [[], ['none', 'gzip'], Array(2), [['none']]]) {
+    expect(refusal(() => keyspaceSettings({ compression: value })).code).toBe('INVALID_OPTION')
+  }
+})
+
+test('filter policies', () => {
+  const given = [{ bitsPerKey: 7.5 }, 'none', { falsePositiveRate: 0.01 }]
+  expect(keyspaceSettings({ filter: given })).toEqual({ filter: given })
+  for (const value of ['some', {}, { bitsPerKey: 0 }, { bitsPerKey: 1, falsePositiveRate: 0.1 }]) {
+    expect(refusal(() => keyspaceSettings({ filter: value })).code).toBe('INVALID_OPTION')
+  }
+})
+
+test('a strategy is one of ours, with its numbers', () => {
+  const compaction = new LeveledCompaction({ l0Threshold: 2, levelRatio: 4 })
+  expect(treeSettings({ compaction }).settings.tree.compaction).toEqual({
+    name: 'leveled',
+    l0Threshold: 2,
+    targetSize: 64 * 2 ** 20,
+    levelRatio: [4],
+  })
+  expect(refusal(() => treeSettings({ compaction: { name: 'leveled' } })).code).toBe(
+    'INVALID_OPTION',
+  )
+  expect(refusal(() => new LeveledCompaction({ l0Threshold: 0 })).code).toBe('INVALID_OPTION')
+})
