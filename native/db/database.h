@@ -1,11 +1,11 @@
 // Database: one directory with keyspaces, one journal, snapshots and background maintenance.
 //
-// Owns and orders everything: commits are numbered and journaled in one order, become visible in that order,
-// and are flushed and compacted by the executor. Reads go to Keyspace::tree() at visible() or at a
-// snapshot's seqno and take no lock here.
+// Owns and orders everything: commits are numbered and journaled in one order, become visible in
+// that order, and are flushed and compacted by the executor. Reads go to Keyspace::tree() at
+// visible() or at a snapshot's seqno and take no lock here.
 //
-// Threads: any. A sync write may wait (group, sync, backpressure up to max_stall_ms); an async one never
-// does: it is done at once or handed to the engine's threads.
+// Threads: any. A sync write may wait (group, sync, backpressure up to max_stall_ms); an async one
+// never does: it is done at once or handed to the engine's threads.
 // Lifetime: Close() ends it; handles may outlive that, every later call answers kDbClosed.
 #pragma once
 
@@ -75,9 +75,9 @@ class Database : public RefCounted {
   const RecoveryReport& recovery() const;
 
   // --- keyspaces ---
-  // Opens or creates. `changed`: the options that the caller gave explicitly, already merged into `options`
-  // for a new keyspace; for an existing one `merge` receives the stored options and returns what shall
-  // hold now (or an error: nothing changes).
+  // Opens or creates. `changed`: the options that the caller gave explicitly, already merged into
+  // `options` for a new keyspace; for an existing one `merge` receives the stored options and
+  // returns what shall hold now (or an error: nothing changes).
   Status OpenKeyspace(const std::string& name,
                       const std::function<Status(bool exists, TreeOptions* options)>& merge,
                       Ref<Keyspace>* keyspace);
@@ -90,8 +90,8 @@ class Database : public RefCounted {
   Status WriteOne(Keyspace* keyspace, Kind kind, Slice key, Slice value, Durability durability);
   // Encoded entries (write_batch.h); checked here. Empty is a no-op.
   Status Write(Slice entries, Durability durability);
-  // kOk: done and visible, `completion` is not called. kWouldBlock: `completion` will be called exactly once (the
-  // bytes were copied). Else: failed, nothing happened.
+  // kOk: done and visible, `completion` is not called. kWouldBlock: `completion` will be called
+  // exactly once (the bytes were copied). Else: failed, nothing happened.
   Status WriteOneAsync(Keyspace* keyspace, Kind kind, Slice key, Slice value, Durability durability,
                        Completion completion);
   Status WriteAsync(Slice entries, Durability durability, Completion completion);
@@ -104,7 +104,8 @@ class Database : public RefCounted {
   Seqno visible() const { return visible_.load(std::memory_order_acquire); }
   Seqno next_seqno() const;
   SnapshotTracker& snapshots();
-  // Runs `work` on a reader thread (a read that missed memory). False once closing: it will not run.
+  // Runs `work` on a reader thread (a read that missed memory). False once closing: it will not
+  // run.
   bool SubmitRead(std::function<void()> work);
 
   // --- maintenance ---
@@ -123,8 +124,9 @@ class Database : public RefCounted {
   DatabaseFigures figures() const;
   CacheStats cache_stats() const;
 
-  // Refuses new calls, waits for running ones, ends background work, flushes, syncs, unlocks. Idempotent: later
-  // callers wait for the first and get its outcome. Call off the JavaScript thread, or accept the wait.
+  // Refuses new calls, waits for running ones, ends background work, flushes, syncs, unlocks.
+  // Idempotent: later callers wait for the first and get its outcome. Call off the JavaScript
+  // thread, or accept the wait.
   Status Close();
 
  private:

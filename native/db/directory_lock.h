@@ -1,8 +1,9 @@
-// DirectoryLock: keeps every other opener of a directory out, of either engine. docs/format.md, "Lock".
+// DirectoryLock: keeps every other opener of a directory out, of either engine. docs/format.md,
+// "Lock".
 //
 // An owner file created exclusively names the holder (pid, process start time, boot id, token); the
-// operating system's lock is held on it as well. An owner file is stale only if its process is gone; takeover
-// is atomic, so that of two takers one wins.
+// operating system's lock is held on it as well. An owner file is stale only if its process is
+// gone; takeover is atomic, so that of two takers one wins.
 #pragma once
 
 #include <memory>

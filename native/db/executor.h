@@ -1,12 +1,12 @@
 // Executor: where background work runs.
 //
-// Lanes keep one kind of work from waiting behind another: a flush never waits behind a compaction. Work
-// within a lane starts in order of submission.
-// Threads: Submit from any. Shutdown waits for running work and drops what has not begun (its owners are
-// told by their own state, jobs hold no promise).
-// Two forms: `ThreadedExecutor` (journal 1, flush 1, compaction n at lower priority, reader 2 threads) and
-// `ManualExecutor` for tests: nothing runs until the test says so, on its thread, in an order
-// drawn from a seed.
+// Lanes keep one kind of work from waiting behind another: a flush never waits behind a compaction.
+// Work within a lane starts in order of submission.
+// Threads: Submit from any. Shutdown waits for running work and drops what has not begun (its
+// owners are told by their own state, jobs hold no promise).
+// Two forms: `ThreadedExecutor` (journal 1, flush 1, compaction n at lower priority, reader 2
+// threads) and `ManualExecutor` for tests: nothing runs until the test says so, on its thread, in
+// an order drawn from a seed.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +27,8 @@ class Executor {
   // Runs `work` not before `delay_ms` from now.
   virtual void SubmitAfter(Lane lane, uint64_t delay_ms, std::function<void()> work) = 0;
   virtual size_t ThreadCount(Lane lane) const = 0;  // what may run at once
-  // ManualExecutor: runs one piece of due work (any lane, seeded choice); false if there is none. A caller that
-  // must wait for background work calls this in a loop. ThreadedExecutor: always false.
+  // ManualExecutor: runs one piece of due work (any lane, seeded choice); false if there is none. A
+  // caller that must wait for background work calls this in a loop. ThreadedExecutor: always false.
   virtual bool RunOne() = 0;
   virtual bool is_manual() const = 0;
   virtual void Shutdown() = 0;

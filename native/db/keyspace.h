@@ -1,6 +1,7 @@
 // Keyspace: a named tree of a database.
 //
-// Threads: any. Lifetime: shared by the database and every handle; outlives neither the core's files.
+// Threads: any. Lifetime: shared by the database and every handle; outlives neither the core's
+// files.
 #pragma once
 
 #include <atomic>

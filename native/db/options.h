@@ -1,4 +1,5 @@
-// DatabaseOptions: how a database is opened. Nothing here is stored; keyspace options are (tree/options.h).
+// DatabaseOptions: how a database is opened. Nothing here is stored; keyspace options are
+// (tree/options.h).
 #pragma once
 
 #include <cstdint>
@@ -7,8 +8,8 @@
 
 namespace shale {
 
-// What a successful write means. kBuffered: in process memory until the next flush point (10 ms or 256 KiB);
-// kOs: survives the death of the process; kSync: survives power loss.
+// What a successful write means. kBuffered: in process memory until the next flush point (10 ms or
+// 256 KiB); kOs: survives the death of the process; kSync: survives power loss.
 enum class Durability : uint8_t { kBuffered = 0, kOs = 1, kSync = 2 };
 
 enum class RecoveryMode : uint8_t { kTail = 0, kStrict = 1, kSalvage = 2 };

@@ -1,8 +1,9 @@
 // Registry: one core per directory per process, shared by every environment that opens it.
 //
-// Keyed by device and inode, so that two paths to one directory meet. Opening again with other options is
-// kDbLocked with `same_process`. The last handle to close closes the core; a handle may be dropped without
-// closing (its environment died): then the core is closed on a thread of the registry.
+// Keyed by device and inode, so that two paths to one directory meet. Opening again with other
+// options is kDbLocked with `same_process`. The last handle to close closes the core; a handle may
+// be dropped without closing (its environment died): then the core is closed on a thread of the
+// registry.
 // Threads: any; opening one directory does not hold up another.
 #pragma once
 

@@ -1,8 +1,8 @@
 // SnapshotTracker: the read seqnos that open snapshots hold, and what retention has to respect.
 //
 // Threads: any; one mutex, held for a map operation.
-// Invariant: View() sees every snapshot whose Open returned before it, and `visible` is read under the same
-// lock after them, so that no snapshot can slip in below what a job believes to be free.
+// Invariant: View() sees every snapshot whose Open returned before it, and `visible` is read under
+// the same lock after them, so that no snapshot can slip in below what a job believes to be free.
 #pragma once
 
 #include <atomic>

@@ -1,8 +1,9 @@
-// StandaloneTree: one bare tree in a directory of its own; the caller supplies seqnos, there is no journal.
-// What is not flushed is lost at close.
+// StandaloneTree: one bare tree in a directory of its own; the caller supplies seqnos, there is no
+// journal. What is not flushed is lost at close.
 //
-// Threads: reads from any; writes and jobs serialise on its own mutex. With `background`, sealed memtables
-// are flushed and the strategy is run by the executor; otherwise only the caller's calls do that.
+// Threads: reads from any; writes and jobs serialise on its own mutex. With `background`, sealed
+// memtables are flushed and the strategy is run by the executor; otherwise only the caller's calls
+// do that.
 #pragma once
 
 #include <atomic>

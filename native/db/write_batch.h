@@ -1,5 +1,5 @@
-// WriteBatch: the bytes of one commit. The same bytes are the payload of the journal record and what the
-// memtables are filled from; JavaScript encodes them too (lib/write-batch.ts).
+// WriteBatch: the bytes of one commit. The same bytes are the payload of the journal record and
+// what the memtables are filled from; JavaScript encodes them too (lib/write-batch.ts).
 //
 //   entry   0  1  kind            (Kind; 0x40.. keyspace records)
 //           1  1  codec           (0: value as it is; else value = raw length u32, compressed bytes)
@@ -32,7 +32,8 @@ inline void EncodeEntryHeader(char* dst, Kind kind, Codec codec, size_t key_leng
   __builtin_memcpy(dst + 8, &v, 4);
 }
 
-// Keyspace records: kinds that only journals hold. Key = name, value = encoded options (create only).
+// Keyspace records: kinds that only journals hold. Key = name, value = encoded options (create
+// only).
 inline constexpr Kind kKeyspaceCreate = static_cast<Kind>(0x40);
 inline constexpr Kind kKeyspaceDelete = static_cast<Kind>(0x41);
 inline constexpr Kind kKeyspaceClear = static_cast<Kind>(0x42);
@@ -60,11 +61,12 @@ class BatchReader {
   Status status_;
 };
 
-// Appends `entry` (uncompressed) as the journal stores it: its value compressed with `codec` where that pays.
+// Appends `entry` (uncompressed) as the journal stores it: its value compressed with `codec` where
+// that pays.
 void AppendForJournal(const BatchEntry& entry, Codec codec, std::string* scratch,
                       std::string* out);
-// The value as it was written; points into the entry or into *scratch. kCorruption if it does not decode or
-// would be longer than `limit`.
+// The value as it was written; points into the entry or into *scratch. kCorruption if it does not
+// decode or would be longer than `limit`.
 Status DecodeValue(const BatchEntry& entry, uint64_t limit, std::string* scratch, Slice* value);
 
 class WriteBatch {

@@ -57,7 +57,8 @@ void EncodeLogRecordHeader(const LogRecordHeader& h, uint64_t file_number, uint6
 Status DecodeLogHeader(Slice bytes, const char* magic, uint64_t file_number);
 
 // Reads the fields of the 32 bytes at `src`, a record header at file offset `offset`. True if they
-// obey the format (the checksum is the caller's to check, and whether the payload lies in the file).
+// obey the format (the checksum is the caller's to check, and whether the payload lies in the
+// file).
 bool DecodeLogRecordHeader(const char* src, uint64_t offset, LogRecordHeader* h);
 
 }  // namespace shale

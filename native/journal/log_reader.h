@@ -1,8 +1,8 @@
 // LogReader: walks the records of one journal or manifest and tells a torn tail from damage.
 //
-// At the first bad record, at offset b: if a valid record behind it says that more than b bytes were
-// durable, or the caller knows it (`known_durable`), it is damage; otherwise the tail was torn off by
-// a crash and nothing from b on was acknowledged as durable. docs/format.md, section 4.4.
+// At the first bad record, at offset b: if a valid record behind it says that more than b bytes
+// were durable, or the caller knows it (`known_durable`), it is damage; otherwise the tail was torn
+// off by a crash and nothing from b on was acknowledged as durable. docs/format.md, section 4.4.
 //
 // Threads: one.
 // Memory: one buffer, of one chunk or of one record; sizes are checked against the file before

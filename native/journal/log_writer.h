@@ -1,7 +1,7 @@
 // LogWriter: appends records to one journal or manifest file and syncs it.
 //
-// Threads: Append and Witness under the caller's lock (one at a time); Sync may run on another thread
-// at the same time as appends: it covers what was appended before it began.
+// Threads: Append and Witness under the caller's lock (one at a time); Sync may run on another
+// thread at the same time as appends: it covers what was appended before it began.
 // Errors: a failed append is cut back to the last good record and may be tried again (the cut is
 // synced before the next record, so that no crash brings the failed one back); if that fails, or a
 // sync fails, the writer is poisoned: every later call returns the first error. A failed sync is
@@ -33,13 +33,14 @@ class LogWriter {
                        std::unique_ptr<LogWriter>* writer);
 
   // On success *end is the length of the file after the record.
-  // kBatchTooLarge if the payload exceeds kLogPayloadBytesMax; kDiskFull, kIoError: no trace is left.
+  // kBatchTooLarge if the payload exceeds kLogPayloadBytesMax; kDiskFull, kIoError: no trace is
+  // left.
   Status Append(RecordType type, uint32_t count, Seqno seqno, Slice payload, uint64_t* end);
-  // Appends whole records that the caller encoded for the offsets from size() on; all of them or, on
-  // an error, none. `stated_synced_to` is the highest synced_to among them.
+  // Appends whole records that the caller encoded for the offsets from size() on; all of them or,
+  // on an error, none. `stated_synced_to` is the highest synced_to among them.
   Status AppendEncoded(Slice records, uint64_t stated_synced_to);
-  // Makes everything appended so far durable. Concurrent calls are serialised; a call whose bytes an
-  // earlier one covered returns at once.
+  // Makes everything appended so far durable. Concurrent calls are serialised; a call whose bytes
+  // an earlier one covered returns at once.
   Status Sync();
   // If more is durable than the last record says: appends a synced-to record (not synced itself).
   Status Witness();

@@ -1,12 +1,12 @@
-// JournalManager: the active journal with its staged records, the prepared next one, and the sealed ones
-// until every tree has flushed past them.
+// JournalManager: the active journal with its staged records, the prepared next one, and the sealed
+// ones until every tree has flushed past them.
 //
-// Records are staged (encoded for the offset where they will lie) and handed over to the file in one
-// write, so that a group of commits costs one system call. What is staged but not handed over is what the
-// durability `buffered` means.
+// Records are staged (encoded for the offset where they will lie) and handed over to the file in
+// one write, so that a group of commits costs one system call. What is staged but not handed over
+// is what the durability `buffered` means.
 //
-// Threads: methods under "write lock" are called with the database's write lock, one at a time; the others
-// from any thread.
+// Threads: methods under "write lock" are called with the database's write lock, one at a time; the
+// others from any thread.
 // Invariants:
 //   I1  journals are synced in the order of their numbers: nothing in a journal counts as durable before
 //       all older ones are (Sync goes through them in order, and is called by one thread at a time);
@@ -28,7 +28,8 @@
 
 namespace shale {
 
-// Per tree: the highest seqno that a journal may hold of it and that was not flushed when it was sealed.
+// Per tree: the highest seqno that a journal may hold of it and that was not flushed when it was
+// sealed.
 using Watermarks = std::map<uint32_t, Seqno>;
 
 struct SealedJournal {
@@ -81,8 +82,8 @@ class JournalManager {
   // Sealed and synced journals whose final length the manifest does not know yet.
   std::vector<std::pair<uint64_t, uint64_t>> Unrecorded() const;  // number, final length
   void MarkRecorded(uint64_t number);
-  // The oldest sealed journals that hold nothing unflushed. `flushed_seqno` answers nullopt for a tree that is
-  // gone.
+  // The oldest sealed journals that hold nothing unflushed. `flushed_seqno` answers nullopt for a
+  // tree that is gone.
   using FlushedSeqno = std::function<std::optional<Seqno>(uint32_t tree)>;
   std::vector<uint64_t> Evictable(const FlushedSeqno& flushed_seqno) const;
   void Drop(const std::vector<uint64_t>& numbers);

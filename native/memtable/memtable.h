@@ -1,16 +1,18 @@
 // Memtable: the newest writes of one tree, in memory, in order.
 //
-// Two index structures stand behind it: `radix` (adaptive radix tree, the default) and `skiplist`; both
-// keep, under each key, its versions newest first, and pass one test suite.
+// Two index structures stand behind it: `radix` (adaptive radix tree, the default) and `skiplist`;
+// both keep, under each key, its versions newest first, and pass one test suite.
 //
-// Threads: one writer at a time (the caller's lock); any number of readers, no lock, while it writes.
+// Threads: one writer at a time (the caller's lock); any number of readers, no lock, while it
+// writes.
 // Invariants:
 //   I1  an entry, once linked, never moves and never changes, except that versions are linked in;
 //   I2  an entry is complete before the release-store that links it;
 //   I3  what is replaced (grown nodes, a second write with the same key and seqno) stays in the arena
 //       and counts as used.
 // Lifetime: entries live until the memtable dies; iterators keep no reference, their owner does.
-// Keys: any bytes, 1 to 65,535 of them, a key may be a prefix of another; no recursion by key length.
+// Keys: any bytes, 1 to 65,535 of them, a key may be a prefix of another; no recursion by key
+// length.
 #pragma once
 
 #include <atomic>
@@ -37,8 +39,8 @@ class Memtable : public RefCounted {
   // Newest version of `key` with seqno < read_seqno; false if there is none. A tombstone is found.
   virtual bool Get(Slice key, Seqno read_seqno, Entry* entry) const = 0;
 
-  // All versions in internal order, both directions. Versions added after a step may or may not be seen,
-  // but every version that was there when the iterator was made is.
+  // All versions in internal order, both directions. Versions added after a step may or may not be
+  // seen, but every version that was there when the iterator was made is.
   virtual std::unique_ptr<Iterator> NewIterator() const = 0;
 
   // Starts loading what a lookup of `key` will touch first; for getMany. May do nothing.

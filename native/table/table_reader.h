@@ -1,12 +1,12 @@
 // TableReader: one open, immutable table: point reads and iteration.
 //
-// Threads: any number of readers. Blocks come from the cache or, in ReadMode::kMayBlock, from the file; each
-// is verified (checksum keyed with file number and offset) and checked once, when it is loaded, so that
-// nothing on the hot path has to distrust it.
-// Lifetime: shared by the versions that hold the table; when MarkObsolete() was called, the last reference
-// removes the file (and the cache entries age out).
-// Cost of Get in memory: one filter cache line, a search over contiguous key heads, one cache lookup, one
-// search inside the block; no allocation.
+// Threads: any number of readers. Blocks come from the cache or, in ReadMode::kMayBlock, from the
+// file; each is verified (checksum keyed with file number and offset) and checked once, when it is
+// loaded, so that nothing on the hot path has to distrust it.
+// Lifetime: shared by the versions that hold the table; when MarkObsolete() was called, the last
+// reference removes the file (and the cache entries age out).
+// Cost of Get in memory: one filter cache line, a search over contiguous key heads, one cache
+// lookup, one search inside the block; no allocation.
 #pragma once
 
 #include <atomic>
@@ -44,8 +44,8 @@ struct TableCounters {
   std::atomic<uint64_t> block_loads_io{0};
 };
 
-// A value found in a table. `value` points into the block: under an EpochGuard it is valid inside the guard;
-// otherwise `pin` keeps the block.
+// A value found in a table. `value` points into the block: under an EpochGuard it is valid inside
+// the guard; otherwise `pin` keeps the block.
 struct TableHit {
   Entry entry;
   Ref<CacheValue> pin;  // set in kMayBlock only
@@ -53,24 +53,25 @@ struct TableHit {
 
 class TableReader : public RefCounted {
  public:
-  // Reads and checks footer, properties, index and filter as pinned. `meta` is what the manifest says:
-  // size, number, counts and key range must agree, else kCorruption with path and offset.
+  // Reads and checks footer, properties, index and filter as pinned. `meta` is what the manifest
+  // says: size, number, counts and key range must agree, else kCorruption with path and offset.
   static Status Open(const TableContext& context, const TableMeta& meta,
                      const TableOpenOptions& options, std::shared_ptr<TableCounters> counters,
                      Ref<TableReader>* reader);
 
-  // Newest version of `key` with seqno < read_seqno. kNotFound; kWouldBlock in kMemoryOnly when a block is not
-  // in memory; requires an EpochGuard in kMemoryOnly. `key_hash` = Hash64(key).
+  // Newest version of `key` with seqno < read_seqno. kNotFound; kWouldBlock in kMemoryOnly when a
+  // block is not in memory; requires an EpochGuard in kMemoryOnly. `key_hash` = Hash64(key).
   Status Get(Slice key, uint64_t key_hash, Seqno read_seqno, const ReadContext& context,
              TableHit* hit) const;
   // True only if the filter rules the key out (or the key is outside the range); never does I/O.
   bool RulesOut(Slice key, uint64_t key_hash) const;
 
-  // `context` outlives the iterator. The iterator keeps the table alive. Its blocks are pinned by Ref.
+  // `context` outlives the iterator. The iterator keeps the table alive. Its blocks are pinned by
+  // Ref.
   std::unique_ptr<Iterator> NewIterator(const ReadContext* context) const;
 
-  // Bytes of the file that hold the keys in [first, last) (an estimate from the index; end unbounded if
-  // `last` is null). May read index blocks.
+  // Bytes of the file that hold the keys in [first, last) (an estimate from the index; end
+  // unbounded if `last` is null). May read index blocks.
   Status ApproximateBytes(Slice first, const Slice* last, const ReadContext& context,
                           uint64_t* bytes) const;
 

@@ -1,7 +1,7 @@
 // TableWriter: sorted versions in, one durable table file and its description out.
 //
-// Threads: one. Memory: one data block, one index (a block's worth when partitioned) and the filter hashes
-// of the keys (8 bytes each).
+// Threads: one. Memory: one data block, one index (a block's worth when partitioned) and the filter
+// hashes of the keys (8 bytes each).
 // Errors: the first is sticky; Abandon (or the destructor before Finish) removes the file.
 #pragma once
 
@@ -55,7 +55,8 @@ class TableWriter {
 
   // Strictly ascending internal order.
   Status Add(const Entry& entry);
-  // Bytes the file would have if finished now (estimate): callers rotate by it, between user keys only.
+  // Bytes the file would have if finished now (estimate): callers rotate by it, between user keys
+  // only.
   uint64_t EstimatedSize() const;
   uint64_t item_count() const;
   // Writes filter, index, properties and footer and syncs the file (not the directory).

@@ -31,6 +31,7 @@ struct FilterPolicy {
   double BitsPerKey() const;  // of the blocked filter that meets the rate
 };
 
+// Numbers are on disk. A number above these is treated like kUser: nothing is compacted by itself.
 enum class StrategyKind : uint8_t { kLeveled = 0, kSizeTiered = 1, kFifo = 2, kUser = 3 };
 
 struct StrategyOptions {
@@ -39,13 +40,15 @@ struct StrategyOptions {
   // leveled
   uint32_t l0_threshold = 4;
   uint64_t target_size = uint64_t{64} << 20;
-  std::vector<double> level_ratio = {10};
+  std::vector<double> level_ratio = {10};  // 1 or more; the last one repeats
+  std::string unknown_fields;  // tagged fields of other strategies, kept as they are
 };
 
 struct TreeOptions {
   uint64_t max_memtable_size = uint64_t{64} << 20;
   MemtableKind memtable = MemtableKind::kRadix;
   bool memtable_auto = true;  // the user said 'auto' (or nothing)
+  uint8_t memtable_stated = 255;  // if memtable_auto: 255, or a structure that this engine lacks
   PerLevel<uint32_t> data_block_size = {4096};
   PerLevel<uint32_t> restart_interval = {10, 16};
   PerLevel<double> hash_index_ratio = {0};
@@ -62,8 +65,9 @@ struct TreeOptions {
   bool durability_inherited = true;  // the database's
   std::string unknown_fields;        // tagged fields this version does not know, kept as they are
 
-  TableWriteOptions WriteOptions(int level, bool last_level) const;
-  TableOpenOptions OpenOptions(int level) const;
+  // `policy_level`: see Version::PolicyLevel. `last_level`: nothing lies below.
+  TableWriteOptions WriteOptions(int policy_level, bool last_level) const;
+  TableOpenOptions OpenOptions(int policy_level) const;
 
   // docs/format.md, "Options". Decode checks ranges (kCorruption).
   std::string Encode() const;

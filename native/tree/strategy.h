@@ -1,6 +1,7 @@
 // Compaction strategies: pure functions from a version to a plan.
 //
-// Threads: any; a strategy keeps no state. The same text cases drive these and their TypeScript twins.
+// Threads: any; a strategy keeps no state. The same text cases drive these and their TypeScript
+// twins.
 #pragma once
 
 #include <cstdint>

@@ -1,11 +1,16 @@
-// SuperVersion: everything a reader needs, in one thing to pin: active memtable, sealed memtables, version.
+// SuperVersion: everything a reader needs, in one thing to pin: active memtable, sealed memtables,
+// version.
 //
 // Immutable but for the active memtable, which one writer appends to.
-// Pinning: inside an EpochGuard a reader may use Tree::current() as it is; a Ref keeps it for longer.
-// A reader takes its read seqno AFTER it has pinned: then whatever was dropped by the jobs that made
-// this super version is nothing that the reader could have seen.
+// Pinning: inside an EpochGuard a reader may use Tree::current() as it is; a Ref keeps it for
+// longer. A reader takes its read seqno AFTER it has pinned: then whatever was dropped by the jobs
+// that made this super version is nothing that the reader could have seen.
+// Threads: any.
 #pragma once
 
+#include <memory>
+#include <mutex>
+#include <utility>
 #include <vector>
 
 #include "memtable/memtable.h"
@@ -13,15 +18,35 @@
 
 namespace shale {
 
-class SuperVersion : public RefCounted {
+class SuperVersion;
+
+// The living super versions of one tree. It owns none of them: each enters itself and leaves when
+// the last reader lets go, so that looking at the history keeps nothing alive.
+class SuperVersionList {
  public:
-  SuperVersion(Ref<Memtable> a, std::vector<Ref<Memtable>> s, Ref<Version> v, Seqno n)
-      : active(std::move(a)), sealed(std::move(s)), version(std::move(v)), seqno(n) {}
+  // Newest first. Shares only what still has an owner.
+  std::vector<Ref<SuperVersion>> Living() const;
+
+ private:
+  friend class SuperVersion;
+  mutable std::mutex mutex_;  // a leaf: nothing else is locked while it is held
+  std::vector<SuperVersion*> living_;  // oldest first
+};
+
+class SuperVersion final : public RefCounted {
+ public:
+  SuperVersion(Ref<Memtable> a, std::vector<Ref<Memtable>> s, Ref<Version> v, Seqno n,
+               std::shared_ptr<SuperVersionList> list = nullptr);
 
   const Ref<Memtable> active;
   const std::vector<Ref<Memtable>> sealed;  // newest first
   const Ref<Version> version;
   const Seqno seqno;  // highest seqno inserted when it was installed
+
+ private:
+  ~SuperVersion() override;
+
+  const std::shared_ptr<SuperVersionList> list_;
 };
 
 }  // namespace shale

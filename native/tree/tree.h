@@ -1,11 +1,11 @@
 // Tree: one LSM-tree: memtables over levels of tables.
 //
-// Threads: reads from any thread without a lock (epoch or Ref on the super version). Writes (Add, Rotate)
-// by one thread at a time under the caller's write lock. Flush: one at a time per tree; compactions: any
-// number with disjoint claims. `mutex_` guards the super version pointer's replacement and the claims; it
-// is never held across I/O.
-// The tree does not know journals, snapshots or threads: who opens it supplies the snapshot boundaries
-// and runs the jobs.
+// Threads: reads from any thread without a lock (epoch or Ref on the super version). Writes (Add,
+// Rotate) by one thread at a time under the caller's write lock. Flush: one at a time per tree;
+// compactions: any number with disjoint claims. `mutex_` guards the super version pointer's
+// replacement and the claims; it is never held across I/O.
+// The tree does not know journals, snapshots or threads: who opens it supplies the snapshot
+// boundaries and runs the jobs.
 #pragma once
 
 #include <atomic>
@@ -41,7 +41,8 @@ struct TreeContext {
   std::function<void(uint64_t bytes)> throttle;
 };
 
-// A value found by Get; slices live as long as the pins (or the caller's EpochGuard in kMemoryOnly).
+// A value found by Get; slices live as long as the pins (or the caller's EpochGuard in
+// kMemoryOnly).
 struct TreeHit {
   Slice value;
   Ref<SuperVersion> super_version;
@@ -94,15 +95,17 @@ class Tree : public RefCounted {
 
   // --- jobs: background threads ---
   bool HasSealed() const;
-  // Writes all sealed memtables to level 0 and commits. `before_commit` runs after the tables are durable
-  // and before the manifest commit (the journal sync); its error aborts. Ok with nothing to do.
+  // Writes all sealed memtables to level 0 and commits. `before_commit` runs after the tables are
+  // durable and before the manifest commit (the journal sync); its error aborts. Ok with nothing to
+  // do.
   Status Flush(JobControl* control, const std::function<Status(Seqno highest)>& before_commit,
                JobStats* stats);
   // Claims the plan's inputs. kPlanStale if one is gone or busy.
   Status Claim(const CompactionPlan& plan);
   // Asks the strategy and claims; nullopt if it has nothing to do.
   std::optional<CompactionPlan> ChooseAndClaim(uint64_t now_ms);
-  // Runs a claimed plan and releases the claim, whatever the outcome. kAborted when stopped: nothing changed.
+  // Runs a claimed plan and releases the claim, whatever the outcome. kAborted when stopped:
+  // nothing changed.
   Status Compact(const CompactionPlan& plan, JobControl* control, JobStats* stats);
   std::optional<CompactionPlan> MajorPlan(uint64_t target_size) const;  // nullopt if empty
 

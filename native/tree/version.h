@@ -1,8 +1,8 @@
 // Version: which tables make up a tree, at one moment. Immutable.
 //
-// A level is a list of runs, newest first; a run is a list of tables in key order with disjoint ranges.
-// Runs carry an order number: of two runs in one level the one with the higher number is newer. Levels
-// above 0 usually hold one run.
+// A level is a list of runs, newest first; a run is a list of tables in key order with disjoint
+// ranges. Runs carry an order number: of two runs in one level the one with the higher number is
+// newer. Levels above 0 usually hold one run.
 //
 // Threads: any. Lifetime: shared; tables live as long as a version that lists them.
 // Invariants:
@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "base/ref.h"
@@ -21,13 +22,28 @@
 
 namespace shale {
 
-struct Run {
+class Run {
+ public:
   uint64_t order = 0;
   std::vector<Ref<TableReader>> tables;
 
+  // Index of the first table that ends at or behind `key`; tables.size() if there is none.
+  // Cost: a search over contiguous key heads, and one full comparison where heads are equal.
+  size_t LowerBound(Slice key) const;
   // The table whose range may contain `key`, or null.
   TableReader* Find(Slice key) const;
+  // Index of the first table that starts at or behind `key`.
+  size_t FirstStartingAt(Slice key) const;
+  // Whether a table of the run has keys in [first, last].
+  bool Overlaps(Slice first, Slice last) const;
   uint64_t bytes() const;
+
+ private:
+  friend class Version;
+  void Index();  // once the tables are final
+
+  size_t shared_ = 0;            // bytes that all last keys begin with
+  std::vector<uint64_t> heads_;  // of the last keys, behind what is shared
 };
 
 // Where a table stands.
@@ -38,9 +54,18 @@ struct TablePlace {
 
 // The change from one version to the next; also what the manifest records.
 struct VersionEdit {
+  struct BlobReference {
+    uint64_t number = 0;       // of the blob file
+    uint64_t item_count = 0;   // pointers into it
+    uint64_t frame_bytes = 0;  // whole frames that they name
+  };
   struct Added {
     TableMeta meta;
     TablePlace place;
+    // How meta.last_key bounds the table: 0 it belongs to it, 1 it does not (a range tombstone ends
+    // there), 2 there is no upper bound.
+    uint8_t last_key_bound = 0;
+    std::vector<BlobReference> blobs;
   };
   struct Moved {
     uint64_t number = 0;
@@ -58,12 +83,19 @@ class Version : public RefCounted {
   uint64_t id() const { return id_; }
   const std::vector<Run>& level(int i) const { return levels_[static_cast<size_t>(i)]; }
   uint64_t LevelBytes(int i) const;
+  // Levels fill from the bottom, so the first level in use below 0 moves up as a tree grows.
+  // Options are looked up by the distance from it: 0 for level 0, 1 for the first level in use, and
+  // so on.
+  int PolicyLevel(int level) const;
   size_t table_count() const { return table_count_; }
+  uint64_t item_count() const { return item_count_; }
+  uint64_t bytes() const { return bytes_; }
   bool empty() const { return table_count_ == 0; }
   TableReader* FindTable(uint64_t number, TablePlace* place) const;  // null if absent
 
-  // A new version with the edit applied; `open` turns an added table into a reader that the caller opened
-  // before. kCorruption/kPlanStale if the edit does not fit (missing table, overlap in a run).
+  // A new version with the edit applied; `open` turns an added table into a reader that the caller
+  // opened before. kCorruption/kPlanStale if the edit does not fit (missing table, overlap in a
+  // run).
   Status Apply(const VersionEdit& edit, uint64_t new_id,
                const std::function<Ref<TableReader>(uint64_t number)>& open,
                Ref<Version>* result) const;
@@ -73,6 +105,8 @@ class Version : public RefCounted {
   uint64_t id_;
   std::vector<std::vector<Run>> levels_;  // kLevelCount of them
   size_t table_count_ = 0;
+  uint64_t item_count_ = 0;
+  uint64_t bytes_ = 0;
 };
 
 }  // namespace shale
