@@ -43,7 +43,7 @@ test('an error carries what applies and nothing else', () => {
   })
   expect(error).toBeInstanceOf(Error)
   expect(error.name).toBe('ShaleError')
-  expect({ ...error }).toEqual({
+  expect(Object.fromEntries(Object.entries(error))).toEqual({
     code: 'CORRUPTION',
     retryable: false,
     indeterminate: false,
