@@ -1,6 +1,7 @@
 #include "journal/log_writer.h"
 
 #include <algorithm>
+#include <bit>
 #include <mutex>
 #include <utility>
 
@@ -82,8 +83,9 @@ Status LogWriter::Reopen(Vfs* vfs, const std::string& path, uint64_t file_number
 
 void LogWriter::Reserve(uint64_t end) {
   if (step_max_ == 0 || end <= reserved_) return;
-  const uint64_t step = std::clamp(end, std::min(kReserveStepMin, step_max_), step_max_);
-  const uint64_t target = (end + step - 1) / step * step;
+  const uint64_t step =
+      std::bit_floor(std::clamp(end, std::min(kReserveStepMin, step_max_), step_max_));
+  const uint64_t target = (end / step + 1) * step;
   // Without the space an append may still succeed; the next try is a step away either way.
   static_cast<void>(file_->Preallocate(target));
   reserved_ = target;
@@ -167,6 +169,7 @@ Status LogWriter::Sync() {
 }
 
 Status LogWriter::Witness() {
+  if (poisoned_.load(std::memory_order_acquire)) return Poisoned();
   if (synced_to() <= witnessed_) return Status::Ok();
   uint64_t end = 0;
   return Append(RecordType::kSyncedTo, 0, 0, Slice(), &end);

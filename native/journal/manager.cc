@@ -103,6 +103,7 @@ void JournalManager::Rotate(Watermarks watermarks) {
   SealedJournal sealed;
   sealed.number = active_->file_number();
   sealed.bytes = active_->size();
+  sealed.last_seqno = staged_seqno_;
   sealed.watermarks = std::move(watermarks);
   sealed.writer = std::move(active_);
   sealed_.push_back(std::move(sealed));
@@ -166,8 +167,10 @@ void JournalManager::MarkRecorded(uint64_t number) {
   }
 }
 
-std::vector<uint64_t> JournalManager::Evictable(const FlushedSeqno& flushed_seqno) const {
+std::vector<uint64_t> JournalManager::Evictable(const FlushedSeqno& flushed_seqno,
+                                                Seqno* last_seqno) const {
   std::vector<uint64_t> result;
+  *last_seqno = 0;
   std::lock_guard<std::mutex> lock(mutex_);
   for (const SealedJournal& sealed : sealed_) {
     if (sealed.writer != nullptr && sealed.writer->synced_to() < sealed.bytes) break;
@@ -178,6 +181,7 @@ std::vector<uint64_t> JournalManager::Evictable(const FlushedSeqno& flushed_seqn
         });
     if (!done) break;
     result.push_back(sealed.number);
+    *last_seqno = std::max(*last_seqno, sealed.last_seqno);
   }
   return result;
 }

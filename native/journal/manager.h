@@ -35,6 +35,7 @@ using Watermarks = std::map<uint32_t, Seqno>;
 struct SealedJournal {
   uint64_t number = 0;
   uint64_t bytes = 0;
+  Seqno last_seqno = 0;               // of its last record; 0 if it has none
   Watermarks watermarks;
   bool recorded = false;              // the manifest knows its final length
   std::shared_ptr<LogWriter> writer;  // null for journals that recovery found
@@ -73,6 +74,8 @@ class JournalManager {
   void SetNext(std::unique_ptr<LogWriter> next);
   // Makes everything handed over so far durable.
   Status Sync();
+  // The active journal takes no more records.
+  bool poisoned() const { return active()->poisoned(); }
   // Highest seqno whose record was handed over; 0 if none.
   Seqno handed_over() const { return handed_over_.load(std::memory_order_acquire); }
   uint64_t active_bytes() const { return active_bytes_.load(std::memory_order_relaxed); }
@@ -82,10 +85,10 @@ class JournalManager {
   // Sealed and synced journals whose final length the manifest does not know yet.
   std::vector<std::pair<uint64_t, uint64_t>> Unrecorded() const;  // number, final length
   void MarkRecorded(uint64_t number);
-  // The oldest sealed journals that hold nothing unflushed. `flushed_seqno` answers nullopt for a
-  // tree that is gone.
+  // The oldest sealed journals that hold nothing unflushed. `flushed_seqno` answers nullopt for a tree
+  // that is gone. *last_seqno: highest seqno of a record in them.
   using FlushedSeqno = std::function<std::optional<Seqno>(uint32_t tree)>;
-  std::vector<uint64_t> Evictable(const FlushedSeqno& flushed_seqno) const;
+  std::vector<uint64_t> Evictable(const FlushedSeqno& flushed_seqno, Seqno* last_seqno) const;
   void Drop(const std::vector<uint64_t>& numbers);
   // Trees that keep the oldest sealed journal from being evicted.
   std::vector<uint32_t> Pinning(const FlushedSeqno& flushed_seqno) const;

@@ -1,0 +1,561 @@
+#include "journal/log_writer.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "journal/log_support.h"
+#include "vfs/fault_vfs.h"
+#include "vfs/mem_vfs.h"
+
+namespace shale::test {
+namespace {
+
+using Tail = LogReader::Tail;
+
+constexpr uint64_t kNumber = 9;
+const char* const kPath = "/db/000009.journal";
+constexpr uint64_t kReserve = uint64_t{64} << 20;
+
+std::string Payload(uint64_t i, size_t size) {
+  std::string out = "record " + std::to_string(i) + " ";
+  out.resize(std::max(size, out.size()), static_cast<char>('a' + i % 26));
+  return out;
+}
+
+std::unique_ptr<LogWriter> NewLog(Vfs* vfs, uint64_t reserve = kReserve) {
+  EXPECT_TRUE(vfs->MakeDir("/db").ok());
+  EXPECT_TRUE(vfs->SyncDir("/").ok());
+  std::unique_ptr<LogWriter> writer;
+  EXPECT_TRUE(LogWriter::Create(vfs, kPath, kJournalMagic, kNumber, reserve, &writer).ok());
+  EXPECT_TRUE(vfs->SyncDir("/db").ok());
+  return writer;
+}
+
+Status AppendData(LogWriter* writer, Seqno seqno, const std::string& payload) {
+  uint64_t end = 0;
+  const uint64_t before = writer->size();
+  Status s = writer->Append(RecordType::kData, 1, seqno, payload, &end);
+  if (s.ok()) {
+    EXPECT_EQ(end, before + kLogRecordHeaderBytes + payload.size());
+    EXPECT_EQ(writer->size(), end);
+  } else {
+    EXPECT_EQ(writer->size(), before);
+  }
+  return s;
+}
+
+Reading ReadBack(Vfs* vfs, uint64_t known_durable = 0) {
+  Reading out;
+  std::unique_ptr<File> file;
+  out.open = vfs->Open(kPath, OpenMode::kRead, &file);
+  if (!out.open.ok()) return out;
+  std::unique_ptr<LogReader> reader;
+  out.open = LogReader::Open(file.get(), kJournalMagic, kNumber, known_durable, &reader);
+  if (out.open.ok()) ReadRest(reader.get(), &out);
+  return out;
+}
+
+std::vector<std::string> Payloads(const Reading& reading) {
+  std::vector<std::string> out;
+  for (const auto& [offset, payload] : reading.data) out.push_back(payload);
+  return out;
+}
+
+TEST(LogWriter, WhatIsAppendedIsReadBack) {
+  MemVfs vfs;
+  const auto writer = NewLog(&vfs);
+  EXPECT_EQ(writer->size(), kLogHeaderBytes);
+  EXPECT_EQ(writer->file_number(), kNumber);
+  EXPECT_EQ(writer->path(), kPath);
+  std::vector<std::string> want;
+  for (uint64_t i = 1; i <= 100; ++i) {
+    want.push_back(Payload(i, i * 37));
+    ASSERT_TRUE(AppendData(writer.get(), i, want.back()).ok());
+  }
+  want.emplace_back();
+  ASSERT_TRUE(AppendData(writer.get(), 101, "").ok());
+  const Reading got = ReadBack(&vfs);
+  EXPECT_EQ(Payloads(got), want);
+  EXPECT_EQ(got.tail, Tail::kClean);
+  EXPECT_EQ(got.end_offset, writer->size());
+}
+
+TEST(LogWriter, ReadsAreFullHeaders) {
+  MemVfs vfs;
+  const auto writer = NewLog(&vfs);
+  uint64_t end = 0;
+  ASSERT_TRUE(writer->Append(RecordType::kData, 77, 12345, Slice("p"), &end).ok());
+  std::unique_ptr<File> file;
+  ASSERT_TRUE(vfs.Open(kPath, OpenMode::kRead, &file).ok());
+  std::unique_ptr<LogReader> reader;
+  ASSERT_TRUE(LogReader::Open(file.get(), kJournalMagic, kNumber, 0, &reader).ok());
+  LogRecordHeader h;
+  Slice payload;
+  uint64_t offset = 0;
+  ASSERT_TRUE(reader->Next(&h, &payload, &offset));
+  EXPECT_EQ(h.count, 77u);
+  EXPECT_EQ(h.seqno, 12345u);
+  EXPECT_EQ(h.type, RecordType::kData);
+  EXPECT_EQ(offset, kLogHeaderBytes);
+  EXPECT_FALSE(reader->Next(&h, &payload, &offset));
+}
+
+TEST(LogWriter, CreateRefusesAnExistingFileAndLeavesNoHalfFile) {
+  MemVfs memory;
+  FaultVfs vfs(&memory);
+  NewLog(&vfs);
+  std::unique_ptr<LogWriter> writer;
+  Status s = LogWriter::Create(&vfs, kPath, kJournalMagic, kNumber, 0, &writer);
+  EXPECT_TRUE(IsErrno(s, EEXIST));
+  EXPECT_EQ(ReadBack(&vfs).tail, Tail::kClean);
+
+  vfs.SetPlan({{.op = FaultOp::kWrite, .nth = 0, .kind = FaultKind::kEnospc}});
+  s = LogWriter::Create(&vfs, "/db/000010.journal", kJournalMagic, 10, 0, &writer);
+  EXPECT_TRUE(s.Is(Code::kDiskFull));
+  EXPECT_EQ(writer, nullptr);
+  std::vector<std::string> names;
+  ASSERT_TRUE(vfs.List("/db", &names).ok());
+  EXPECT_EQ(names, std::vector<std::string>{"000009.journal"});
+}
+
+// One write a record, and a reservation only where a step of reserved space ends.
+TEST(LogWriter, OneCallAnAppend) {
+  FlakyVfs vfs;
+  const auto writer = NewLog(&vfs);
+  EXPECT_EQ(vfs.plan.writes, 1);
+  EXPECT_EQ(vfs.plan.preallocations, 1);
+  for (uint64_t i = 1; i <= 1000; ++i) {
+    ASSERT_TRUE(AppendData(writer.get(), i, Payload(i, 500)).ok());
+  }
+  EXPECT_EQ(vfs.plan.writes, 1001);
+  EXPECT_EQ(vfs.plan.preallocations, 1);
+  // A record larger than any step.
+  ASSERT_TRUE(AppendData(writer.get(), 1001, Payload(1001, 20 << 20)).ok());
+  ASSERT_TRUE(AppendData(writer.get(), 1002, Payload(1002, 10)).ok());
+  EXPECT_EQ(vfs.plan.writes, 1003);
+  EXPECT_EQ(vfs.plan.preallocations, 2);
+  EXPECT_EQ(ReadBack(&vfs).data.size(), 1002u);
+}
+
+TEST(LogWriter, StepsGrowWithTheFileUpToTheLimitGiven) {
+  struct Case {
+    uint64_t expected;
+    uint64_t first;
+    uint64_t last_step;
+    int reservations;
+  };
+  for (const Case& c : {Case{kReserve, 1 << 20, 8 << 20, 6},
+                        Case{256 << 10, 256 << 10, 256 << 10, 81}, Case{0, 32, 0, 0}}) {
+    FlakyVfs vfs;
+    const auto writer = NewLog(&vfs, c.expected);
+    std::unique_ptr<File> file;
+    ASSERT_TRUE(vfs.Open(kPath, OpenMode::kRead, &file).ok());
+    uint64_t size = 0;
+    ASSERT_TRUE(file->Size(&size).ok());
+    EXPECT_EQ(size, c.first);
+    for (uint64_t i = 1; writer->size() < (uint64_t{20} << 20); ++i) {
+      ASSERT_TRUE(AppendData(writer.get(), i, Payload(i, 100 << 10)).ok());
+      ASSERT_TRUE(file->Size(&size).ok());
+      ASSERT_GE(size, writer->size());
+      ASSERT_LE(size - writer->size(), c.last_step);
+    }
+    EXPECT_LE(vfs.plan.preallocations, c.reservations);
+  }
+}
+
+TEST(LogWriter, WithoutReservedSpaceAppendsGoOn) {
+  FlakyVfs vfs;
+  vfs.plan.preallocate = 1;
+  vfs.plan.sticky = true;
+  const auto writer = NewLog(&vfs);
+  for (uint64_t i = 1; i <= 300; ++i) {
+    ASSERT_TRUE(AppendData(writer.get(), i, Payload(i, 8 << 10)).ok());
+  }
+  EXPECT_LE(vfs.plan.preallocations, 4);  // not once an append
+  EXPECT_EQ(ReadBack(&vfs).data.size(), 300u);
+}
+
+TEST(LogWriter, RecordsTooLargeAreRefusedUntouched) {
+  MemVfs vfs;
+  const auto writer = NewLog(&vfs, 0);
+  static char byte = 'x';
+  uint64_t end = 0;
+  const Slice huge(&byte, kLogPayloadBytesMax + 1);
+  EXPECT_TRUE(writer->Append(RecordType::kData, 1, 1, huge, &end).Is(Code::kBatchTooLarge));
+  ASSERT_TRUE(AppendData(writer.get(), 1, "fits").ok());
+  EXPECT_EQ(ReadBack(&vfs).data.size(), 1u);
+}
+
+TEST(LogWriter, SyncedToIsStatedAndWitnessedOnce) {
+  MemVfs vfs;
+  const auto writer = NewLog(&vfs);
+  EXPECT_EQ(writer->synced_to(), 0u);
+  ASSERT_TRUE(writer->Witness().ok());
+  EXPECT_EQ(writer->size(), kLogHeaderBytes);  // nothing to tell
+  ASSERT_TRUE(AppendData(writer.get(), 1, "one").ok());
+  EXPECT_EQ(ReadBack(&vfs).synced_to, 0u);
+  ASSERT_TRUE(writer->Sync().ok());
+  const uint64_t one = writer->size();
+  EXPECT_EQ(writer->synced_to(), one);
+  EXPECT_EQ(ReadBack(&vfs).synced_to, 0u);  // known to the writer only
+  ASSERT_TRUE(writer->Witness().ok());
+  EXPECT_EQ(writer->size(), one + kLogRecordHeaderBytes);
+  EXPECT_EQ(ReadBack(&vfs).synced_to, one);
+  ASSERT_TRUE(writer->Witness().ok());
+  EXPECT_EQ(writer->size(), one + kLogRecordHeaderBytes);
+  ASSERT_TRUE(writer->Sync().ok());
+  ASSERT_TRUE(AppendData(writer.get(), 2, "two").ok());  // tells of it on the way
+  const uint64_t two = writer->size();
+  ASSERT_TRUE(writer->Witness().ok());
+  EXPECT_EQ(writer->size(), two);
+}
+
+TEST(LogWriter, SyncWithoutNewsCallsNothing) {
+  FlakyVfs vfs;
+  const auto writer = NewLog(&vfs);
+  ASSERT_TRUE(writer->Sync().ok());
+  ASSERT_TRUE(writer->Sync().ok());
+  EXPECT_EQ(vfs.plan.syncs, 1);
+  ASSERT_TRUE(AppendData(writer.get(), 1, "one").ok());
+  ASSERT_TRUE(writer->Sync().ok());
+  ASSERT_TRUE(writer->Sync().ok());
+  EXPECT_EQ(vfs.plan.syncs, 2);
+}
+
+// Every kind of failing write, with every number of bytes left behind: no trace, and it goes on.
+TEST(LogWriter, FailedAppendLeavesNoTrace) {
+  const std::string failing = Payload(99, 40);
+  const uint64_t length = kLogRecordHeaderBytes + failing.size();
+  for (int error : {EIO, ENOSPC, EDQUOT, EFBIG}) {
+    for (uint64_t partial = 0; partial <= length; ++partial) {
+      for (const bool cut_fails : {false, true}) {
+        FlakyVfs vfs;
+        const auto writer = NewLog(&vfs);
+        ASSERT_TRUE(AppendData(writer.get(), 1, "before").ok());
+        vfs.plan.write = 1;
+        vfs.plan.error = error;
+        vfs.plan.partial = partial;
+        vfs.plan.truncate = cut_fails ? 1 : 0;  // then zeros do it
+        const Status s = AppendData(writer.get(), 2, failing);
+        ASSERT_TRUE(s.Is(error == EIO ? Code::kIoError : Code::kDiskFull)) << s.ToString();
+        Reading got = ReadBack(&vfs);
+        ASSERT_EQ(Payloads(got), std::vector<std::string>{"before"});
+        ASSERT_EQ(got.tail, Tail::kClean) << partial;
+        ASSERT_TRUE(AppendData(writer.get(), 2, "x").ok());
+        ASSERT_TRUE(writer->Sync().ok());
+        got = ReadBack(&vfs, writer->size());
+        ASSERT_EQ(Payloads(got), (std::vector<std::string>{"before", "x"}));
+        ASSERT_EQ(got.tail, Tail::kClean);
+      }
+    }
+  }
+}
+
+// A write that reported an error though all of it arrived: once a later record is acknowledged, no
+// crash may bring the failed one back, neither alone nor behind the later one.
+TEST(LogWriter, NoCrashBringsAFailedAppendBack) {
+  const std::string failing = Payload(66, 3000);
+  for (uint64_t seed = 0; seed < 400; ++seed) {
+    FlakyVfs vfs;
+    const auto writer = NewLog(&vfs, seed % 2 == 0 ? kReserve : 0);
+    ASSERT_TRUE(AppendData(writer.get(), 1, "before").ok());
+    ASSERT_TRUE(writer->Sync().ok());
+    vfs.plan.write = 1;
+    vfs.plan.partial = kLogRecordHeaderBytes + failing.size();
+    ASSERT_FALSE(AppendData(writer.get(), 2, failing).ok());
+    ASSERT_TRUE(AppendData(writer.get(), 2, Payload(2, seed % 3 == 0 ? 3000 : 20)).ok());
+    for (const CrashPolicy& policy : {CrashPolicy::None(), CrashPolicy::Random(50)}) {
+      const auto crashed = vfs.CrashClone(policy, seed);
+      const Reading got = ReadBack(crashed.get());
+      ASSERT_TRUE(got.open.ok());
+      ASSERT_NE(got.tail, Tail::kDamaged);
+      for (const std::string& payload : Payloads(got)) ASSERT_NE(payload, failing) << seed;
+    }
+  }
+}
+
+TEST(LogWriter, AppendThatCannotBeCutBackPoisons) {
+  FlakyVfs vfs;
+  const auto writer = NewLog(&vfs);
+  ASSERT_TRUE(AppendData(writer.get(), 1, "before").ok());
+  vfs.plan.write = 1;
+  vfs.plan.truncate = 1;
+  vfs.plan.sticky = true;
+  vfs.plan.error = ENOSPC;
+  vfs.plan.partial = 10;
+  const Status first = AppendData(writer.get(), 2, "lost");
+  EXPECT_TRUE(first.Is(Code::kDiskFull));
+  vfs.plan = FlakyPlan();
+  EXPECT_TRUE(AppendData(writer.get(), 2, "again").Is(Code::kDiskFull));
+  EXPECT_TRUE(writer->Sync().Is(Code::kDiskFull));
+  EXPECT_EQ(vfs.plan.writes, 0);
+  EXPECT_EQ(vfs.plan.syncs, 0);
+  const Reading got = ReadBack(&vfs);
+  EXPECT_EQ(Payloads(got), std::vector<std::string>{"before"});
+  EXPECT_NE(got.tail, Tail::kDamaged);
+}
+
+TEST(LogWriter, FailedSyncPoisonsAndIsNotRepeated) {
+  FlakyVfs vfs;
+  const auto writer = NewLog(&vfs);
+  ASSERT_TRUE(AppendData(writer.get(), 1, "one").ok());
+  ASSERT_TRUE(writer->Sync().ok());
+  const uint64_t durable = writer->synced_to();
+  ASSERT_TRUE(AppendData(writer.get(), 2, "two").ok());
+  vfs.plan.sync = 1;
+  const int syncs = vfs.plan.syncs;
+  const int writes = vfs.plan.writes;
+  const Status first = writer->Sync();
+  EXPECT_TRUE(first.Is(Code::kSyncFailed));
+  ASSERT_NE(first.details(), nullptr);
+  EXPECT_TRUE(first.details()->indeterminate);
+  EXPECT_EQ(first.details()->error_number, EIO);
+  EXPECT_EQ(first.details()->path, kPath);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_TRUE(writer->Sync().Is(Code::kSyncFailed));
+    EXPECT_TRUE(AppendData(writer.get(), 3, "three").Is(Code::kSyncFailed));
+    EXPECT_TRUE(writer->Witness().Is(Code::kSyncFailed));
+  }
+  EXPECT_EQ(writer->synced_to(), durable);
+  EXPECT_EQ(vfs.plan.syncs, syncs + 1);
+  EXPECT_EQ(vfs.plan.writes, writes);
+}
+
+// The sync that has to follow a cut-back counts like any other.
+TEST(LogWriter, FailedSyncOfACutPoisons) {
+  FlakyVfs vfs;
+  const auto writer = NewLog(&vfs);
+  ASSERT_TRUE(writer->Sync().ok());
+  vfs.plan.write = 1;
+  EXPECT_TRUE(AppendData(writer.get(), 1, "lost").Is(Code::kIoError));
+  vfs.plan.sync = 1;
+  EXPECT_TRUE(AppendData(writer.get(), 1, "x").Is(Code::kSyncFailed));
+  EXPECT_TRUE(AppendData(writer.get(), 1, "x").Is(Code::kSyncFailed));
+  EXPECT_TRUE(ReadBack(&vfs).data.empty());
+}
+
+TEST(LogWriter, SyncThatCoversACutIsNotRepeated) {
+  FlakyVfs vfs;
+  const auto writer = NewLog(&vfs);
+  ASSERT_TRUE(writer->Sync().ok());
+  vfs.plan.write = 1;
+  EXPECT_FALSE(AppendData(writer.get(), 1, "lost").ok());
+  ASSERT_TRUE(writer->Sync().ok());
+  const int syncs = vfs.plan.syncs;
+  EXPECT_EQ(syncs, 2);
+  for (uint64_t i = 1; i < 5; ++i) ASSERT_TRUE(AppendData(writer.get(), i, "x").ok());
+  EXPECT_EQ(vfs.plan.syncs, syncs);
+}
+
+// Every kind of fault of FaultVfs at every call of a workload: the file holds what was
+// acknowledged, in order, up to a fault that nobody was told of.
+TEST(LogWriter, FaultAtEveryCall) {
+  const auto run = [](FaultVfs* vfs, std::vector<std::string>* acknowledged, uint64_t* durable) {
+    std::unique_ptr<LogWriter> writer;
+    if (!vfs->MakeDir("/db").ok()) return;
+    if (!LogWriter::Create(vfs, kPath, kJournalMagic, kNumber, kReserve, &writer).ok()) return;
+    if (!vfs->SyncDir("/db").ok()) return;
+    for (uint64_t i = 1; i <= 12; ++i) {
+      const std::string payload = Payload(i, i == 7 ? 5 << 18 : 300);
+      if (AppendData(writer.get(), i, payload).ok()) acknowledged->push_back(payload);
+      if (i % 3 == 0) static_cast<void>(writer->Sync());
+      if (i % 4 == 0) static_cast<void>(writer->Witness());
+      *durable = writer->synced_to();
+    }
+  };
+  uint64_t cases = 0;
+  for (const FaultOp op : {FaultOp::kCreate, FaultOp::kWrite, FaultOp::kTruncate, FaultOp::kSync,
+                           FaultOp::kPreallocate, FaultOp::kSyncDir}) {
+    MemVfs counted;
+    FaultVfs counter(&counted);
+    std::vector<std::string> all;
+    uint64_t ignored = 0;
+    run(&counter, &all, &ignored);
+    ASSERT_EQ(all.size(), 12u);
+    for (size_t k = 0; k < kFaultKinds; ++k) {
+      const auto kind = static_cast<FaultKind>(k);
+      if (!FaultApplies(kind, op)) continue;
+      for (uint64_t nth = 0; nth < counter.Count(op); ++nth) {
+        for (const bool sticky : {false, true}) {
+          MemVfs memory;
+          FaultVfs vfs(&memory, nth + 1);
+          const FaultPlan plan = {{.op = op, .nth = nth, .kind = kind, .sticky = sticky}};
+          vfs.SetPlan(plan);
+          std::vector<std::string> acknowledged;
+          uint64_t durable = 0;
+          run(&vfs, &acknowledged, &durable);
+          vfs.SetPlan({});
+          ++cases;
+          const bool silent = kind == FaultKind::kLostWrite || kind == FaultKind::kBitFlipWrite ||
+                              kind == FaultKind::kMisdirectedWrite;
+          const Reading got = ReadBack(&vfs, durable);
+          const std::vector<std::string> payloads = Payloads(got);
+          if (!silent && kind != FaultKind::kSyncDropped) {
+            ASSERT_EQ(payloads, acknowledged) << ToString(plan);
+            ASSERT_NE(got.tail, Tail::kDamaged) << ToString(plan);
+          } else {
+            ASSERT_LE(payloads.size(), acknowledged.size()) << ToString(plan);
+            for (size_t i = 0; i < payloads.size(); ++i) {
+              ASSERT_EQ(payloads[i], acknowledged[i]) << ToString(plan);
+            }
+          }
+        }
+      }
+    }
+  }
+  EXPECT_GT(cases, 200u);
+}
+
+TEST(LogWriter, ReopenGoesOnBehindTheLastRecord) {
+  MemVfs vfs;
+  std::vector<std::string> want;
+  uint64_t end = 0;
+  {
+    const auto writer = NewLog(&vfs);
+    for (uint64_t i = 1; i <= 5; ++i) {
+      want.push_back(Payload(i, 50));
+      ASSERT_TRUE(AppendData(writer.get(), i, want.back()).ok());
+    }
+    end = writer->size();
+  }
+  std::unique_ptr<File> file;
+  ASSERT_TRUE(vfs.Open(kPath, OpenMode::kReadWrite, &file).ok());
+  ASSERT_TRUE(file->Write(end, Slice("garbage of a torn record, longer than what follows")).ok());
+  std::unique_ptr<LogWriter> writer;
+  EXPECT_TRUE(LogWriter::Reopen(&vfs, kPath, kNumber, uint64_t{1} << 40, &writer)
+                  .Is(Code::kCorruption));
+  ASSERT_TRUE(LogWriter::Reopen(&vfs, kPath, kNumber, end, &writer).ok());
+  EXPECT_EQ(writer->size(), end);
+  EXPECT_EQ(writer->synced_to(), end);
+  want.push_back("s");
+  ASSERT_TRUE(AppendData(writer.get(), 6, "s").ok());
+  const Reading got = ReadBack(&vfs);
+  EXPECT_EQ(Payloads(got), want);
+  EXPECT_EQ(got.tail, Tail::kClean);
+  EXPECT_EQ(got.synced_to, end);
+  // Nothing of the torn record survives a crash either.
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    const Reading after = ReadBack(vfs.CrashClone(CrashPolicy::Random(50), seed).get(), end);
+    EXPECT_NE(after.tail, Tail::kDamaged);
+    EXPECT_GE(after.data.size(), 5u);
+  }
+}
+
+TEST(LogWriter, ReopenReportsAFailedSyncAsSuch) {
+  FlakyVfs vfs;
+  uint64_t end = 0;
+  {
+    const auto writer = NewLog(&vfs);
+    ASSERT_TRUE(AppendData(writer.get(), 1, "one").ok());
+    end = writer->size();
+  }
+  vfs.plan.sync = 1;
+  std::unique_ptr<LogWriter> writer;
+  EXPECT_TRUE(LogWriter::Reopen(&vfs, kPath, kNumber, end, &writer).Is(Code::kSyncFailed));
+  EXPECT_EQ(writer, nullptr);
+}
+
+// Crash images before every operation of a workload: a prefix is found, at least what was synced,
+// and what a crash did is never called damage.
+TEST(LogWriter, EveryCrashLeavesAPrefix) {
+  const CrashPolicy policies[] = {
+      CrashPolicy::None(),       CrashPolicy::All(),       CrashPolicy::Prefix(1),
+      CrashPolicy::Random(10),   CrashPolicy::Random(50),  CrashPolicy::Random(90),
+      CrashPolicy::SizeFirst(),  CrashPolicy::MetaFirst(), CrashPolicy::DropOne(1),
+      CrashPolicy::DropOne(2),   CrashPolicy::Torn(0, 512, CrashPolicy::Fill::kZero),
+      CrashPolicy::Torn(1, 512, CrashPolicy::Fill::kGarbage),
+      CrashPolicy::Torn(1, 4096, CrashPolicy::Fill::kOld)};
+  uint64_t images = 0;
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    MemVfs vfs(seed);
+    std::mt19937_64 random(seed);
+    const auto writer = NewLog(&vfs, seed % 2 == 0 ? kReserve : 0);
+    std::vector<std::string> appended;
+    std::vector<uint64_t> ends;
+    vfs.SetHook([&](const MemVfs::Operation& op) {
+      for (const CrashPolicy& policy : policies) {
+        const auto crashed = vfs.CrashClone(policy, op.index);
+        const uint64_t durable = writer->synced_to();
+        const Reading got = ReadBack(crashed.get(), durable);
+        ++images;
+        if (!got.open.ok()) {
+          ASSERT_EQ(durable, 0u) << policy.ToString();
+          continue;
+        }
+        ASSERT_NE(got.tail, Tail::kDamaged) << policy.ToString() << got.status.ToString();
+        ASSERT_LE(got.data.size(), appended.size());
+        for (size_t i = 0; i < got.data.size(); ++i) ASSERT_EQ(got.data[i].second, appended[i]);
+        size_t must = 0;
+        while (must < ends.size() && ends[must] <= durable) ++must;
+        ASSERT_GE(got.data.size(), must) << policy.ToString();
+      }
+    });
+    for (uint64_t i = 1; i <= 120 && !::testing::Test::HasFatalFailure(); ++i) {
+      appended.push_back(Payload(i, random() % 10 == 0 ? random() % 40000 : random() % 600));
+      ASSERT_TRUE(AppendData(writer.get(), i, appended.back()).ok());
+      ends.push_back(writer->size());
+      if (random() % 4 == 0) {
+        ASSERT_TRUE(writer->Sync().ok());
+      }
+      if (random() % 4 == 0) {
+        ASSERT_TRUE(writer->Witness().ok());
+      }
+    }
+    vfs.SetHook(nullptr);
+    // What was witnessed as durable is known to be: every flip below that is called damage.
+    const Reading whole = ReadBack(&vfs);
+    ASSERT_GT(whole.synced_to, 0u);
+    std::unique_ptr<File> file;
+    ASSERT_TRUE(vfs.Open(kPath, OpenMode::kRead, &file).ok());
+    std::string bytes(writer->size(), '\0');
+    size_t got = 0;
+    ASSERT_TRUE(file->Read(0, bytes.size(), bytes.data(), &got).ok());
+    for (uint64_t at = kLogHeaderBytes; at < whole.synced_to; at += 1 + random() % 400) {
+      bytes[at] ^= 4;
+      ASSERT_EQ(ReadLog(bytes, kNumber).tail, Tail::kDamaged) << at;
+      bytes[at] ^= 4;
+    }
+  }
+  EXPECT_GT(images, 5000u);
+}
+
+// One thread appends, two sync; what is called synced was whole records, and in the end everything.
+TEST(LogWriter, SyncsBesideAppends) {
+  MemVfs vfs;
+  const auto writer = NewLog(&vfs);
+  std::atomic<bool> done{false};
+  std::atomic<uint64_t> bad{0};
+  std::vector<std::thread> syncers;
+  for (int i = 0; i < 2; ++i) {
+    syncers.emplace_back([&] {
+      while (!done.load()) {
+        const uint64_t before = writer->size();
+        if (!writer->Sync().ok() || writer->synced_to() < before) bad.fetch_add(1);
+        if (writer->synced_to() > writer->size()) bad.fetch_add(1);
+        std::this_thread::yield();
+      }
+    });
+  }
+  for (uint64_t i = 1; i <= 3000; ++i) {
+    ASSERT_TRUE(AppendData(writer.get(), i, Payload(i, i % 300)).ok());
+    if (i % 7 == 0) {
+      ASSERT_TRUE(writer->Witness().ok());
+    }
+  }
+  done.store(true);
+  for (std::thread& t : syncers) t.join();
+  EXPECT_EQ(bad.load(), 0u);
+  ASSERT_TRUE(writer->Sync().ok());
+  EXPECT_EQ(writer->synced_to(), writer->size());
+  const Reading got = ReadBack(vfs.CrashClone(CrashPolicy::None(), 1).get(), writer->size());
+  EXPECT_EQ(got.data.size(), 3000u);
+  EXPECT_EQ(got.tail, Tail::kClean);
+}
+
+}  // namespace
+}  // namespace shale::test
