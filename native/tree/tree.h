@@ -18,16 +18,11 @@
 
 #include "tree/cursor.h"
 #include "tree/manifest.h"
+#include "tree/retention.h"
 #include "tree/strategy.h"
 #include "tree/super_version.h"
 
 namespace shale {
-
-// What may still be read: entries invisible to all of it may be dropped by flush and compaction.
-struct RetentionView {
-  std::vector<Seqno> snapshots;  // open read seqnos, ascending
-  Seqno visible = 0;             // every later read seqno is at least this
-};
 
 // Shared by the trees of one directory.
 struct TreeContext {

@@ -37,11 +37,10 @@ class Run {
   // Whether a table of the run has keys in [first, last].
   bool Overlaps(Slice first, Slice last) const;
   uint64_t bytes() const;
+  // Call it once the tables are final, before anything is looked up; Version does.
+  void Index();
 
  private:
-  friend class Version;
-  void Index();  // once the tables are final
-
   size_t shared_ = 0;            // bytes that all last keys begin with
   std::vector<uint64_t> heads_;  // of the last keys, behind what is shared
 };

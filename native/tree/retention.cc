@@ -1,0 +1,93 @@
+#include "tree/retention.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/seeded_bug.h"
+
+namespace shale {
+
+Retention::Retention(RetentionView view, MayExistBelow may_exist_below, Sink* sink)
+    : view_(std::move(view)), may_exist_below_(std::move(may_exist_below)), sink_(sink) {}
+
+// A reader at R sees seqnos below R: it tells the two apart if older < R <= newer.
+bool Retention::SameStratum(Seqno newer, Seqno older) const {
+  if (newer >= view_.visible) return false;
+  const auto& s = view_.snapshots;
+  const auto first_above = std::upper_bound(s.begin(), s.end(), older);
+  return first_above == s.end() || *first_above > newer;
+}
+
+Status Retention::Add(const Entry& entry) {
+  if (!has_key_ || entry.key != Slice(key_)) {
+    SHALE_RETURN_IF_ERROR(EndKey());
+    return Begin(entry);
+  }
+  const Seqno newer = std::exchange(newer_seqno_, entry.seqno());
+  if (entry.seqno() == newer) return Status::Ok();
+  return SameStratum(newer, entry.seqno()) ? SameStratumAs(entry) : NewStratum(entry);
+}
+
+Status Retention::Finish() { return EndKey(); }
+
+Status Retention::Begin(const Entry& entry) {
+  has_key_ = true;
+  key_.assign(entry.key.data(), entry.key.size());
+  newer_seqno_ = entry.seqno();
+  cover_ = Cover::kNone;
+  return NewStratum(entry);
+}
+
+void Retention::KeepWaiting(const Entry& entry) {
+  waiting_.push_back(entry.tag);
+  cover_ = entry.kind() == Kind::kTombstone ? Cover::kRegular : Cover::kWeak;
+}
+
+// Nothing newer makes up for this version: it stays, tombstones for the time being.
+Status Retention::NewStratum(const Entry& entry) {
+  if (IsTombstone(entry.kind())) {
+    // It hides what the weak tombstone of a pair would have hidden.
+    if (cover_ == Cover::kWeakPair) waiting_.pop_back();
+    KeepWaiting(entry);
+    return Status::Ok();
+  }
+  SHALE_RETURN_IF_ERROR(PassWaiting());
+  cover_ = Cover::kValue;
+  return sink_->Add(entry);
+}
+
+Status Retention::SameStratumAs(const Entry& entry) {
+  if (!IsTombstone(entry.kind())) {
+    if (cover_ == Cover::kWeak && entry.kind() == Kind::kValue) cover_ = Cover::kWeakPair;
+    return Status::Ok();
+  }
+  if (cover_ == Cover::kRegular) return Status::Ok();
+  if (cover_ == Cover::kWeak || cover_ == Cover::kWeakPair) waiting_.pop_back();
+  KeepWaiting(entry);
+  return Status::Ok();
+}
+
+Status Retention::PassWaiting() {
+  Entry tombstone;
+  tombstone.key = key_;
+  for (uint64_t tag : waiting_) {
+    tombstone.tag = tag;
+    SHALE_RETURN_IF_ERROR(sink_->Add(tombstone));
+  }
+  waiting_.clear();
+  return Status::Ok();
+}
+
+Status Retention::EndKey() {
+  if (!has_key_) return Status::Ok();
+  has_key_ = false;
+  if (cover_ == Cover::kWeakPair) waiting_.pop_back();
+  if (waiting_.empty()) return Status::Ok();
+  if (BugIsOn(SeededBug::kDropTombstoneAboveLast) || !may_exist_below_(key_)) {
+    waiting_.clear();
+    return Status::Ok();
+  }
+  return PassWaiting();
+}
+
+}  // namespace shale

@@ -1,0 +1,203 @@
+#include "tree/version.h"
+
+#include <algorithm>
+#include <map>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+
+#include "table/key_heads.h"
+
+namespace shale {
+
+void Run::Index() {
+  heads_.clear();
+  shared_ = 0;
+  if (tables.size() < 2) return;
+  // The last keys ascend, so what the first and the last of them share, all of them do.
+  shared_ = SharedPrefix(tables.front()->meta().last_key, tables.back()->meta().last_key);
+  heads_.reserve(tables.size());
+  for (const auto& t : tables) heads_.push_back(MakeKeyHead(t->meta().last_key, shared_));
+}
+
+size_t Run::LowerBound(Slice key) const {
+  const size_t n = tables.size();
+  if (n < 2) return n == 1 && Slice(tables[0]->meta().last_key) < key ? 1 : 0;
+  const int c = key.Prefix(shared_).Compare(Slice(tables[0]->meta().last_key).Prefix(shared_));
+  if (c != 0) return c < 0 ? 0 : n;
+  const uint64_t head = MakeKeyHead(key, shared_);
+  size_t i = LowerBoundHead(heads_.data(), n, head);
+  while (i < n && heads_[i] == head && Slice(tables[i]->meta().last_key) < key) i++;
+  return i;
+}
+
+TableReader* Run::Find(Slice key) const {
+  const size_t i = LowerBound(key);
+  if (i == tables.size() || key < Slice(tables[i]->meta().first_key)) return nullptr;
+  return tables[i].get();
+}
+
+size_t Run::FirstStartingAt(Slice key) const {
+  const auto it = std::lower_bound(
+      tables.begin(), tables.end(), key,
+      [](const Ref<TableReader>& t, Slice k) { return Slice(t->meta().first_key) < k; });
+  return static_cast<size_t>(it - tables.begin());
+}
+
+bool Run::Overlaps(Slice first, Slice last) const {
+  const size_t i = LowerBound(first);
+  return i < tables.size() && !(last < Slice(tables[i]->meta().first_key));
+}
+
+uint64_t Run::bytes() const {
+  uint64_t sum = 0;
+  for (const auto& t : tables) sum += t->meta().size;
+  return sum;
+}
+
+Version::Version(uint64_t id, std::vector<std::vector<Run>> levels)
+    : id_(id), levels_(std::move(levels)) {
+  levels_.resize(kLevelCount);
+  for (auto& level : levels_) {
+    for (Run& run : level) {
+      run.Index();
+      table_count_ += run.tables.size();
+      for (const auto& t : run.tables) {
+        item_count_ += t->meta().item_count;
+        bytes_ += t->meta().size;
+      }
+    }
+  }
+}
+
+uint64_t Version::LevelBytes(int i) const {
+  uint64_t sum = 0;
+  for (const Run& run : level(i)) sum += run.bytes();
+  return sum;
+}
+
+int Version::PolicyLevel(int level) const {
+  for (int first = 1; first < level; first++) {
+    if (!this->level(first).empty()) return level - first + 1;
+  }
+  return level == 0 ? 0 : 1;
+}
+
+TableReader* Version::FindTable(uint64_t number, TablePlace* place) const {
+  for (int i = 0; i < kLevelCount; i++) {
+    for (const Run& run : level(i)) {
+      for (const auto& t : run.tables) {
+        if (t->meta().number != number) continue;
+        if (place != nullptr) *place = {i, run.order};
+        return t.get();
+      }
+    }
+  }
+  return nullptr;
+}
+
+namespace {
+
+// The runs of the version under construction: per level by order number, newest first.
+using Draft = std::vector<std::map<uint64_t, std::vector<Ref<TableReader>>, std::greater<>>>;
+
+Status Place(Draft* draft, const TablePlace& place, Ref<TableReader> table) {
+  if (place.level < 0 || place.level >= kLevelCount) {
+    return Status::Corruption("table placed in a level that does not exist");
+  }
+  (*draft)[static_cast<size_t>(place.level)][place.run_order].push_back(std::move(table));
+  return Status::Ok();
+}
+
+Status FinishDraft(Draft draft, std::vector<std::vector<Run>>* levels) {
+  levels->resize(kLevelCount);
+  for (size_t i = 0; i < draft.size(); i++) {
+    for (auto& [order, tables] : draft[i]) {
+      std::sort(tables.begin(), tables.end(), [](const auto& a, const auto& b) {
+        return Slice(a->meta().first_key) < Slice(b->meta().first_key);
+      });
+      for (size_t k = 1; k < tables.size(); k++) {
+        if (Slice(tables[k - 1]->meta().last_key) < Slice(tables[k]->meta().first_key)) continue;
+        return Status(Code::kPlanStale, "tables of one run overlap");
+      }
+      Run run;
+      run.order = order;
+      run.tables = std::move(tables);
+      (*levels)[i].push_back(std::move(run));
+    }
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+Status Version::Apply(const VersionEdit& edit, uint64_t new_id,
+                      const std::function<Ref<TableReader>(uint64_t number)>& open,
+                      Ref<Version>* result) const {
+  std::unordered_set<uint64_t> removed(edit.removed.begin(), edit.removed.end());
+  std::unordered_map<uint64_t, TablePlace> moved;
+  for (const auto& m : edit.moved) moved.emplace(m.number, m.place);
+  if (removed.size() != edit.removed.size() || moved.size() != edit.moved.size()) {
+    return Status::Corruption("an edit names a table twice");
+  }
+
+  Draft draft(kLevelCount);
+  std::unordered_set<uint64_t> present;
+  for (int i = 0; i < kLevelCount; i++) {
+    for (const Run& run : level(i)) {
+      for (const auto& t : run.tables) {
+        const uint64_t number = t->meta().number;
+        if (removed.erase(number) != 0) continue;
+        TablePlace place{i, run.order};
+        if (auto it = moved.find(number); it != moved.end()) {
+          place = it->second;
+          moved.erase(it);
+        }
+        present.insert(number);
+        SHALE_RETURN_IF_ERROR(Place(&draft, place, t));
+      }
+    }
+  }
+  if (!removed.empty() || !moved.empty()) {
+    return Status(Code::kPlanStale, "an edit names a table that is not in the version");
+  }
+  for (const auto& added : edit.added) {
+    Ref<TableReader> table = open(added.meta.number);
+    if (!table) return Status::Corruption("an added table was not opened");
+    if (!present.insert(added.meta.number).second) {
+      return Status::Corruption("an added table is in the version already");
+    }
+    SHALE_RETURN_IF_ERROR(Place(&draft, added.place, std::move(table)));
+  }
+
+  std::vector<std::vector<Run>> levels;
+  SHALE_RETURN_IF_ERROR(FinishDraft(std::move(draft), &levels));
+  *result = MakeRef<Version>(new_id, std::move(levels));
+  return Status::Ok();
+}
+
+Status Version::CheckInvariants() const {
+  std::unordered_set<uint64_t> numbers;
+  for (const auto& level : levels_) {
+    for (size_t r = 0; r < level.size(); r++) {
+      const Run& run = level[r];
+      if (run.tables.empty()) return Status::Corruption("a run is empty");
+      if (r > 0 && level[r - 1].order <= run.order) {
+        return Status::Corruption("runs are not in descending order");
+      }
+      for (size_t i = 0; i < run.tables.size(); i++) {
+        const TableMeta& m = run.tables[i]->meta();
+        if (!numbers.insert(m.number).second) return Status::Corruption("a table is listed twice");
+        if (Slice(m.last_key) < Slice(m.first_key)) {
+          return Status::Corruption("a table ends before it starts");
+        }
+        if (i > 0 && !(Slice(run.tables[i - 1]->meta().last_key) < Slice(m.first_key))) {
+          return Status::Corruption("tables of one run overlap");
+        }
+      }
+    }
+  }
+  return Status::Ok();
+}
+
+}  // namespace shale
