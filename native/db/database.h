@@ -24,9 +24,6 @@
 
 namespace shale {
 
-// Told once, from an engine thread or from the calling thread, when an async call has ended.
-using Completion = std::function<void(Status)>;
-
 enum class DatabaseStatus : uint8_t { kOpen = 0, kDegraded, kFailed, kClosing, kClosed };
 
 // What recovery found; all zero unless something was cut or salvaged.
@@ -120,7 +117,8 @@ class Database : public RefCounted {
   void PauseCompaction(Completion completion);  // told when none runs
   void ResumeCompaction();
   void DrainCompaction(Completion completion);  // told when no strategy has anything left
-  enum class CompactorState : uint8_t { kIdle, kRunning, kPaused } compactor_state() const;
+  enum class CompactorState : uint8_t { kIdle, kRunning, kPaused };
+  CompactorState compactor_state() const;
   DatabaseFigures figures() const;
   CacheStats cache_stats() const;
 

@@ -1,0 +1,114 @@
+// OpenCore: what one open() of a database or tree holds in an environment, and the handles to it.
+//
+// Threads: the environment's own; Closing from any.
+// Lifetime: from open to close. Closing drops every reference into the core at once, so that what the
+// core holds in memory goes although JavaScript still has its objects; calls through them answer
+// DB_CLOSED. Open scans keep their pin, and with it the core, until they are closed themselves.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <vector>
+
+#include "binding/handle.h"
+#include "db/database.h"
+#include "db/registry.h"
+#include "db/standalone_tree.h"
+
+namespace shale {
+
+struct OpenCore;
+
+// A keyspace, or a bare tree: what can be read.
+class ReadTarget : public Handle {
+ public:
+  static constexpr HandleType kType = HandleType::kReads;
+  ReadTarget(std::shared_ptr<OpenCore> open, Ref<Keyspace> keyspace);
+  ~ReadTarget() override;
+
+  // Null once the core is closing.
+  Tree* tree() const { return tree_; }
+  // Null for a bare tree.
+  Database* database() const { return database_; }
+  Keyspace* keyspace() const { return keyspace_.get(); }
+  const std::shared_ptr<OpenCore>& open() const { return open_; }
+
+  // The exclusive read seqno that JavaScript's number means. Call it after pinning the super version.
+  Seqno ReadSeqno(double given) const {
+    if (!(given >= 0)) return database_ != nullptr ? database_->visible() : kReadAll;
+    return given >= static_cast<double>(kReadAll) ? kReadAll : static_cast<Seqno>(given);
+  }
+  // kOk while the newest state may be read (`given` negative), or any other.
+  Code Readable(double given) const {
+    if (tree_ == nullptr) return Code::kDbClosed;
+    if (given >= 0 || keyspace_.get() == nullptr || !keyspace_->deleted()) return Code::kOk;
+    return Code::kKeyspaceDeleted;
+  }
+  // A count on the core, for what outlives the call.
+  Ref<RefCounted> ShareCore() const;
+  void Drop();
+
+ private:
+  Tree* tree_ = nullptr;
+  Database* database_ = nullptr;
+  std::shared_ptr<OpenCore> open_;
+  Ref<Keyspace> keyspace_;
+};
+
+// The end of a core's life in this environment, run once, on whatever thread comes first.
+class Closing {
+ public:
+  void Take(std::unique_ptr<DatabaseHandle> handle, Ref<StandaloneTree> tree) {
+    handle_ = std::move(handle);
+    tree_ = std::move(tree);
+  }
+  Status RunOrWait();
+
+ private:
+  std::unique_ptr<DatabaseHandle> handle_;
+  Ref<StandaloneTree> tree_;
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  bool begun_ = false;  // mutex_
+  bool done_ = false;   // mutex_
+  Status outcome_;      // mutex_
+};
+
+struct OpenCore {
+  ~OpenCore();  // closes what nobody closed: its environment is gone
+  std::unique_ptr<DatabaseHandle> handle;  // databases
+  Ref<StandaloneTree> tree;                // bare trees
+  std::set<ReadTarget*> targets;
+  std::multiset<Seqno> snapshots;          // open ones, taken through this open()
+  std::vector<std::weak_ptr<JobControl>> jobs;
+  std::shared_ptr<Closing> closing;        // set once closing
+
+  // Null for a bare tree, and once closing.
+  Database* database() const { return handle != nullptr ? handle->database() : nullptr; }
+  bool closed() const { return closing != nullptr; }
+  // Runs `work` on a reader thread of the core; false once closing.
+  bool SubmitRead(std::function<void()> work) const;
+  std::shared_ptr<JobControl> NewJob();
+  // False if it began before. What follows is closing->RunOrWait().
+  bool BeginClose();
+  Status Close();
+};
+
+class CoreHandle : public Handle {
+ public:
+  static constexpr HandleType kType = HandleType::kDatabase;
+  explicit CoreHandle(std::shared_ptr<OpenCore> o) : Handle(kType), open(std::move(o)) {}
+  const std::shared_ptr<OpenCore> open;
+};
+
+// A running compaction that JavaScript may watch and stop.
+class JobHandle : public Handle {
+ public:
+  static constexpr HandleType kType = HandleType::kJob;
+  explicit JobHandle(std::shared_ptr<JobControl> c) : Handle(kType), control(std::move(c)) {}
+  const std::shared_ptr<JobControl> control;
+};
+
+}  // namespace shale

@@ -1,0 +1,374 @@
+// Point reads. The newest state is read from memory under an epoch guard, without a lock or a shared write;
+// a state that has to stay for longer is pinned by a count.
+
+#include <algorithm>
+#include <utility>
+
+#include "base/epoch.h"
+#include "binding/environment.h"
+#include "binding/missed_reads.h"
+#include "binding/open_core.h"
+#include "binding/view.h"
+
+namespace shale {
+namespace {
+
+// Statuses of absence and of "not in memory" carry nothing; others leave their details.
+void SetOutcome(Environment* e, Status status) {
+  if (status.Is(Code::kNotFound) || status.Is(Code::kWouldBlock)) {
+    e->meta()[kMetaStatus] = kStatusMin + static_cast<uint32_t>(status.code());
+  } else {
+    e->Fail(std::move(status));
+  }
+}
+
+// Finds the value of the key in argument 0 and calls use(value) while it is there.
+template <size_t kArguments, typename Use>
+inline napi_value Look(Call<kArguments>& call, Use use) {
+  auto* target = call.template Find<ReadTarget>();
+  if (target == nullptr) return nullptr;
+  KeyArgument key;
+  if (!key.Read(call.env, call.arguments[0], &call.environment->key_scratch)) {
+    call.SetStatus(kStatusBadKey);
+    return nullptr;
+  }
+  const double given = call.environment->Double(kMetaSeqno);
+  if (const Code code = target->Readable(given); code != Code::kOk) {
+    call.environment->Fail(code);
+    return nullptr;
+  }
+  Tree* const tree = target->tree();
+  TreeHit hit;
+  if ((call.meta[kMetaFlags] & kReadMayBlock) == 0) {
+    const EpochGuard guard;
+    const SuperVersion* current = tree->current();
+    Status status =
+        tree->Get(current, key.slice(), target->ReadSeqno(given), ReadMode::kMemoryOnly, &hit);
+    if (status.ok()) return use(hit.value);
+    SetOutcome(call.environment, std::move(status));
+    return nullptr;
+  }
+  const Ref<SuperVersion> pin = tree->Pin();
+  Status status =
+      tree->Get(pin.get(), key.slice(), target->ReadSeqno(given), ReadMode::kMayBlock, &hit);
+  if (status.ok()) return use(hit.value);
+  SetOutcome(call.environment, std::move(status));
+  return nullptr;
+}
+
+// The value goes to the slab at kMetaOffset. One that is too large for that is kStatusTooBig from memory, and
+// is returned in a Buffer of its own with kReadMayBlock.
+napi_value Get(Call<1>& call) {
+  return Look(call, [&call](Slice value) -> napi_value {
+    const Environment& e = *call.environment;
+    const uint32_t offset = call.meta[kMetaOffset];
+    const size_t size = value.size();
+    call.meta[kMetaLength] = static_cast<uint32_t>(size);
+    if (size < kOwnBufferMin && offset <= e.slab_bytes() && size <= e.slab_bytes() - offset) {
+      std::memcpy(e.slab() + offset, value.data(), size);
+      call.SetStatus(static_cast<uint32_t>(size));
+      return nullptr;
+    }
+    if ((call.meta[kMetaFlags] & kReadMayBlock) == 0) {
+      call.SetStatus(kStatusTooBig);
+      return nullptr;
+    }
+    call.SetStatus(static_cast<uint32_t>(size));
+    return JsBytes(call.env, value);
+  });
+}
+
+// Returns the value as a string.
+napi_value GetText(Call<1>& call) {
+  return Look(call, [&call](Slice value) -> napi_value {
+    napi_value text = nullptr;
+    const napi_status made =
+        IsAscii(value) ? napi_create_string_latin1(call.env, value.data(), value.size(), &text)
+                       : napi_create_string_utf8(call.env, value.data(), value.size(), &text);
+    if (made == napi_ok) {
+      call.SetStatus(0);
+    } else {
+      call.environment->Fail({Code::kValueTooLarge, "the value is too long for a string"});
+    }
+    return text;
+  });
+}
+
+// Copies the value into argument 1 at kMetaOffset if it fits; kMetaLength is its length anyway.
+napi_value GetInto(Call<2>& call) {
+  Slice target;
+  if (!BorrowBytes(call.env, call.arguments[1], &target)) {
+    call.SetStatus(kStatusBadArgument);
+    return nullptr;
+  }
+  return Look(call, [&call, target](Slice value) -> napi_value {
+    const size_t offset = call.meta[kMetaOffset];
+    call.meta[kMetaLength] = static_cast<uint32_t>(value.size());
+    if (offset <= target.size() && value.size() <= target.size() - offset) {
+      std::memcpy(const_cast<char*>(target.data()) + offset, value.data(), value.size());
+    }
+    call.SetStatus(0);
+    return nullptr;
+  });
+}
+
+napi_value SizeOf(Call<1>& call) {
+  return Look(call, [&call](Slice value) -> napi_value {
+    call.SetStatus(static_cast<uint32_t>(value.size()));
+    return nullptr;
+  });
+}
+
+// --- getMany -----------------------------------------------------------------------------------
+
+// Answers keys kMetaCount.. of the array in argument 0, at most kManyMax of them, all from one state:
+// the first call (kMetaCount = 0) pins it, endMany lets it go. kMetaCount: how many were answered. Each has two words
+// from kMetaKeys on: offset in the slab, and length or status. A key that is kStatusTooBig or
+// kStatusMin + kWouldBlock is to be asked for alone, with kReadPinned.
+class ManyReads {
+ public:
+  ManyReads(Call<1>* call, ReadTarget* target) : call_(*call), target_(target) {}
+
+  void Run() {
+    Environment* e = call_.environment;
+    const uint32_t first = call_.meta[kMetaCount];
+    if (first == 0 || e->many.super_version.get() == nullptr) Pin();
+    if (!ReadKeys(first)) return;
+    slab_offset_ = std::min(call_.meta[kMetaOffset], e->slab_bytes());
+    uint32_t answered = 0;
+    while (answered < ends_.size()) {
+      const uint32_t group = std::min<uint32_t>(kGroup, static_cast<uint32_t>(ends_.size()) - answered);
+      for (uint32_t i = 0; i < group; ++i) Prefetch(Key(answered + i));
+      for (uint32_t i = 0; i < group; ++i) {
+        if (!Answer(answered + i)) return Finish(answered + i);
+      }
+      answered += group;
+    }
+    Finish(answered);
+  }
+
+ private:
+  // Enough to overlap their cache misses, few enough for all of their lines to stay.
+  static constexpr uint32_t kGroup = 16;
+
+  void Pin() {
+    PinnedState& many = call_.environment->many;
+    many = PinnedState();
+    many.core = target_->ShareCore();
+    many.super_version = target_->tree()->Pin();
+    many.read_seqno = target_->ReadSeqno(call_.environment->Double(kMetaSeqno));
+  }
+
+  bool ReadKeys(uint32_t first) {
+    uint32_t length = 0;
+    (void)napi_get_array_length(call_.env, call_.arguments[0], &length);
+    const uint32_t end = first + std::min(kManyMax, length - std::min(first, length));
+    keys_.reserve((end - first) * 24);
+    for (uint32_t i = first; i < end; ++i) {
+      napi_value element;
+      KeyArgument key;
+      if (napi_get_element(call_.env, call_.arguments[0], i, &element) != napi_ok ||
+          !key.Read(call_.env, element, &call_.environment->key_scratch)) {
+        call_.meta[kMetaLength] = i;
+        call_.SetStatus(kStatusBadKey);
+        return false;
+      }
+      keys_.append(key.slice().data(), key.slice().size());
+      ends_.push_back(keys_.size());
+    }
+    return true;
+  }
+
+  Slice Key(uint32_t i) const {
+    const size_t begin = i == 0 ? 0 : ends_[i - 1];
+    return Slice(keys_.data() + begin, ends_[i] - begin);
+  }
+
+  void Prefetch(Slice key) const {
+    const SuperVersion& state = *call_.environment->many.super_version;
+    state.active->Prefetch(key);
+    for (const Ref<Memtable>& sealed : state.sealed) sealed->Prefetch(key);
+  }
+
+  // False if the slab has no room left for this one.
+  bool Answer(uint32_t i) {
+    const PinnedState& many = call_.environment->many;
+    uint32_t* words = call_.meta + kMetaKeys + 2 * i;
+    TreeHit hit;
+    if ((call_.meta[kMetaFlags] & kReadMayBlock) == 0) {
+      const EpochGuard guard;
+      return Store(words, target_->tree()->Get(many.super_version.get(), Key(i), many.read_seqno,
+                                               ReadMode::kMemoryOnly, &hit),
+                   hit.value);
+    }
+    return Store(words, target_->tree()->Get(many.super_version.get(), Key(i), many.read_seqno,
+                                             ReadMode::kMayBlock, &hit),
+                 hit.value);
+  }
+
+  bool Store(uint32_t* words, Status status, Slice value) {
+    Environment* e = call_.environment;
+    if (!status.ok()) {
+      words[1] = kStatusMin + static_cast<uint32_t>(status.code());
+      if (status.Is(Code::kNotFound) || status.Is(Code::kWouldBlock)) return true;
+      failure_ = std::move(status);
+      return false;
+    }
+    if (value.size() >= kOwnBufferMin) {
+      words[1] = kStatusTooBig;
+      return true;
+    }
+    if (value.size() > e->slab_bytes() - slab_offset_) return false;
+    std::memcpy(e->slab() + slab_offset_, value.data(), value.size());
+    words[0] = slab_offset_;
+    words[1] = static_cast<uint32_t>(value.size());
+    slab_offset_ = std::min((slab_offset_ + words[1] + 7) & ~7u, e->slab_bytes());
+    return true;
+  }
+
+  void Finish(uint32_t answered) {
+    call_.meta[kMetaCount] = answered;
+    call_.meta[kMetaOffset] = slab_offset_;
+    call_.environment->Report(std::move(failure_));
+  }
+
+  Call<1>& call_;
+  ReadTarget* const target_;
+  std::string keys_;           // one after the other
+  std::vector<size_t> ends_;   // where each of them ends
+  uint32_t slab_offset_ = 0;
+  Status failure_;
+};
+
+napi_value GetMany(Call<1>& call) {
+  auto* target = call.Find<ReadTarget>();
+  if (target == nullptr) return nullptr;
+  const double given = call.environment->Double(kMetaSeqno);
+  if (const Code code = target->Readable(given); code != Code::kOk) {
+    call.environment->Fail(code);
+    return nullptr;
+  }
+  ManyReads(&call, target).Run();
+  return nullptr;
+}
+
+napi_value EndMany(Call<0>& call) {
+  call.environment->many = PinnedState();
+  call.SetStatus(0);
+  return nullptr;
+}
+
+// --- reads that wait for the disk --------------------------------------------------------------
+
+// Leaves the key for submitReads; the answer is filed under kMetaOperation. kReadSize: only the length;
+// kReadPinned: of the state that getMany has pinned.
+napi_value GetLater(Call<1>& call) {
+  Environment* e = call.environment;
+  auto* target = call.Find<ReadTarget>();
+  if (target == nullptr) return nullptr;
+  KeyArgument key;
+  if (!key.Read(call.env, call.arguments[0], &e->key_scratch)) {
+    call.SetStatus(kStatusBadKey);
+    return nullptr;
+  }
+  const double given = e->Double(kMetaSeqno);
+  if (const Code code = target->Readable(given); code != Code::kOk) {
+    e->Fail(code);
+    return nullptr;
+  }
+  const uint32_t flags = call.meta[kMetaFlags];
+  const bool pinned = (flags & kReadPinned) != 0 && e->many.super_version.get() != nullptr;
+  MissedRead read;
+  read.tree = Ref<Tree>::Share(target->tree());
+  read.super_version = pinned ? e->many.super_version : target->tree()->Pin();
+  read.read_seqno = pinned ? e->many.read_seqno : target->ReadSeqno(given);
+  read.key = key.slice().ToString();
+  read.size_only = (flags & kReadSize) != 0;
+  std::shared_ptr<Reply> reply = e->PrepareReply();
+  read.reply = reply;
+  e->missed->Add(target->open(), target->ShareCore(), std::move(read));
+  e->ReportAsync(Code::kWouldBlock, std::move(reply));
+  return nullptr;
+}
+
+napi_value SubmitReads(Call<0>& call) {
+  call.environment->missed->Submit();
+  call.SetStatus(0);
+  return nullptr;
+}
+
+// --- views -------------------------------------------------------------------------------------
+
+ReadTarget* FindOpen(const Call<0>& call) {
+  auto* target = call.Find<ReadTarget>();
+  if (target == nullptr) return nullptr;
+  if (target->tree() == nullptr) {
+    call.environment->Fail(Code::kDbClosed);
+    return nullptr;
+  }
+  call.SetStatus(0);
+  return target;
+}
+
+napi_value TreeFigures(Call<0>& call) {
+  ReadTarget* target = FindOpen(call);
+  return target == nullptr ? nullptr : TreeFiguresObject(call.env, *target);
+}
+
+napi_value CurrentVersion(Call<0>& call) {
+  ReadTarget* target = FindOpen(call);
+  if (target == nullptr) return nullptr;
+  const Ref<SuperVersion> pin = target->tree()->Pin();
+  return VersionObject(call.env, *pin->version);
+}
+
+napi_value SuperVersions(Call<0>& call) {
+  ReadTarget* target = FindOpen(call);
+  if (target == nullptr) return nullptr;
+  return JsArray(call.env, target->tree()->history(), [&call](const Ref<SuperVersion>& version) {
+    return SuperVersionObject(call.env, *version);
+  });
+}
+
+napi_value Settings(Call<0>& call) {
+  ReadTarget* target = FindOpen(call);
+  return target == nullptr ? nullptr : TreeSettingsObject(call.env, target->tree()->options());
+}
+
+// Arguments: lower and upper, Uint8Array or undefined. kMetaNumber: bytes of tables in between.
+napi_value ApproximateSize(Call<2>& call) {
+  auto* target = call.Find<ReadTarget>();
+  if (target == nullptr) return nullptr;
+  if (target->tree() == nullptr) {
+    call.environment->Fail(Code::kDbClosed);
+    return nullptr;
+  }
+  uint64_t bytes = 0;
+  Status status = target->tree()->ApproximateSize(
+      ReadBounds(call.env, call.arguments[0], call.arguments[1]), ReadMode::kMayBlock, &bytes);
+  call.environment->SetDouble(kMetaNumber, static_cast<double>(bytes));
+  call.environment->Report(std::move(status));
+  return nullptr;
+}
+
+constexpr Export kExports[] = {
+    {"get", Enter<1, Get>},
+    {"getText", Enter<1, GetText>},
+    {"getInto", Enter<2, GetInto>},
+    {"sizeOf", Enter<1, SizeOf>},
+    {"getMany", Enter<1, GetMany>},
+    {"endMany", Enter<0, EndMany>},
+    {"getLater", Enter<1, GetLater>},
+    {"submitReads", Enter<0, SubmitReads>},
+    {"treeFigures", Enter<0, TreeFigures>},
+    {"version", Enter<0, CurrentVersion>},
+    {"superVersions", Enter<0, SuperVersions>},
+    {"settings", Enter<0, Settings>},
+    {"approximateSize", Enter<2, ApproximateSize>},
+};
+
+}  // namespace
+
+Exports ReadExports() { return kExports; }
+
+}  // namespace shale

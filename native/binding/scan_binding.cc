@@ -1,0 +1,308 @@
+// Scans: rows of a range, packed, a batch per crossing.
+//
+// A scan pins one super version and one read seqno for both of its ends; each end is a cursor that fills
+// buffers of JavaScript's (on its thread) or memory of its own (on a reader thread, handed over when it is
+// done).
+
+#include <algorithm>
+#include <atomic>
+#include <optional>
+#include <utility>
+
+#include "binding/environment.h"
+#include "binding/open_core.h"
+#include "binding/view.h"
+#include "tree/cursor.h"
+
+namespace shale {
+namespace {
+
+enum class RowContent : uint8_t { kEntry = 0, kKey = 1, kValue = 2 };
+
+struct FillLimits {
+  RowContent content = RowContent::kEntry;
+  ReadMode mode = ReadMode::kMemoryOnly;
+  uint32_t bytes = 0;
+  uint32_t rows = 0;
+};
+
+struct Filled {
+  Code code = Code::kOk;   // why it stopped: kOk = limit reached, kNotFound = the end, ...
+  uint32_t bytes = 0;
+  uint32_t rows = 0;
+  uint32_t needed = 0;     // bytes of the row that did not fit
+};
+
+// The state that both ends share. Shared with reader threads.
+class Scan : public RefCounted {
+ public:
+  Scan(Ref<RefCounted> core, Ref<SuperVersion> pin, Seqno read_seqno, Bounds bounds)
+      : core_(std::move(core)), pin_(std::move(pin)), read_seqno_(read_seqno),
+        bounds_(std::move(bounds)) {}
+
+  struct End {
+    std::optional<Cursor> cursor;
+    bool row_waits = false;  // the cursor stands on a row that no buffer has taken yet
+    bool finished = false;
+    std::atomic<bool> busy{false};  // a reader thread fills it
+  };
+
+  End& end(bool back) { return ends_[back ? 1 : 0]; }
+
+  // Packs rows into dst, which is aligned to 4.
+  Filled Fill(bool back, const FillLimits& limits, char* dst, uint32_t capacity) {
+    End& e = PreparedEnd(back);
+    Filled filled;
+    while (filled.rows < limits.rows) {
+      if (!e.row_waits) {
+        filled.code = e.finished ? Code::kNotFound : e.cursor->Next(limits.mode);
+        if (filled.code != Code::kOk) {
+          e.finished = filled.code == Code::kNotFound;
+          return filled;
+        }
+        e.row_waits = true;
+      }
+      const uint32_t size = RowSize(*e.cursor, limits.content);
+      const uint32_t room = filled.rows == 0 ? capacity : std::min(capacity, limits.bytes);
+      if (room < filled.bytes || size > room - filled.bytes) {
+        filled.needed = size;
+        return filled;
+      }
+      PutRow(*e.cursor, limits.content, dst + filled.bytes);
+      filled.bytes += size;
+      filled.rows++;
+      e.row_waits = false;
+    }
+    return filled;
+  }
+
+  void SeekTo(bool back, Slice key) {
+    End& e = PreparedEnd(back);
+    e.cursor->SeekTo(key);
+    e.row_waits = false;
+    e.finished = false;
+  }
+
+  Status StatusOf(bool back) const { return ends_[back ? 1 : 0].cursor->status(); }
+  const Ref<RefCounted>& core() const { return core_; }
+
+ private:
+  End& PreparedEnd(bool back) {
+    End& e = end(back);
+    if (!e.cursor) {
+      e.cursor.emplace(pin_, read_seqno_, bounds_,
+                       back ? Cursor::Direction::kReverse : Cursor::Direction::kForward);
+      e.finished = read_seqno_ == 0;
+    }
+    return e;
+  }
+
+  // At most 8 + 65,535 + 2^30 + 3.
+  static uint32_t RowSize(const Cursor& cursor, RowContent content) {
+    size_t size = 8 + 3;
+    if (content != RowContent::kValue) size += cursor.key().size();
+    if (content != RowContent::kKey) size += cursor.value().size();
+    return static_cast<uint32_t>(size) & ~3u;
+  }
+
+  static void PutRow(const Cursor& cursor, RowContent content, char* dst) {
+    const Slice key = cursor.key();
+    const Slice value = cursor.value();
+    const uint32_t lengths[2] = {static_cast<uint32_t>(key.size()),
+                                 static_cast<uint32_t>(value.size())};
+    std::memcpy(dst, lengths, sizeof(lengths));
+    dst += sizeof(lengths);
+    if (content != RowContent::kValue) {
+      std::memcpy(dst, key.data(), key.size());
+      dst += key.size();
+    }
+    if (content != RowContent::kKey) std::memcpy(dst, value.data(), value.size());
+  }
+
+  const Ref<RefCounted> core_;  // outlives the pin
+  const Ref<SuperVersion> pin_;
+  const Seqno read_seqno_;
+  const Bounds bounds_;
+  End ends_[2];
+};
+
+class ScanHandle : public Handle {
+ public:
+  static constexpr HandleType kType = HandleType::kScan;
+  ScanHandle(std::shared_ptr<OpenCore> o, Ref<Scan> s)
+      : Handle(kType), open(std::move(o)), scan(std::move(s)) {}
+  const std::shared_ptr<OpenCore> open;
+  const Ref<Scan> scan;
+};
+
+// kMetaHandle: a ReadTarget; arguments: lower and upper, Uint8Array or undefined. Out: the scan.
+napi_value OpenScan(Call<2>& call) {
+  Environment* e = call.environment;
+  auto* target = call.Find<ReadTarget>();
+  if (target == nullptr) return nullptr;
+  const double given = e->Double(kMetaSeqno);
+  if (const Code code = target->Readable(given); code != Code::kOk) {
+    e->Fail(code);
+    return nullptr;
+  }
+  Ref<SuperVersion> pin = target->tree()->Pin();
+  const Seqno read_seqno = target->ReadSeqno(given);
+  Ref<Scan> scan = MakeRef<Scan>(target->ShareCore(), std::move(pin), read_seqno,
+                                 ReadBounds(call.env, call.arguments[0], call.arguments[1]));
+  const uint32_t handle =
+      e->handles().Add(std::make_unique<ScanHandle>(target->open(), std::move(scan)));
+  call.meta[kMetaHandle] = handle;
+  e->Report(handle == 0 ? Status(Code::kOutOfMemory, "a million handles are open") : Status());
+  return nullptr;
+}
+
+FillLimits LimitsOf(const uint32_t* meta) {
+  const uint32_t flags = meta[kMetaFlags];
+  FillLimits limits;
+  limits.content = static_cast<RowContent>(std::min((flags >> kFillContentShift) & 3u, 2u));
+  limits.mode = (flags & kFillMayBlock) != 0 ? ReadMode::kMayBlock : ReadMode::kMemoryOnly;
+  limits.bytes = meta[kMetaByteLimit];
+  limits.rows = std::max(meta[kMetaCount], 1u);
+  return limits;
+}
+
+// The scan in kMetaHandle, if the end that the flags name is free.
+template <size_t kArguments>
+ScanHandle* FindFree(const Call<kArguments>& call) {
+  auto* handle = call.template Find<ScanHandle>();
+  if (handle == nullptr) return nullptr;
+  const bool back = (call.meta[kMetaFlags] & kFillBack) != 0;
+  if (handle->scan->end(back).busy.load(std::memory_order_acquire)) {
+    call.SetStatus(kStatusBusy);
+    return nullptr;
+  }
+  return handle;
+}
+
+// kMetaStatus: bytes filled; kMetaCount: rows; kMetaFlags: kFillEnd if nothing comes after them. No row
+// fits: kStatusTooBig, and kMetaLength is what it needs.
+void FillHere(Environment* e, Scan* scan, char* dst, uint32_t capacity) {
+  uint32_t* meta = e->meta();
+  const bool back = (meta[kMetaFlags] & kFillBack) != 0;
+  const Filled filled = scan->Fill(back, LimitsOf(meta), dst, capacity);
+  const bool failed = filled.code != Code::kOk && filled.code != Code::kNotFound;
+  if (failed && (filled.rows == 0 || filled.code != Code::kWouldBlock)) {
+    if (filled.code == Code::kWouldBlock) {
+      meta[kMetaStatus] = kStatusMin + static_cast<uint32_t>(Code::kWouldBlock);
+    } else {
+      e->Fail(scan->StatusOf(back));
+    }
+    return;
+  }
+  meta[kMetaCount] = filled.rows;
+  meta[kMetaLength] = filled.needed;
+  meta[kMetaFlags] = filled.code == Code::kNotFound ? kFillEnd : 0;
+  meta[kMetaStatus] = filled.rows == 0 && filled.needed != 0 ? kStatusTooBig : filled.bytes;
+}
+
+// Fills the slab from kMetaOffset (a multiple of 4) on.
+napi_value FillSlab(Call<0>& call) {
+  ScanHandle* handle = FindFree(call);
+  if (handle == nullptr) return nullptr;
+  Environment* e = call.environment;
+  const uint32_t offset = (std::min(call.meta[kMetaOffset], e->slab_bytes()) + 3) & ~3u;
+  const uint32_t room = offset < e->slab_bytes() ? e->slab_bytes() - offset : 0;
+  FillHere(e, handle->scan.get(), e->slab() + offset, std::min(room, call.meta[kMetaByteLimit]));
+  return nullptr;
+}
+
+// Fills argument 0, whose memory is aligned to 4.
+napi_value FillBuffer(Call<1>& call) {
+  ScanHandle* handle = FindFree(call);
+  if (handle == nullptr) return nullptr;
+  Slice target;
+  if (!BorrowBytes(call.env, call.arguments[0], &target)) {
+    call.SetStatus(kStatusBadArgument);
+    return nullptr;
+  }
+  FillHere(call.environment, handle->scan.get(), const_cast<char*>(target.data()),
+           static_cast<uint32_t>(std::min<size_t>(target.size(), kStatusMin - 1)));
+  return nullptr;
+}
+
+// A fill on a reader thread. However it goes, run or dropped, the end is free again before the answer
+// is on its way.
+struct FillWork {
+  FillWork(Ref<Scan> s, bool b, const FillLimits& l, std::shared_ptr<Reply> r)
+      : scan(std::move(s)), back(b), limits(l), reply(std::move(r)) {
+    scan->end(back).busy.store(true, std::memory_order_relaxed);
+  }
+  ~FillWork() { scan->end(back).busy.store(false, std::memory_order_release); }
+  FillWork(const FillWork&) = delete;
+  FillWork& operator=(const FillWork&) = delete;
+
+  void Run() {
+    Status status;
+    try {
+      status = Fill(&reply->answer());
+    } catch (const std::bad_alloc&) {
+      status = Code::kOutOfMemory;
+    }
+    scan->end(back).busy.store(false, std::memory_order_release);
+    reply->Send(std::move(status));
+  }
+
+  Status Fill(Answer* answer) {
+    answer->bytes.resize(limits.bytes);
+    Filled filled = scan->Fill(back, limits, answer->bytes.data(), limits.bytes);
+    if (filled.code == Code::kOk && filled.rows == 0) {
+      answer->bytes.resize(filled.needed);
+      filled = scan->Fill(back, limits, answer->bytes.data(), filled.needed);
+    }
+    answer->bytes.resize(filled.bytes);
+    answer->number = filled.rows;
+    answer->flags = filled.code == Code::kNotFound ? kFillEnd : 0;
+    const bool failed = filled.code != Code::kOk && filled.code != Code::kNotFound;
+    return failed ? scan->StatusOf(back) : Status();
+  }
+
+  const Ref<Scan> scan;
+  const bool back;
+  const FillLimits limits;
+  std::shared_ptr<Reply> reply;
+};
+
+// Fills on a reader thread; the answer carries the rows, their number and kFillEnd.
+napi_value FillLater(Call<0>& call) {
+  ScanHandle* handle = FindFree(call);
+  if (handle == nullptr) return nullptr;
+  const bool back = (call.meta[kMetaFlags] & kFillBack) != 0;
+  FillLimits limits = LimitsOf(call.meta);
+  limits.mode = ReadMode::kMayBlock;
+  std::shared_ptr<Reply> reply = call.environment->PrepareReply();
+  auto work = std::make_shared<FillWork>(handle->scan, back, limits, reply);
+  const bool taken = handle->open->SubmitRead([work] { work->Run(); });
+  call.environment->ReportAsync(taken ? Code::kWouldBlock : Code::kDbClosed, std::move(reply));
+  return nullptr;
+}
+
+// The end that the flags name goes on at the key in argument 0.
+napi_value SeekScan(Call<1>& call) {
+  ScanHandle* handle = FindFree(call);
+  if (handle == nullptr) return nullptr;
+  KeyArgument key;
+  if (!key.Read(call.env, call.arguments[0], &call.environment->key_scratch)) {
+    call.SetStatus(kStatusBadKey);
+    return nullptr;
+  }
+  handle->scan->SeekTo((call.meta[kMetaFlags] & kFillBack) != 0, key.slice());
+  call.SetStatus(0);
+  return nullptr;
+}
+
+constexpr Export kExports[] = {
+    {"openScan", Enter<2, OpenScan>},     {"fillSlab", Enter<0, FillSlab>},
+    {"fillBuffer", Enter<1, FillBuffer>}, {"fillLater", Enter<0, FillLater>},
+    {"seekScan", Enter<1, SeekScan>},
+};
+
+}  // namespace
+
+Exports ScanExports() { return kExports; }
+
+}  // namespace shale
