@@ -227,6 +227,23 @@ TEST(LogWriter, SyncWithoutNewsCallsNothing) {
   EXPECT_EQ(vfs.plan.syncs, 2);
 }
 
+// What is appended while a sync runs is not called durable by it.
+TEST(LogWriter, SyncCoversWhatWasThereWhenItBegan) {
+  MemVfs vfs;
+  const auto writer = NewLog(&vfs);
+  ASSERT_TRUE(AppendData(writer.get(), 1, "one").ok());
+  const uint64_t before = writer->size();
+  vfs.SetHook([&](const MemVfs::Operation& op) {
+    if (op.kind == MemVfs::Mutation::kSync) {
+      ASSERT_TRUE(AppendData(writer.get(), 2, "two").ok());
+    }
+  });
+  ASSERT_TRUE(writer->Sync().ok());
+  vfs.SetHook(nullptr);
+  EXPECT_GT(writer->size(), before);
+  EXPECT_EQ(writer->synced_to(), before);
+}
+
 // Every kind of failing write, with every number of bytes left behind: no trace, and it goes on.
 TEST(LogWriter, FailedAppendLeavesNoTrace) {
   const std::string failing = Payload(99, 40);
