@@ -17,6 +17,9 @@
 
 namespace shale {
 
+// Told once, from an engine thread or from the calling thread, when an async call has ended.
+using Completion = std::function<void(Status)>;
+
 enum class Lane : uint8_t { kJournal = 0, kFlush = 1, kCompaction = 2, kReader = 3 };
 inline constexpr int kLaneCount = 4;
 

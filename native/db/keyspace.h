@@ -1,10 +1,10 @@
 // Keyspace: a named tree of a database.
 //
-// Threads: any. Lifetime: shared by the database and every handle; outlives neither the core's
-// files.
+// Threads: any. Lifetime: shared by the database and every handle; keeps the caches that its tables use.
 #pragma once
 
 #include <atomic>
+#include <memory>
 #include <string>
 
 #include "base/ref.h"
@@ -14,8 +14,9 @@ namespace shale {
 
 class Keyspace : public RefCounted {
  public:
-  Keyspace(uint32_t id, std::string name, Ref<Tree> tree)
-      : id_(id), name_(std::move(name)), tree_(std::move(tree)) {}
+  // `storage`: what the tree points into (caches), kept as long as this lives.
+  Keyspace(uint32_t id, std::string name, Ref<Tree> tree, std::shared_ptr<void> storage = nullptr)
+      : storage_(std::move(storage)), id_(id), name_(std::move(name)), tree_(std::move(tree)) {}
 
   uint32_t id() const { return id_; }
   const std::string& name() const { return name_; }
@@ -23,7 +24,24 @@ class Keyspace : public RefCounted {
   bool deleted() const { return deleted_.load(std::memory_order_acquire); }
   void MarkDeleted() { deleted_.store(true, std::memory_order_release); }
 
+  // What the database keeps with a keyspace; each field with what guards it.
+  struct Upkeep {
+    std::atomic<uint64_t> max_memtable_size{0};
+    uint64_t counted_active = 0;     // write lock: bytes of the active memtable in the total
+    bool touched = false;            // write lock: the running group wrote to it
+    uint64_t counted_sealed = 0;     // maintenance: bytes of sealed memtables in the total
+    bool flush_queued = false;       // maintenance
+    bool flush_held = false;         // maintenance: waits until level 0 has room
+    bool flush_now = false;          // maintenance: must not wait for level 0
+    bool compaction_queued = false;  // maintenance
+    uint32_t compactions = 0;        // maintenance: running ones
+    uint32_t majors = 0;             // maintenance: major compactions that wait for a claim
+    uint32_t retry_ms = 0;           // maintenance: back-off of the last failed job
+  };
+  Upkeep upkeep;
+
  private:
+  const std::shared_ptr<void> storage_;
   const uint32_t id_;
   const std::string name_;
   const Ref<Tree> tree_;

@@ -56,7 +56,7 @@ void AppendForJournal(const BatchEntry& entry, Codec codec, std::string* scratch
                       std::string* out) {
   char header[kEntryHeaderBytes];
   if (codec != Codec::kNone && entry.value.size() >= kJournalCompressionMin &&
-      Compress(codec, entry.value, scratch)) {
+      entry.value.size() <= kJournalCompressionMax && Compress(codec, entry.value, scratch)) {
     const uint32_t raw = static_cast<uint32_t>(entry.value.size());
     EncodeEntryHeader(header, entry.kind, codec, entry.key.size(), entry.keyspace,
                       scratch->size() + sizeof raw);
@@ -73,14 +73,14 @@ void AppendForJournal(const BatchEntry& entry, Codec codec, std::string* scratch
   out->append(entry.value.data(), entry.value.size());
 }
 
-Status DecodeValue(const BatchEntry& entry, uint64_t limit, std::string* scratch, Slice* value) {
+Status DecodeValue(const BatchEntry& entry, std::string* scratch, Slice* value) {
   if (entry.codec == Codec::kNone) {
     *value = entry.value;
     return Status::Ok();
   }
   Reader reader(entry.value);
   const uint64_t raw = reader.U32();
-  if (!reader.ok() || raw > limit) {
+  if (!reader.ok() || raw == 0 || raw > kJournalCompressionMax) {
     return Status::Corruption("a compressed batch value states an impossible length");
   }
   scratch->resize(static_cast<size_t>(raw));

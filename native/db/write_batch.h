@@ -20,6 +20,7 @@ namespace shale {
 
 inline constexpr size_t kEntryHeaderBytes = 12;
 inline constexpr size_t kJournalCompressionMin = 4096;
+inline constexpr size_t kJournalCompressionMax = size_t{64} << 20;
 
 inline void EncodeEntryHeader(char* dst, Kind kind, Codec codec, size_t key_length,
                               uint32_t keyspace, size_t value_length) {
@@ -65,9 +66,8 @@ class BatchReader {
 // that pays.
 void AppendForJournal(const BatchEntry& entry, Codec codec, std::string* scratch,
                       std::string* out);
-// The value as it was written; points into the entry or into *scratch. kCorruption if it does not
-// decode or would be longer than `limit`.
-Status DecodeValue(const BatchEntry& entry, uint64_t limit, std::string* scratch, Slice* value);
+// The value as it was written; points into the entry or into *scratch. kCorruption if it does not decode.
+Status DecodeValue(const BatchEntry& entry, std::string* scratch, Slice* value);
 
 class WriteBatch {
  public:

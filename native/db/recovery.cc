@@ -1,0 +1,434 @@
+#include "db/recovery.h"
+
+#include <algorithm>
+#include <limits>
+#include <set>
+#include <utility>
+
+#include "base/seeded_bug.h"
+#include "vfs/file_name.h"
+
+namespace shale {
+namespace {
+
+constexpr size_t kWriteChunkBytes = size_t{1} << 20;
+constexpr uint64_t kNoOffset = 0;
+
+}  // namespace
+
+Recovery::Recovery(const TreeContext& context, RecoveryMode mode, Trees* trees)
+    : context_(context), mode_(mode), trees_(trees), state_(context.manifest->state()) {}
+
+std::string Recovery::PathOf(const Journal& journal) const {
+  return FileName(context_.directory, FileKind::kJournal, journal.number);
+}
+
+Status Recovery::Damage(const Journal& journal, const std::string& message,
+                        uint64_t offset) const {
+  return Status::Corruption(message, PathOf(journal), offset);
+}
+
+void Recovery::Report(size_t index, uint64_t bytes, bool commits_known) {
+  const std::string path = PathOf(journals_[index]);
+  const std::string name = path.substr(path.rfind('/') + 1);
+  report_.bytes_dropped += bytes;
+  if (!commits_known) report_.commits_dropped = std::nullopt;
+  if (std::find(report_.files.begin(), report_.files.end(), name) == report_.files.end()) {
+    report_.files.push_back(name);
+  }
+}
+
+// ---- replay ----
+
+Status Recovery::Replay() {
+  next_seqno_ = state_.last_seqno + 1;
+  for (const auto& [id, tree] : state_.trees) {
+    for (const auto& [number, table] : tree.tables) {
+      next_seqno_ = std::max(next_seqno_, table.meta.highest_seqno + 1);
+    }
+    next_seqno_ = std::max({next_seqno_, tree.flushed_seqno, tree.created_seqno});
+  }
+  SHALE_RETURN_IF_ERROR(context_.vfs->List(context_.directory, &names_));
+  SHALE_RETURN_IF_ERROR(FindJournals());
+  if (state_.clean_shutdown) return Status::Ok();
+  for (size_t i = 0; i < journals_.size() && !lost_; ++i) {
+    if (BugIsOn(SeededBug::kForgetSealedJournal) && i + 1 < journals_.size()) continue;
+    SHALE_RETURN_IF_ERROR(ReplayJournal(i));
+  }
+  if (!BugIsOn(SeededBug::kSeqnoNotRestored)) next_seqno_ = std::max(next_seqno_, last_ + 1);
+  return Status::Ok();
+}
+
+// Those that the manifest names, and unnamed ones above: what an interrupted rotation or recovery left.
+Status Recovery::FindJournals() {
+  std::set<uint64_t> present;
+  for (const std::string& name : names_) {
+    const ParsedName parsed = ParseFileName(name);
+    if (parsed.kind == FileKind::kJournal) present.insert(parsed.number);
+  }
+  for (const auto& [number, named] : state_.journals) {
+    Journal journal;
+    journal.number = number;
+    journal.named = true;
+    journal.final_length = named.final_length;
+    if (present.count(number) == 0) return Damage(journal, "a journal is missing", kNoOffset);
+    journals_.push_back(std::move(journal));
+  }
+  if (state_.clean_shutdown) return Status::Ok();
+  const uint64_t highest = state_.journals.empty() ? 0 : state_.journals.rbegin()->first;
+  for (auto it = present.upper_bound(highest); it != present.end(); ++it) {
+    Journal journal;
+    journal.number = *it;
+    journals_.push_back(std::move(journal));
+  }
+  return Status::Ok();
+}
+
+Status Recovery::OpenJournal(Journal* journal) {
+  const std::string path = PathOf(*journal);
+  SHALE_RETURN_IF_ERROR(context_.vfs->Open(path, OpenMode::kRead, &journal->file));
+  const uint64_t known = journal->final_length.value_or(0);
+  const uint64_t end = journal->final_length.value_or(std::numeric_limits<uint64_t>::max());
+  Status status = LogReader::Open(journal->file.get(), kJournalMagic, journal->number, known,
+                                  &journal->reader, end);
+  const bool bad_header = status.Is(Code::kCorruption) || status.Is(Code::kNotADatabase);
+  if (!journal->named && bad_header) {
+    journal->reader.reset();  // a torn creation
+    return Status::Ok();
+  }
+  if (journal->named && status.Is(Code::kNotADatabase)) {
+    return Damage(*journal, "the journal has no header", kNoOffset);
+  }
+  return status;
+}
+
+Status Recovery::ReplayJournal(size_t index) {
+  Journal& journal = journals_[index];
+  SHALE_RETURN_IF_ERROR(OpenJournal(&journal));
+  if (journal.reader == nullptr) return Status::Ok();
+  LogRecordHeader header;
+  Slice payload;
+  uint64_t offset = 0;
+  do {
+    while (journal.reader->Next(&header, &payload, &offset)) {
+      SHALE_RETURN_IF_ERROR(ReplayRecord(index, header, payload, offset));
+      if (lost_) return Status::Ok();
+    }
+    if (journal.reader->tail() == LogReader::Tail::kDamaged &&
+        BugIsOn(SeededBug::kAcceptMidLogHole)) {
+      break;
+    }
+    if (!journal.reader->status().ok() && !journal.reader->status().Is(Code::kCorruption)) {
+      return journal.reader->status();
+    }
+    SHALE_RETURN_IF_ERROR(EndJournal(index));
+  } while (mode_ == RecoveryMode::kSalvage && !lost_ && journal.reader->SkipDamage());
+  return Status::Ok();
+}
+
+Status Recovery::ReplayRecord(size_t index, const LogRecordHeader& header, Slice payload,
+                              uint64_t offset) {
+  Journal& journal = journals_[index];
+  const bool first_of_file = !std::exchange(journal.has_data, true);
+  if (header.seqno == 0 || header.seqno > kSeqnoMax || header.count == 0) {
+    return Damage(journal, "a commit has an impossible number", offset);
+  }
+  if (last_ != 0 && header.seqno <= last_) return Status::Ok();  // written again by a recovery
+  if (empty_open_.has_value() && mode_ != RecoveryMode::kSalvage) {
+    return Lose(*empty_open_, kLogHeaderBytes);
+  }
+  if (last_ != 0 && header.seqno != last_ + 1) {
+    if (mode_ == RecoveryMode::kSalvage) {
+      salvaged_ = true;
+      if (report_.commits_dropped.has_value()) {
+        *report_.commits_dropped += header.seqno - last_ - 1;
+      }
+    } else if (first_of_file && index > 0) {
+      return Lose(index - 1, journals_[index - 1].reader != nullptr
+                                 ? journals_[index - 1].reader->end_offset()
+                                 : kNoOffset);
+    } else {
+      return Damage(journal, "commits are missing before this one", offset);
+    }
+  }
+  applied_ = false;
+  Status status = Apply(&journal, header, payload);
+  if (!status.ok()) return status.WithPath(PathOf(journal), offset);
+  last_ = header.seqno;
+  journal.last_seqno = header.seqno;
+  if (applied_) report_.commits_replayed++;
+  KeepTail(index, header, payload, offset);
+  return Status::Ok();
+}
+
+// The records of a journal ended, in whatever way.
+Status Recovery::EndJournal(size_t index) {
+  Journal& journal = journals_[index];
+  const LogReader& reader = *journal.reader;
+  if (journal.final_length.has_value()) {
+    journal.durable_end = *journal.final_length;
+  } else {
+    journal.durable_end = std::max<uint64_t>(reader.synced_to(), kLogHeaderBytes);
+    if (!journal.has_data && journal.named) empty_open_ = index;
+  }
+  switch (reader.tail()) {
+    case LogReader::Tail::kClean:
+      return Status::Ok();
+    case LogReader::Tail::kTorn:
+      if (mode_ == RecoveryMode::kStrict) {
+        return Damage(journal, "the tail of the journal is torn", reader.end_offset());
+      }
+      return Lose(index, reader.end_offset());
+    case LogReader::Tail::kDamaged:
+      if (mode_ != RecoveryMode::kSalvage) return reader.status();
+      salvaged_ = true;
+      Report(index, reader.dropped_bytes(), false);
+      return Status::Ok();
+  }
+  return Status::Ok();
+}
+
+Status Recovery::Lose(size_t index, uint64_t offset) {
+  const Journal& journal = journals_[index];
+  const uint64_t bytes = journal.reader != nullptr ? journal.reader->dropped_bytes() : 0;
+  if (mode_ == RecoveryMode::kSalvage) {
+    if (bytes > 0) {
+      Report(index, bytes, false);
+      salvaged_ = true;
+    }
+    return Status::Ok();
+  }
+  SHALE_RETURN_IF_ERROR(CheckBehindLoss(index, offset));
+  if (mode_ == RecoveryMode::kStrict) {
+    return Damage(journal, "commits are missing at the end of the journal", offset);
+  }
+  if (bytes > 0) Report(index, bytes, false);
+  lost_ = true;
+  return Status::Ok();
+}
+
+// What lies behind a loss must not have been durable. Counts what is dropped there.
+Status Recovery::CheckBehindLoss(size_t lost, uint64_t offset) {
+  for (size_t i = lost + 1; i < journals_.size(); ++i) {
+    Journal& journal = journals_[i];
+    journal.reader.reset();
+    SHALE_RETURN_IF_ERROR(OpenJournal(&journal));
+    if (journal.reader == nullptr) continue;
+    LogRecordHeader header;
+    Slice payload;
+    uint64_t at = 0;
+    uint64_t commits = 0;
+    uint64_t bytes = 0;
+    while (journal.reader->Next(&header, &payload, &at)) {
+      if (header.seqno <= last_) continue;
+      commits++;
+      bytes += kLogRecordHeaderBytes + payload.size();
+    }
+    if (journal.reader->tail() == LogReader::Tail::kDamaged ||
+        !journal.reader->status().ok()) {
+      return journal.reader->status();
+    }
+    if (journal.reader->synced_to() > kLogHeaderBytes || journal.final_length.has_value()) {
+      return Damage(journals_[lost], "commits that were durable are missing", offset);
+    }
+    if (commits > 0) {
+      if (report_.commits_dropped.has_value()) *report_.commits_dropped += commits;
+      Report(i, bytes + journal.reader->dropped_bytes(), journal.reader->dropped_bytes() == 0);
+    }
+    journal.durable_end = kLogHeaderBytes;
+  }
+  return Status::Ok();
+}
+
+Status Recovery::Apply(Journal* journal, const LogRecordHeader& header, Slice payload) {
+  BatchReader entries(payload);
+  BatchEntry entry;
+  uint32_t count = 0;
+  while (entries.Next(&entry)) {
+    SHALE_RETURN_IF_ERROR(ApplyEntry(journal, header.seqno, entry));
+    if (IsKeyspaceRecord(entry.kind) && header.count != 1) {
+      return Status::Corruption("a keyspace record shares its commit");
+    }
+    count++;
+  }
+  SHALE_RETURN_IF_ERROR(entries.status());
+  if (count != header.count) return Status::Corruption("a commit has another number of entries");
+  return Status::Ok();
+}
+
+Status Recovery::ApplyEntry(Journal* journal, Seqno seqno, const BatchEntry& entry) {
+  if (entry.kind == kKeyspaceCreate) return CreateTree(seqno, entry);
+  const auto it = trees_->find(entry.keyspace);
+  if (it == trees_->end()) {
+    const bool deleted_here =
+        std::find(deleted_.begin(), deleted_.end(), entry.keyspace) != deleted_.end();
+    if (entry.keyspace != 0 && (entry.keyspace < state_.next_tree_id || deleted_here)) {
+      return Status::Ok();
+    }
+    return Status::Corruption("a commit writes to a keyspace that never was");
+  }
+  Tree* tree = it->second.get();
+  if (entry.kind == kKeyspaceDelete) {
+    if (!entry.key.empty() || !entry.value.empty()) {
+      return Status::Corruption("a keyspace record has a rest");
+    }
+    deleted_.push_back(entry.keyspace);
+    tree->MarkDeleted();
+    trees_->erase(it);
+    return Status::Ok();
+  }
+  if (entry.kind != Kind::kValue && !IsTombstone(entry.kind)) {
+    return Status(Code::kNotSupported, "the journal holds an operation that is not known here");
+  }
+  if (entry.key.empty() || (IsTombstone(entry.kind) && !entry.value.empty()) ||
+      (entry.codec != Codec::kNone && entry.kind != Kind::kValue)) {
+    return Status::Corruption("a batch entry breaks a rule of its kind");
+  }
+  if (seqno < tree->flushed_seqno()) return Status::Ok();
+  Slice value;
+  SHALE_RETURN_IF_ERROR(DecodeValue(entry, &scratch_, &value));
+  tree->Add(entry.key, value, seqno, entry.kind);
+  applied_ = true;
+  Seqno& mark = journal->watermarks[entry.keyspace];
+  mark = std::max(mark, seqno);
+  if (tree->active_bytes() >= tree->options().max_memtable_size) tree->Rotate();
+  return Status::Ok();
+}
+
+// A creation whose manifest commit did not happen.
+Status Recovery::CreateTree(Seqno seqno, const BatchEntry& entry) {
+  const uint32_t id = entry.keyspace;
+  if (id == 0 || entry.key.empty() || entry.key.size() > 255 || entry.codec != Codec::kNone) {
+    return Status::Corruption("a keyspace record breaks a rule");
+  }
+  if (id < state_.next_tree_id || trees_->count(id) != 0) return Status::Ok();
+  TreeState state;
+  state.id = id;
+  state.name = entry.key.ToString();
+  state.options = entry.value.ToString();
+  state.created_seqno = seqno;
+  for (const auto& [other_id, tree] : *trees_) {
+    if (tree->name() == state.name) return Status::Corruption("two keyspaces have one name");
+  }
+  Ref<Tree> tree;
+  SHALE_RETURN_IF_ERROR(Tree::Open(context_, state, &tree));
+  trees_->emplace(id, std::move(tree));
+  created_.push_back(std::move(state));
+  return Status::Ok();
+}
+
+// ---- what was not durable ----
+
+void Recovery::KeepTail(size_t index, const LogRecordHeader& header, Slice payload,
+                        uint64_t offset) {
+  const Journal& journal = journals_[index];
+  if (journal.final_length.has_value()) return;
+  // Everything kept so far turned out to be durable, in a file that will stay.
+  if (!tail_.empty() && journal.named && tail_.front().journal == index &&
+      tail_.back().offset + kLogRecordHeaderBytes + tail_.back().size <= header.synced_to) {
+    tail_.clear();
+    tail_bytes_.clear();
+  }
+  TailRecord record;
+  record.journal = index;
+  record.offset = offset;
+  record.count = header.count;
+  record.seqno = header.seqno;
+  record.begin = tail_bytes_.size();
+  record.size = payload.size();
+  tail_bytes_.append(payload.data(), payload.size());
+  tail_.push_back(record);
+}
+
+Status Recovery::WriteTail(JournalManager* journal) {
+  if (BugIsOn(SeededBug::kRecoveryKeepsTail)) {
+    for (Journal& old : journals_) {
+      if (!old.final_length.has_value() && old.reader != nullptr) {
+        old.durable_end = old.reader->end_offset();
+      }
+    }
+    return Status::Ok();
+  }
+  for (const TailRecord& record : tail_) {
+    Journal& from = journals_[record.journal];
+    from.durable_end = std::min(from.durable_end, record.offset);
+    char* payload = journal->BeginRecord(record.size);
+    __builtin_memcpy(payload, tail_bytes_.data() + record.begin, record.size);
+    journal->EndRecord(record.count, record.seqno);
+    if (journal->staged_bytes() >= kWriteChunkBytes) SHALE_RETURN_IF_ERROR(journal->HandOver());
+  }
+  return journal->HandOver();
+}
+
+Status Recovery::Finish(JournalManager* journal, uint64_t preallocate_bytes) {
+  const uint64_t number = context_.manifest->NewFileNumber();
+  std::unique_ptr<LogWriter> writer;
+  SHALE_RETURN_IF_ERROR(LogWriter::Create(
+      context_.vfs, FileName(context_.directory, FileKind::kJournal, number), kJournalMagic,
+      number, preallocate_bytes, &writer));
+  journal->Start(std::move(writer));
+  if (!salvaged_) SHALE_RETURN_IF_ERROR(WriteTail(journal));
+  SHALE_RETURN_IF_ERROR(journal->Sync());
+  SHALE_RETURN_IF_ERROR(context_.vfs->SyncDir(context_.directory));
+  ManifestEdit edit;
+  edit.created_trees = created_;
+  for (const uint32_t id : deleted_) {
+    // A tree that was created and deleted in the journals alone never reached the manifest.
+    const auto is_it = [id](const TreeState& tree) { return tree.id == id; };
+    const auto created = std::find_if(edit.created_trees.begin(), edit.created_trees.end(), is_it);
+    if (created != edit.created_trees.end()) {
+      edit.created_trees.erase(created);
+    } else {
+      edit.deleted_trees.push_back(id);
+    }
+  }
+  edit.clean_shutdown = false;
+  for (const Journal& old : journals_) {
+    if (old.named && !old.final_length.has_value()) {
+      edit.journals.push_back({old.number, old.durable_end});
+    }
+  }
+  edit.journals.push_back({number, std::nullopt});
+  SHALE_RETURN_IF_ERROR(context_.manifest->Commit(edit));
+  for (Journal& old : journals_) {
+    if (!old.named) continue;
+    SealedJournal sealed;
+    sealed.number = old.number;
+    sealed.bytes = old.final_length.value_or(old.durable_end);
+    sealed.last_seqno = old.last_seqno;
+    sealed.watermarks = std::move(old.watermarks);
+    sealed.recorded = true;
+    journal->AddSealed(std::move(sealed));
+  }
+  journals_.clear();
+  std::string().swap(tail_bytes_);
+  return salvaged_ ? FlushSalvaged() : Status::Ok();
+}
+
+// What was salvaged has gaps that no journal may have: it goes to tables at once.
+Status Recovery::FlushSalvaged() {
+  for (const auto& [id, tree] : *trees_) {
+    tree->Rotate();
+    SHALE_RETURN_IF_ERROR(tree->Flush(nullptr, nullptr, nullptr));
+  }
+  return Status::Ok();
+}
+
+void Recovery::RemoveOrphans(const std::vector<uint64_t>& journals) {
+  const ManifestState state = context_.manifest->state();
+  std::set<uint64_t> known(journals.begin(), journals.end());
+  for (const auto& [number, journal] : state.journals) known.insert(number);
+  for (const auto& [id, tree] : state.trees) {
+    for (const auto& [number, table] : tree.tables) known.insert(number);
+  }
+  for (const std::string& name : names_) {
+    const ParsedName parsed = ParseFileName(name);
+    const bool ours = parsed.kind == FileKind::kJournal || parsed.kind == FileKind::kTable ||
+                      parsed.kind == FileKind::kBlob;
+    if (!ours || known.count(parsed.number) != 0) continue;
+    // What cannot be removed now is an orphan at the next open as well.
+    static_cast<void>(context_.vfs->Remove(context_.directory + "/" + name));
+  }
+}
+
+}  // namespace shale
