@@ -27,7 +27,9 @@ export function installPeers() {
   if (status !== 0) throw new Error(`bench: npm ci in bench/ ended with ${status}`)
 }
 
-/** The module of a peer, or undefined with a line on stderr where it could not be built or loaded. */
+/**
+ * The module of a peer, or undefined with a line on stderr where it could not be built or loaded.
+ */
 export async function loadPeer(name) {
   try {
     return await import(name)
