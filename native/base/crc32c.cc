@@ -15,7 +15,6 @@
 #include <arm_acle.h>
 #include <arm_neon.h>
 #if defined(__linux__)
-#include <asm/hwcap.h>
 #include <sys/auxv.h>
 #endif
 #endif
