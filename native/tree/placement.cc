@@ -80,6 +80,19 @@ uint64_t Placement::input_bytes() const {
   return sum;
 }
 
+int Placement::PolicyLevel(const Version& version) const {
+  if (destination_ == 0) return 0;
+  const auto stays = [&](const Run& run) {
+    return std::any_of(run.tables.begin(), run.tables.end(),
+                       [&](const auto& table) { return !IsInput(table.get()); });
+  };
+  for (int first = 1; first < destination_; first++) {
+    const auto& runs = version.level(first);
+    if (std::any_of(runs.begin(), runs.end(), stays)) return destination_ - first + 1;
+  }
+  return 1;
+}
+
 Status Placement::ChooseRunOrder(const Version& version,
                                  const std::vector<const TableMeta*>& outputs, uint64_t fresh,
                                  uint64_t* order) const {

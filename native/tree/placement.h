@@ -32,6 +32,8 @@ class Placement {
   const std::vector<InputTable>& inputs() const { return inputs_; }
   bool IsInput(const TableReader* table) const { return input_set_.count(table) != 0; }
   uint64_t input_bytes() const;
+  // As Version::PolicyLevel of the destination, once the inputs are gone.
+  int PolicyLevel(const Version& version) const;
 
   // The run order under which the outputs, given in key order, go to the destination: that of a run
   // which they fit into, else a new one; `fresh` is above all orders in use.

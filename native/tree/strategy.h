@@ -35,7 +35,7 @@ struct RunSummary {
   std::vector<TableSummary> tables;
 };
 struct VersionSummary {
-  std::vector<std::vector<RunSummary>> levels;
+  std::vector<std::vector<RunSummary>> levels;  // kLevelCount of them
 };
 VersionSummary Summarise(const Version& version);
 

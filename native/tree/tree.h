@@ -2,16 +2,19 @@
 //
 // Threads: reads from any thread without a lock (epoch or Ref on the super version). Writes (Add,
 // Rotate) by one thread at a time under the caller's write lock. Flush: one at a time per tree;
-// compactions: any number with disjoint claims. `mutex_` guards the super version pointer's
-// replacement and the claims; it is never held across I/O.
-// The tree does not know journals, snapshots or threads: who opens it supplies the snapshot
-// boundaries and runs the jobs.
+// compactions: any number with disjoint claims. `mutex_` guards the replacement of the super version
+// and the claims; it is never held across I/O. What changes the version (flush, compaction) does so
+// one after the other under `install_mutex_`, which is held while the manifest syncs and which no
+// reader or writer takes.
+// The tree does not know journals, snapshots or threads: who opens it supplies the snapshot boundaries
+// and runs the jobs.
 #pragma once
 
 #include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -21,6 +24,7 @@
 #include "tree/retention.h"
 #include "tree/strategy.h"
 #include "tree/super_version.h"
+#include "tree/table_output.h"
 
 namespace shale {
 
@@ -36,8 +40,7 @@ struct TreeContext {
   std::function<void(uint64_t bytes)> throttle;
 };
 
-// A value found by Get; slices live as long as the pins (or the caller's EpochGuard in
-// kMemoryOnly).
+// A value found by Get; slices live as long as the pins (or the caller's EpochGuard in kMemoryOnly).
 struct TreeHit {
   Slice value;
   Ref<SuperVersion> super_version;
@@ -61,7 +64,8 @@ struct JobControl {
 
 class Tree : public RefCounted {
  public:
-  // Opens the tables that the manifest lists for `state.id`.
+  // Opens the tables that the manifest lists for `state.id`. kCorruption if one is missing or is not
+  // what the manifest says; kNotSupported if one holds what this version cannot read.
   static Status Open(const TreeContext& context, const TreeState& state, Ref<Tree>* tree);
   ~Tree() override;
 
@@ -76,7 +80,7 @@ class Tree : public RefCounted {
   uint64_t active_bytes() const;
   // Seals the active memtable; false if it is empty.
   bool Rotate();
-  Seqno highest_seqno() const;     // 0 if nothing was ever inserted
+  Seqno highest_seqno() const;  // 0 if nothing was ever inserted
   Seqno highest_sealed_seqno() const;
 
   // --- reads ---
@@ -84,62 +88,85 @@ class Tree : public RefCounted {
   SuperVersion* current() const { return current_.load(std::memory_order_seq_cst); }
   Ref<SuperVersion> Pin() const;
   // Newest living value of `key` at `read_seqno` in `sv`. kNotFound, kWouldBlock, or a failure.
-  // kMemoryOnly: the hit borrows (EpochGuard or Ref on `sv` held by the caller), never allocates.
+  // kMemoryOnly: the hit borrows (EpochGuard held by the caller), never allocates. kMayBlock: the
+  // caller holds a Ref on `sv` and no guard.
   Status Get(const SuperVersion* sv, Slice key, Seqno read_seqno, ReadMode mode,
              TreeHit* hit) const;
 
   // --- jobs: background threads ---
   bool HasSealed() const;
   // Writes all sealed memtables to level 0 and commits. `before_commit` runs after the tables are
-  // durable and before the manifest commit (the journal sync); its error aborts. Ok with nothing to
-  // do.
+  // durable and before the manifest commit (the journal sync); its error aborts. Ok with nothing to do.
   Status Flush(JobControl* control, const std::function<Status(Seqno highest)>& before_commit,
                JobStats* stats);
-  // Claims the plan's inputs. kPlanStale if one is gone or busy.
+  // Claims the plan's inputs. kPlanStale if one is gone or busy; kInvalidArgument if the plan is
+  // malformed or would put newer entries below older ones.
   Status Claim(const CompactionPlan& plan);
-  // Asks the strategy and claims; nullopt if it has nothing to do.
+  // Asks the strategy and claims; nullopt if it has nothing to do. Without `strategy` the tree's own.
   std::optional<CompactionPlan> ChooseAndClaim(uint64_t now_ms);
-  // Runs a claimed plan and releases the claim, whatever the outcome. kAborted when stopped:
-  // nothing changed.
+  std::optional<CompactionPlan> ChooseAndClaim(const StrategyOptions& strategy, uint64_t now_ms);
+  // Runs a claimed plan and releases the claim, whatever the outcome. kAborted when stopped: nothing
+  // changed.
   Status Compact(const CompactionPlan& plan, JobControl* control, JobStats* stats);
   std::optional<CompactionPlan> MajorPlan(uint64_t target_size) const;  // nullopt if empty
 
   // --- views ---
-  uint64_t memtable_bytes() const;   // active + sealed
+  uint64_t memtable_bytes() const;  // active + sealed
   size_t sealed_count() const;
   size_t level0_runs() const;
   uint64_t table_bytes() const;
   uint64_t approximate_len() const;
-  Seqno flushed_seqno() const;       // exclusive; as in the manifest
+  Seqno flushed_seqno() const;  // exclusive; as in the manifest
   std::shared_ptr<TableCounters> counters() const { return counters_; }
   // Super versions still pinned by someone, newest (current) first.
   std::vector<Ref<SuperVersion>> history() const;
+  // Bytes of tables in the range, from their indexes.
   Status ApproximateSize(const Bounds& range, ReadMode mode, uint64_t* bytes) const;
-  // The tree was deleted: its tables go with their last reader.
+  // The tree was deleted: its tables go with their last reader. Jobs that still run are aborted.
   void MarkDeleted();
 
  private:
   Tree(const TreeContext& context, const TreeState& state, TreeOptions options);
-  void Install(Ref<SuperVersion> next);  // mutex_ held
+  Status OpenTables(const TreeState& state);
+  Ref<Memtable> NewMemtable(const TreeOptions& options);
+  // Replaces the super version; mutex_ held. The old one waits in superseded_ until it is retired
+  // outside of locks, because releasing it may remove files.
+  void Install(Ref<SuperVersion> next);
+  void RetireSuperseded() const;
+
   class FlushJob;
   class CompactionJob;
+  // Makes a change of the version durable and installs it; install_mutex_ held. `flushed`: memtables
+  // that it replaces.
+  Status CommitChange(ManifestEdit::TreeChange change,
+                      const std::vector<TableOutput::Table>& added,
+                      const std::vector<Ref<Memtable>>& flushed);
+  bool deleted() const { return deleted_.load(std::memory_order_acquire); }
+  TableContext table_context() const;
 
   const TreeContext context_;
   const uint32_t id_;
   const std::string name_;
-  mutable std::mutex mutex_;
-  std::atomic<SuperVersion*> current_{nullptr};
-  TreeOptions options_;               // mutex_
-  std::set<uint64_t> claimed_;        // mutex_
-  std::vector<const SuperVersion*> superseded_;  // mutex_; see history()
-  Seqno flushed_seqno_ = 0;           // mutex_
-  uint64_t next_memtable_id_ = 1;     // write lock
-  uint64_t next_run_order_ = 1;       // mutex_
-  uint64_t next_version_id_ = 1;      // mutex_
+  const std::shared_ptr<SuperVersionList> list_;
+  const std::shared_ptr<TableCounters> counters_;
+
+  std::mutex flush_mutex_;    // one flush at a time; held across I/O
+  std::mutex install_mutex_;  // taken inside flush_mutex_; held across I/O
+  uint64_t next_run_order_ = 1;   // install_mutex_
+  uint64_t next_version_id_ = 1;  // install_mutex_
+
+  mutable std::mutex mutex_;  // innermost; never held across I/O
+  std::atomic<SuperVersion*> current_{nullptr};  // written under mutex_
+  TreeOptions options_;                          // mutex_
+  std::set<uint64_t> claimed_;                   // mutex_
+  mutable std::vector<SuperVersion*> superseded_;  // mutex_; the counts of what current_ held
+  Seqno flushed_seqno_ = 0;                      // mutex_
+  std::atomic<bool> deleted_{false};             // written under mutex_
+
+  Ref<Memtable> active_;            // write lock; the one of current_
+  uint64_t next_memtable_id_ = 1;   // write lock
   std::atomic<Seqno> highest_seqno_{0};
   std::atomic<Seqno> highest_sealed_seqno_{0};
-  std::mutex flush_mutex_;            // one flush at a time; may be held across I/O
-  std::shared_ptr<TableCounters> counters_;
 };
 
 }  // namespace shale

@@ -1,0 +1,236 @@
+// Compaction: runs a claimed plan. Inputs stay in place until the manifest names the outputs; a job that is
+// stopped or fails changes nothing.
+//
+//   merge  the inputs, newest first, through retention into tables of the destination
+//   move   the inputs change their place; not a byte is written
+//   drop   the inputs leave the version
+// Afterwards inputs that left the version go with their last reader.
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "base/seeded_bug.h"
+#include "tree/placement.h"
+#include "tree/run_iterator.h"
+#include "tree/tree.h"
+
+namespace shale {
+namespace {
+
+constexpr uint64_t kStopCheckItems = 256;
+constexpr size_t kReadAheadBytes = size_t{1} << 20;
+// Tables of the level below that one output may overlap, in sizes of an output.
+constexpr uint64_t kBelowFactor = 10;
+// What an entry takes beside key and value, on average; for progress only.
+constexpr uint64_t kEntryOverhead = 6;
+
+}  // namespace
+
+class Tree::CompactionJob {
+ public:
+  CompactionJob(Tree* tree, const CompactionPlan& plan, JobControl* control)
+      : tree_(tree), plan_(plan), control_(control) {}
+
+  Status Execute(JobStats* stats) {
+    base_ = tree_->Pin()->version;
+    SHALE_RETURN_IF_ERROR(Placement::Make(*base_, plan_, &placement_));
+    if (control_ != nullptr) control_->total_bytes.store(placement_.input_bytes());
+    Status s;
+    switch (plan_.type) {
+      case CompactionPlan::Type::kMerge:
+        s = Merge(stats);
+        break;
+      case CompactionPlan::Type::kMove:
+        s = Commit(nullptr);
+        break;
+      case CompactionPlan::Type::kDrop:
+        s = Commit(nullptr);
+        break;
+    }
+    if (!s.ok()) return s;
+    if (control_ != nullptr) control_->done_bytes.store(placement_.input_bytes());
+    if (plan_.type == CompactionPlan::Type::kMove) return s;
+    for (const InputTable& input : placement_.inputs()) input.table->MarkObsolete();
+    return s;
+  }
+
+ private:
+  Status Merge(JobStats* stats) {
+    TableOutput output(OutputOptions());
+    SHALE_RETURN_IF_ERROR(Stream(&output));
+    SHALE_RETURN_IF_ERROR(Commit(&output));
+    if (stats != nullptr) {
+      stats->bytes_read += placement_.input_bytes();
+      stats->items_read += items_read_;
+      stats->items_written += output.item_count();
+      stats->bytes_written += output.bytes();
+      stats->tables_written += output.tables().size();
+    }
+    return Status::Ok();
+  }
+
+  TableOutputOptions OutputOptions() const {
+    const TreeOptions options = tree_->options();
+    const Version& version = *base_;
+    const int level = plan_.destination_level;
+    const int policy_level = placement_.PolicyLevel(version);
+    TableOutputOptions o;
+    o.tables = tree_->table_context();
+    o.manifest = tree_->context_.manifest;
+    o.counters = tree_->counters_;
+    o.write = options.WriteOptions(policy_level, level == kLevelCount - 1);
+    o.open = options.OpenOptions(policy_level);
+    o.target_size = plan_.target_size != 0 ? plan_.target_size : options.strategy.target_size;
+    o.fences = placement_.Fences(version);
+    if (level > 0 && level + 1 < kLevelCount) {
+      for (const Run& run : version.level(level + 1)) {
+        for (const auto& table : run.tables) {
+          if (!placement_.IsInput(table.get())) o.below.push_back(&table->meta());
+        }
+      }
+      std::sort(o.below.begin(), o.below.end(), [](const TableMeta* a, const TableMeta* b) {
+        return Slice(a->last_key) < Slice(b->last_key);
+      });
+      o.below_bytes_max = kBelowFactor * std::min(o.target_size, UINT64_MAX / kBelowFactor);
+    }
+    o.throttle = tree_->context_.throttle;
+    return o;
+  }
+
+  // The inputs, put back together to runs, newest first.
+  std::unique_ptr<Iterator> NewInput() {
+    std::map<std::pair<int, uint64_t>, Run> runs;
+    for (const InputTable& input : placement_.inputs()) {
+      runs[{input.place.level, ~input.place.run_order}].tables.push_back(input.table);
+    }
+    std::vector<std::unique_ptr<Iterator>> sources;
+    input_runs_.reserve(runs.size());  // the iterators point into it
+    for (auto& [place, run] : runs) {
+      run.Index();
+      input_runs_.push_back(std::move(run));
+      const Run& kept = input_runs_.back();
+      sources.push_back(MakeRunIterator(kept, 0, kept.tables.size(), &read_context_));
+    }
+    return MakeMerge(std::move(sources));
+  }
+
+  Status Stream(TableOutput* output) {
+    read_context_.fill_cache = false;
+    read_context_.read_ahead_bytes = kReadAheadBytes;
+    RetentionView view = tree_->context_.retention();
+    if (BugIsOn(SeededBug::kCompactionIgnoresSnapshots)) view = {{}, kReadAll};
+    Retention retention(
+        std::move(view),
+        [this](Slice key) { return placement_.MayExistBelow(*base_, key); }, output);
+    const std::unique_ptr<Iterator> it = NewInput();
+    for (it->SeekToFirst(); it->valid(); it->Next()) {
+      const Entry& e = it->entry();
+      bytes_read_ += e.key.size() + e.value.size() + kEntryOverhead;
+      SHALE_RETURN_IF_ERROR(retention.Add(e));
+      if (++items_read_ % kStopCheckItems == 0) SHALE_RETURN_IF_ERROR(Progress());
+    }
+    SHALE_RETURN_IF_ERROR(it->status());
+    SHALE_RETURN_IF_ERROR(retention.Finish());
+    SHALE_RETURN_IF_ERROR(output->Finish());
+    return Progress();
+  }
+
+  Status Progress() const {
+    if (tree_->deleted()) return Status(Code::kAborted, "the tree was deleted");
+    if (control_ == nullptr) return Status::Ok();
+    if (control_->stop.load(std::memory_order_relaxed)) {
+      return Status(Code::kAborted, "the compaction was stopped");
+    }
+    control_->done_bytes.store(std::min(bytes_read_, placement_.input_bytes()),
+                               std::memory_order_relaxed);
+    return Status::Ok();
+  }
+
+  Status Commit(TableOutput* output) {
+    std::lock_guard<std::mutex> lock(tree_->install_mutex_);
+    // Other jobs may have committed since the claim.
+    const Ref<Version> now = tree_->Pin()->version;
+    Placement placement;
+    SHALE_RETURN_IF_ERROR(Placement::Make(*now, plan_, &placement));
+    const std::vector<TableOutput::Table> none;
+    const auto& added = output != nullptr ? output->tables() : none;
+    ManifestEdit::TreeChange change;
+    SHALE_RETURN_IF_ERROR(MakeChange(*now, placement, added, &change));
+    const Status s = tree_->CommitChange(std::move(change), added, {});
+    // After a poisoned manifest the record may be there or not.
+    if (output != nullptr && (s.ok() || !tree_->context_.manifest->failure().ok())) {
+      output->Keep();
+    }
+    return s;
+  }
+
+  Status MakeChange(const Version& version, const Placement& placement,
+                    const std::vector<TableOutput::Table>& added,
+                    ManifestEdit::TreeChange* change) {
+    change->tree_id = tree_->id_;
+    const bool move = plan_.type == CompactionPlan::Type::kMove;
+    std::vector<const TableMeta*> outputs;
+    for (const auto& table : added) outputs.push_back(&table.meta);
+    if (move) {
+      for (const InputTable& input : placement.inputs()) outputs.push_back(&input.table->meta());
+      SHALE_RETURN_IF_ERROR(CheckDisjoint(&outputs));
+    }
+    TablePlace place{plan_.destination_level, 0};
+    if (!outputs.empty()) {
+      SHALE_RETURN_IF_ERROR(placement.ChooseRunOrder(version, outputs, tree_->next_run_order_,
+                                                     &place.run_order));
+      tree_->next_run_order_ = std::max(tree_->next_run_order_, place.run_order + 1);
+    }
+    for (const auto& table : added) change->version.added.push_back({table.meta, place, 0, {}});
+    for (const InputTable& input : placement.inputs()) {
+      const uint64_t number = input.table->meta().number;
+      if (move) {
+        change->version.moved.push_back({number, place});
+      } else {
+        change->version.removed.push_back(number);
+      }
+    }
+    return Status::Ok();
+  }
+
+  // Tables that are moved become part of one run. Sorts them.
+  static Status CheckDisjoint(std::vector<const TableMeta*>* tables) {
+    std::sort(tables->begin(), tables->end(), [](const TableMeta* a, const TableMeta* b) {
+      return Slice(a->first_key) < Slice(b->first_key);
+    });
+    for (size_t i = 1; i < tables->size(); i++) {
+      if (Slice((*tables)[i - 1]->last_key) < Slice((*tables)[i]->first_key)) continue;
+      return Status(Code::kInvalidArgument, "a plan moves tables that overlap");
+    }
+    return Status::Ok();
+  }
+
+  Tree* const tree_;
+  const CompactionPlan& plan_;
+  JobControl* const control_;
+  Ref<Version> base_;  // not the super version: a long job must not keep memtables alive
+  Placement placement_;
+  ReadContext read_context_;
+  std::vector<Run> input_runs_;
+  uint64_t items_read_ = 0;
+  uint64_t bytes_read_ = 0;
+};
+
+Status Tree::Compact(const CompactionPlan& plan, JobControl* control, JobStats* stats) {
+  class ClaimHolder {
+   public:
+    ClaimHolder(Tree* tree, const CompactionPlan& plan) : tree_(tree), plan_(plan) {}
+    ~ClaimHolder() {
+      std::lock_guard<std::mutex> lock(tree_->mutex_);
+      for (uint64_t number : plan_.tables) tree_->claimed_.erase(number);
+    }
+
+   private:
+    Tree* tree_;
+    const CompactionPlan& plan_;
+  };
+  ClaimHolder holder(this, plan);
+  return CompactionJob(this, plan, control).Execute(stats);
+}
+
+}  // namespace shale

@@ -1,0 +1,77 @@
+// TableOutput: the tables that a flush or a compaction writes, as one thing that is kept or thrown away.
+//
+// Tables end between user keys: when they have reached their size, where a table of the destination that
+// is no input lies between two keys, and before they would overlap too much of the level below.
+// Threads: one.
+// Errors: the first is sticky. Unless Keep() was called, the destructor removes every file.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "table/table_reader.h"
+#include "table/table_writer.h"
+#include "tree/manifest.h"
+#include "tree/retention.h"
+
+namespace shale {
+
+struct TableOutputOptions {
+  TableContext tables;
+  Manifest* manifest = nullptr;  // numbers the files
+  std::shared_ptr<TableCounters> counters;
+  TableWriteOptions write;
+  TableOpenOptions open;
+  uint64_t target_size = uint64_t{64} << 20;
+  std::vector<Slice> fences;  // ascending; keys that a table must not span
+  // The level below the output, in key order; its tables outlive this.
+  std::vector<const TableMeta*> below;
+  uint64_t below_bytes_max = UINT64_MAX;  // that one table may overlap
+  std::function<void(uint64_t bytes)> throttle;
+};
+
+class TableOutput final : public Retention::Sink {
+ public:
+  explicit TableOutput(TableOutputOptions options);
+  ~TableOutput() override;
+
+  Status Add(const Entry& entry) override;
+  // Ends the last table; all are durable afterwards, their directory entries too, and open.
+  Status Finish();
+  // Gives up the table at hand, not those that are finished.
+  void DropUnfinished() { writer_.reset(); }
+  // The files stay: the manifest names them, or it is unknown whether it does.
+  void Keep() { kept_ = true; }
+
+  struct Table {
+    TableMeta meta;
+    Ref<TableReader> reader;  // after Finish()
+  };
+  const std::vector<Table>& tables() const { return tables_; }
+  uint64_t bytes() const;
+  uint64_t item_count() const { return item_count_; }
+
+ private:
+  bool MustEndBefore(Slice key);
+  bool OverlapsTooMuch(Slice key);
+  Status StartTable();
+  Status EndTable();
+
+  const TableOutputOptions options_;
+  std::unique_ptr<TableWriter> writer_;
+  uint64_t number_ = 0;
+  std::vector<Table> tables_;
+  bool full_ = false;      // the table ends before the next key
+  std::string full_key_;   // ... which is not this one
+  size_t next_fence_ = 0;
+  size_t next_below_ = 0;
+  uint64_t below_bytes_ = 0;  // of tables below that the table at hand has passed
+  uint64_t item_count_ = 0;
+  uint64_t unpaid_bytes_ = 0;  // not told to `throttle` yet
+  bool kept_ = false;
+};
+
+}  // namespace shale

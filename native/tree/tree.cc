@@ -1,0 +1,330 @@
+#include "tree/tree.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+#include <map>
+#include <utility>
+
+#include "base/epoch.h"
+#include "tree/placement.h"
+#include "vfs/file_name.h"
+
+namespace shale {
+
+Tree::Tree(const TreeContext& context, const TreeState& state, TreeOptions options)
+    : context_(context),
+      id_(state.id),
+      name_(state.name),
+      list_(std::make_shared<SuperVersionList>()),
+      counters_(std::make_shared<TableCounters>()),
+      options_(std::move(options)),
+      flushed_seqno_(state.flushed_seqno) {}
+
+Tree::~Tree() {
+  if (SuperVersion* last = current_.load(std::memory_order_relaxed)) superseded_.push_back(last);
+  RetireSuperseded();
+}
+
+TableContext Tree::table_context() const {
+  return {context_.vfs, context_.directory, context_.cache, context_.files};
+}
+
+// ---- opening ----
+
+Status Tree::Open(const TreeContext& context, const TreeState& state, Ref<Tree>* tree) {
+  TreeOptions options;
+  SHALE_RETURN_IF_ERROR(TreeOptions::Decode(state.options, &options));
+  Ref<Tree> t = Ref<Tree>::Adopt(new Tree(context, state, std::move(options)));
+  SHALE_RETURN_IF_ERROR(t->OpenTables(state));
+  *tree = std::move(t);
+  return Status::Ok();
+}
+
+namespace {
+
+Status OpenTable(const TableContext& context, const VersionEdit::Added& added,
+                 const TableOpenOptions& options, const std::shared_ptr<TableCounters>& counters,
+                 Ref<TableReader>* table) {
+  const std::string path = FileName(context.directory, FileKind::kTable, added.meta.number);
+  if (added.meta.range_tombstone_count != 0 || added.last_key_bound != 0 || !added.blobs.empty()) {
+    return Status(Code::kNotSupported, "a table with range tombstones or blob pointers")
+        .WithPath(path);
+  }
+  const Status s = TableReader::Open(context, added.meta, options, counters, table);
+  if (!IsErrno(s, ENOENT)) return s;
+  return Status::Corruption("the manifest names a table that is missing", path);
+}
+
+}  // namespace
+
+Status Tree::OpenTables(const TreeState& state) {
+  int base_level = kLevelCount;
+  for (const auto& [number, added] : state.tables) {
+    if (added.place.level > 0) base_level = std::min(base_level, added.place.level);
+  }
+  std::vector<std::map<uint64_t, Run, std::greater<>>> draft(kLevelCount);
+  Seqno highest = state.flushed_seqno == 0 ? 0 : state.flushed_seqno - 1;
+  for (const auto& [number, added] : state.tables) {
+    const int level = added.place.level;
+    Ref<TableReader> table;
+    SHALE_RETURN_IF_ERROR(OpenTable(table_context(), added,
+                                    options_.OpenOptions(level == 0 ? 0 : level - base_level + 1),
+                                    counters_, &table));
+    highest = std::max(highest, added.meta.highest_seqno);
+    next_run_order_ = std::max(next_run_order_, added.place.run_order + 1);
+    Run& run = draft[static_cast<size_t>(level)][added.place.run_order];
+    run.order = added.place.run_order;
+    run.tables.push_back(std::move(table));
+  }
+  std::vector<std::vector<Run>> levels(kLevelCount);
+  for (size_t i = 0; i < draft.size(); i++) {
+    for (auto& [order, run] : draft[i]) {
+      std::sort(run.tables.begin(), run.tables.end(), [](const auto& a, const auto& b) {
+        return Slice(a->meta().first_key) < Slice(b->meta().first_key);
+      });
+      levels[i].push_back(std::move(run));
+    }
+  }
+  Ref<Version> version = MakeRef<Version>(next_version_id_++, std::move(levels));
+  SHALE_RETURN_IF_ERROR(version->CheckInvariants());
+  highest_seqno_.store(highest, std::memory_order_relaxed);
+  highest_sealed_seqno_.store(highest, std::memory_order_relaxed);
+  active_ = NewMemtable(options_);
+  std::lock_guard<std::mutex> lock(mutex_);
+  Install(MakeRef<SuperVersion>(active_, std::vector<Ref<Memtable>>(), std::move(version), highest,
+                                list_));
+  return Status::Ok();
+}
+
+Ref<Memtable> Tree::NewMemtable(const TreeOptions& options) {
+  const MemtableKind kind = options.memtable_auto ? MemtableKind::kRadix : options.memtable;
+  return Memtable::Create(kind, next_memtable_id_++);
+}
+
+// ---- options ----
+
+TreeOptions Tree::options() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return options_;
+}
+
+void Tree::SetOptions(const TreeOptions& options) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  options_ = options;
+}
+
+// ---- writes ----
+
+size_t Tree::Add(Slice key, Slice value, Seqno seqno, Kind kind) {
+  assert(kind == Kind::kValue || IsTombstone(kind));
+  assert(!key.empty() && key.size() <= kKeyBytesMax && seqno <= kSeqnoMax);
+  const size_t size = active_->Add(key, value, seqno, kind);
+  if (seqno > highest_seqno_.load(std::memory_order_relaxed)) {
+    highest_seqno_.store(seqno, std::memory_order_release);
+  }
+  return size;
+}
+
+uint64_t Tree::active_bytes() const { return active_->used_bytes(); }
+
+bool Tree::Rotate() {
+  if (active_->empty()) return false;
+  Ref<Memtable> fresh = NewMemtable(options());
+  highest_sealed_seqno_.store(
+      std::max(highest_sealed_seqno_.load(std::memory_order_relaxed), active_->highest_seqno()),
+      std::memory_order_release);
+  std::lock_guard<std::mutex> lock(mutex_);
+  const SuperVersion* base = current();
+  std::vector<Ref<Memtable>> sealed;
+  sealed.reserve(base->sealed.size() + 1);
+  sealed.push_back(active_);
+  sealed.insert(sealed.end(), base->sealed.begin(), base->sealed.end());
+  Install(MakeRef<SuperVersion>(fresh, std::move(sealed), base->version, highest_seqno(), list_));
+  active_ = std::move(fresh);
+  return true;
+}
+
+Seqno Tree::highest_seqno() const { return highest_seqno_.load(std::memory_order_acquire); }
+
+Seqno Tree::highest_sealed_seqno() const {
+  return highest_sealed_seqno_.load(std::memory_order_acquire);
+}
+
+// ---- super versions ----
+
+void Tree::Install(Ref<SuperVersion> next) {
+  superseded_.reserve(superseded_.size() + 1);
+  SuperVersion* old = current_.exchange(next.Release(), std::memory_order_seq_cst);
+  if (old != nullptr) superseded_.push_back(old);
+}
+
+void Tree::RetireSuperseded() const {
+  std::vector<SuperVersion*> old;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    old.swap(superseded_);
+  }
+  for (const SuperVersion* sv : old) EpochRetire(sv);
+  EpochCollect();
+}
+
+Ref<SuperVersion> Tree::Pin() const {
+  EpochGuard guard;
+  return Ref<SuperVersion>::Share(current());
+}
+
+std::vector<Ref<SuperVersion>> Tree::history() const {
+  RetireSuperseded();
+  return list_->Living();
+}
+
+Status Tree::CommitChange(ManifestEdit::TreeChange change,
+                          const std::vector<TableOutput::Table>& added,
+                          const std::vector<Ref<Memtable>>& flushed) {
+  if (deleted()) return Status(Code::kAborted, "the tree was deleted");
+  const Ref<SuperVersion> base = Pin();  // its version stays the current one until we are done
+  const auto open = [&](uint64_t number) {
+    for (const auto& table : added) {
+      if (table.meta.number == number) return table.reader;
+    }
+    return Ref<TableReader>();
+  };
+  Ref<Version> version;
+  SHALE_RETURN_IF_ERROR(
+      base->version->Apply(change.version, next_version_id_++, open, &version));
+  const std::optional<Seqno> flushed_seqno = change.flushed_seqno;
+  ManifestEdit edit;
+  edit.changes.push_back(std::move(change));
+  if (Status s = context_.manifest->Commit(edit); !s.ok()) {
+    return deleted() ? Status(Code::kAborted, "the tree was deleted") : s;
+  }
+
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    const SuperVersion* now = current();
+    std::vector<Ref<Memtable>> sealed;
+    for (const auto& m : now->sealed) {
+      const auto same = [&](const Ref<Memtable>& f) { return f.get() == m.get(); };
+      if (std::none_of(flushed.begin(), flushed.end(), same)) sealed.push_back(m);
+    }
+    if (flushed_seqno) flushed_seqno_ = std::max(flushed_seqno_, *flushed_seqno);
+    if (deleted()) {
+      for (const auto& table : added) table.reader->MarkObsolete();
+    }
+    Install(MakeRef<SuperVersion>(now->active, std::move(sealed), std::move(version),
+                                  highest_seqno(), list_));
+  }
+  RetireSuperseded();
+  return Status::Ok();
+}
+
+void Tree::MarkDeleted() {
+  const Ref<SuperVersion> sv = [&] {
+    std::lock_guard<std::mutex> lock(mutex_);
+    deleted_.store(true, std::memory_order_release);
+    return Ref<SuperVersion>::Share(current());
+  }();
+  for (int level = 0; level < kLevelCount; level++) {
+    for (const Run& run : sv->version->level(level)) {
+      for (const auto& table : run.tables) table->MarkObsolete();
+    }
+  }
+}
+
+// ---- claims ----
+
+Status Tree::Claim(const CompactionPlan& plan) {
+  const Ref<SuperVersion> sv = Pin();
+  Placement placement;
+  SHALE_RETURN_IF_ERROR(Placement::Make(*sv->version, plan, &placement));
+  std::lock_guard<std::mutex> lock(mutex_);
+  const Version& now = *current()->version;
+  for (uint64_t number : plan.tables) {
+    if (claimed_.count(number) != 0) return Status(Code::kPlanStale, "a table is busy");
+    // Between the look at the version and the lock another job may have removed it.
+    if (&now != sv->version.get() && now.FindTable(number, nullptr) == nullptr) {
+      return Status(Code::kPlanStale, "a table of the plan is gone");
+    }
+  }
+  claimed_.insert(plan.tables.begin(), plan.tables.end());
+  return Status::Ok();
+}
+
+std::optional<CompactionPlan> Tree::ChooseAndClaim(uint64_t now_ms) {
+  return ChooseAndClaim(options().strategy, now_ms);
+}
+
+std::optional<CompactionPlan> Tree::ChooseAndClaim(const StrategyOptions& strategy,
+                                                   uint64_t now_ms) {
+  // Another job may claim between choice and claim; then there is something new to choose from.
+  for (int attempt = 0; attempt < 8; attempt++) {
+    StrategyContext context;
+    context.now_ms = now_ms;
+    Ref<SuperVersion> sv;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      context.busy_tables = claimed_;
+      sv = Ref<SuperVersion>::Share(current());
+    }
+    std::optional<CompactionPlan> plan = Choose(Summarise(*sv->version), strategy, context);
+    if (!plan || Claim(*plan).ok()) return plan;
+  }
+  return std::nullopt;
+}
+
+std::optional<CompactionPlan> Tree::MajorPlan(uint64_t target_size) const {
+  const Ref<SuperVersion> sv = Pin();
+  if (sv->version->empty()) return std::nullopt;
+  CompactionPlan plan;
+  plan.destination_level = kLevelCount - 1;
+  plan.target_size = target_size;
+  for (int level = 0; level < kLevelCount; level++) {
+    for (const Run& run : sv->version->level(level)) {
+      for (const auto& table : run.tables) plan.tables.push_back(table->meta().number);
+    }
+  }
+  return plan;
+}
+
+// ---- views ----
+
+bool Tree::HasSealed() const { return sealed_count() != 0; }
+
+uint64_t Tree::memtable_bytes() const {
+  EpochGuard guard;
+  const SuperVersion* sv = current();
+  uint64_t sum = sv->active->used_bytes();
+  for (const auto& m : sv->sealed) sum += m->used_bytes();
+  return sum;
+}
+
+size_t Tree::sealed_count() const {
+  EpochGuard guard;
+  return current()->sealed.size();
+}
+
+size_t Tree::level0_runs() const {
+  EpochGuard guard;
+  return current()->version->level(0).size();
+}
+
+uint64_t Tree::table_bytes() const {
+  EpochGuard guard;
+  return current()->version->bytes();
+}
+
+uint64_t Tree::approximate_len() const {
+  EpochGuard guard;
+  const SuperVersion* sv = current();
+  uint64_t sum = sv->active->item_count() + sv->version->item_count();
+  for (const auto& m : sv->sealed) sum += m->item_count();
+  return sum;
+}
+
+Seqno Tree::flushed_seqno() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return flushed_seqno_;
+}
+
+}  // namespace shale

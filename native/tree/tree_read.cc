@@ -1,0 +1,83 @@
+// Reads of a tree: point lookups and size estimates.
+#include "base/hash.h"
+#include "tree/tree.h"
+
+namespace shale {
+namespace {
+
+// Fills the hit from a version that decides about the key: a tombstone is a hit too.
+Status Decide(const Entry& entry, TreeHit* hit) {
+  if (IsTombstone(entry.kind())) return Code::kNotFound;
+  hit->value = entry.value;
+  return Status::Ok();
+}
+
+bool FindInMemtables(const SuperVersion* sv, Slice key, Seqno read_seqno, Entry* entry) {
+  if (sv->active->Get(key, read_seqno, entry)) return true;
+  for (const auto& memtable : sv->sealed) {
+    if (memtable->Get(key, read_seqno, entry)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Status Tree::Get(const SuperVersion* sv, Slice key, Seqno read_seqno, ReadMode mode,
+                 TreeHit* hit) const {
+  if (read_seqno == 0) return Code::kNotFound;
+  Entry entry;
+  if (FindInMemtables(sv, key, read_seqno, &entry)) {
+    if (mode == ReadMode::kMayBlock) {
+      hit->super_version = Ref<SuperVersion>::Share(const_cast<SuperVersion*>(sv));
+    }
+    return Decide(entry, hit);
+  }
+  const Version& version = *sv->version;
+  if (version.empty()) return Code::kNotFound;
+
+  const uint64_t hash = Hash64(key);
+  ReadContext context;
+  context.mode = mode;
+  TableHit found;
+  for (int level = 0; level < kLevelCount; level++) {
+    for (const Run& run : version.level(level)) {
+      const TableReader* table = run.Find(key);
+      if (table == nullptr || table->meta().lowest_seqno >= read_seqno) continue;
+      Status s = table->Get(key, hash, read_seqno, context, &found);
+      if (s.Is(Code::kNotFound)) continue;
+      if (!s.ok()) return s;
+      hit->block = std::move(found.pin);
+      return Decide(found.entry, hit);
+    }
+  }
+  return Code::kNotFound;
+}
+
+Status Tree::ApproximateSize(const Bounds& range, ReadMode mode, uint64_t* bytes) const {
+  *bytes = 0;
+  const Slice lower = range.lower ? Slice(*range.lower) : Slice();
+  const Slice upper = range.upper ? Slice(*range.upper) : Slice();
+  if (range.upper && !(lower < upper)) return Status::Ok();
+  const Ref<SuperVersion> sv = Pin();
+  ReadContext context;
+  context.mode = mode;
+  for (int level = 0; level < kLevelCount; level++) {
+    for (const Run& run : sv->version->level(level)) {
+      const size_t end = range.upper ? run.FirstStartingAt(upper) : run.tables.size();
+      for (size_t i = run.LowerBound(lower); i < end; i++) {
+        const TableMeta& m = run.tables[i]->meta();
+        const bool whole = !(Slice(m.first_key) < lower) &&
+                           (!range.upper || Slice(m.last_key) < upper);
+        uint64_t part = m.size;
+        if (!whole) {
+          SHALE_RETURN_IF_ERROR(run.tables[i]->ApproximateBytes(
+              lower, range.upper ? &upper : nullptr, context, &part));
+        }
+        *bytes += part;
+      }
+    }
+  }
+  return Status::Ok();
+}
+
+}  // namespace shale
