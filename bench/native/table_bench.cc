@@ -48,9 +48,9 @@ struct Fixture {
       : count(entries), cache(cache_bytes), files(&vfs, 8) {
     Require(vfs.MakeDir("/db").ok(), "MakeDir");
     std::unique_ptr<TableWriter> writer;
-    Require(TableWriter::Create(&vfs, FileName("/db", FileKind::kTable, 1), 1, options, &writer)
-                .ok(),
-            "Create");
+    Require(
+        TableWriter::Create(&vfs, FileName("/db", FileKind::kTable, 1), 1, options, &writer).ok(),
+        "Create");
     for (uint64_t i = 0; i < count; i++) {
       const std::string key = KeyOf(2 * i);
       const std::string value = ValueOf(2 * i);

@@ -9,13 +9,13 @@
 // lookup, one search inside the block; no allocation.
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <string>
 
 #include "base/cache.h"
 #include "base/iterator.h"
 #include "base/ref.h"
+#include "table/table_counters.h"
 #include "table/table_writer.h"
 #include "vfs/file_cache.h"
 #include "vfs/vfs.h"
@@ -26,26 +26,17 @@ namespace shale {
 struct TableContext {
   Vfs* vfs = nullptr;
   std::string directory;
-  Cache* cache = nullptr;           // outlives the tables
-  FileCache* files = nullptr;       // outlives the tables
+  Cache* cache = nullptr;      // outlives the tables
+  FileCache* files = nullptr;  // outlives the tables
 };
 
 struct TableOpenOptions {
-  bool pin_index = true;    // index decoded and kept in memory; else blocks of it go through the cache
+  bool pin_index = true;  // decoded and kept in memory; else its blocks go through the cache
   bool pin_filter = true;
 };
 
-// Counters of one tree, shared by its tables; relaxed, striped by the implementation if hot.
-struct TableCounters {
-  std::atomic<uint64_t> filter_queries{0};
-  std::atomic<uint64_t> filter_negatives{0};
-  std::atomic<uint64_t> filter_false_positives{0};
-  std::atomic<uint64_t> block_loads_cached{0};
-  std::atomic<uint64_t> block_loads_io{0};
-};
-
-// A value found in a table. `value` points into the block: under an EpochGuard it is valid inside
-// the guard; otherwise `pin` keeps the block.
+// A version found in a table. entry.key is the key that was asked for. entry.value points into the
+// block: under an EpochGuard it is valid inside the guard; otherwise `pin` keeps the block.
 struct TableHit {
   Entry entry;
   Ref<CacheValue> pin;  // set in kMayBlock only

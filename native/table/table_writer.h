@@ -1,8 +1,9 @@
 // TableWriter: sorted versions in, one durable table file and its description out.
 //
-// Threads: one. Memory: one data block, one index (a block's worth when partitioned) and the filter
-// hashes of the keys (8 bytes each).
-// Errors: the first is sticky; Abandon (or the destructor before Finish) removes the file.
+// Threads: one. Memory: one data block, the encoded index and filter partitions, and the hashes of
+// the keys in the filter (8 bytes each; one partition's when partitioned).
+// Errors: the first is sticky; Abandon (or an error in Finish, or the destructor before it) removes
+// the file.
 #pragma once
 
 #include <cstdint>
@@ -18,31 +19,31 @@ namespace shale {
 
 // How a table of one level is written; resolved from the keyspace's options for that level.
 struct TableWriteOptions {
-  uint32_t block_size = 4096;        // raw bytes of entries after which a data block is closed
-  uint32_t restart_interval = 16;    // 1..255
-  double hash_index_ratio = 0;       // buckets per entry; 0 = none
+  uint32_t block_size = 4096;      // raw bytes of entries after which a data block is closed
+  uint32_t restart_interval = 16;  // 1..255
+  double hash_index_ratio = 0;     // buckets per entry; 0 = none
   Codec codec = Codec::kNone;
   Codec index_codec = Codec::kNone;
-  double filter_bits_per_key = 10;   // fractional values honoured; 0 = no filter
+  double filter_bits_per_key = 10;  // fractional values honoured; 0 = no filter
   bool partition_index = false;
   bool partition_filter = false;
-  uint64_t write_chunk = 256 * 1024; // bytes gathered before a write call
+  uint64_t write_chunk = 256 * 1024;  // bytes gathered before a write call
 };
 
 // What a finished table is; goes to the manifest and into TableInfo.
 struct TableMeta {
-  uint64_t number = 0;        // file number
-  uint64_t size = 0;          // bytes of the file
-  uint64_t item_count = 0;    // all versions and tombstones
+  uint64_t number = 0;      // file number
+  uint64_t size = 0;        // bytes of the file
+  uint64_t item_count = 0;  // all versions and tombstones
   uint64_t tombstone_count = 0;
   uint64_t weak_tombstone_count = 0;
   uint64_t range_tombstone_count = 0;
   uint64_t block_count = 0;
-  std::string first_key;      // user keys
+  std::string first_key;  // user keys
   std::string last_key;
   Seqno lowest_seqno = 0;
   Seqno highest_seqno = 0;
-  Seqno global_seqno = 0;     // ingested tables: added to every seqno read; else 0
+  Seqno global_seqno = 0;  // ingested tables: added to every seqno read; else 0
   uint64_t created_at_ms = 0;
   Codec codec = Codec::kNone;
 };
