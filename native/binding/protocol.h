@@ -45,6 +45,8 @@ inline constexpr uint32_t kManyMax = 512;       // keys that one getMany call an
 
 // --- statuses: kStatusMin + Code, and some that never leave lib/native ---
 inline constexpr uint32_t kStatusMin = 0xffffff00;
+inline constexpr uint32_t kStatusNotFound = 0xffffff01;
+inline constexpr uint32_t kStatusWouldBlock = 0xffffff02;
 inline constexpr uint32_t kStatusBadKey = 0xffffff80;
 inline constexpr uint32_t kStatusBadValue = 0xffffff81;
 inline constexpr uint32_t kStatusBadArgument = 0xffffff82;
@@ -57,6 +59,7 @@ inline constexpr uint32_t kStatusBusy = 0xffffff86;     // this end is being fil
 inline constexpr uint32_t kReadMayBlock = 1;   // in: read from disk here and now
 inline constexpr uint32_t kReadPinned = 2;     // in: the state that getMany has pinned
 inline constexpr uint32_t kReadSize = 4;       // in: only the length is wanted
+inline constexpr uint32_t kReadOwn = 8;        // in: a value too large for the slab in a Buffer
 inline constexpr uint32_t kWriteKindShift = 2; // in: durability | kind << 2
 inline constexpr uint32_t kFillBack = 1;       // in: from the back end
 inline constexpr uint32_t kFillContentShift = 1;  // in: RowContent << 1

@@ -56,8 +56,8 @@ inline napi_value Look(Call<kArguments>& call, Use use) {
   return nullptr;
 }
 
-// The value goes to the slab at kMetaOffset. One that is too large for that is kStatusTooBig from memory, and
-// is returned in a Buffer of its own with kReadMayBlock.
+// The value goes to the slab at kMetaOffset. One that is too large for that is kStatusTooBig, and with
+// kReadOwn the result, in a Buffer of its own.
 napi_value Get(Call<1>& call) {
   return Look(call, [&call](Slice value) -> napi_value {
     const Environment& e = *call.environment;
@@ -69,7 +69,7 @@ napi_value Get(Call<1>& call) {
       call.SetStatus(static_cast<uint32_t>(size));
       return nullptr;
     }
-    if ((call.meta[kMetaFlags] & kReadMayBlock) == 0) {
+    if ((call.meta[kMetaFlags] & kReadOwn) == 0) {
       call.SetStatus(kStatusTooBig);
       return nullptr;
     }

@@ -200,14 +200,16 @@ void FillHere(Environment* e, Scan* scan, char* dst, uint32_t capacity) {
   meta[kMetaStatus] = filled.rows == 0 && filled.needed != 0 ? kStatusTooBig : filled.bytes;
 }
 
-// Fills the slab from kMetaOffset (a multiple of 4) on.
+// Fills the slab from kMetaOffset (a multiple of 4) on. The first row may go beyond the limit, as far as a
+// small value would.
 napi_value FillSlab(Call<0>& call) {
   ScanHandle* handle = FindFree(call);
   if (handle == nullptr) return nullptr;
   Environment* e = call.environment;
   const uint32_t offset = (std::min(call.meta[kMetaOffset], e->slab_bytes()) + 3) & ~3u;
   const uint32_t room = offset < e->slab_bytes() ? e->slab_bytes() - offset : 0;
-  FillHere(e, handle->scan.get(), e->slab() + offset, std::min(room, call.meta[kMetaByteLimit]));
+  FillHere(e, handle->scan.get(), e->slab() + offset,
+           std::min(room, std::max(call.meta[kMetaByteLimit], kOwnBufferMin)));
   return nullptr;
 }
 

@@ -152,7 +152,7 @@ void RunJob(const Call<1>& call, OpenCore* open, Job job) {
     return;
   }
   std::shared_ptr<Reply> reply = e->PrepareReply();
-  call.meta[kMetaHandle] = e->handles().Add(std::make_unique<JobHandle>(control));
+  const uint32_t handle = e->handles().Add(std::make_unique<JobHandle>(control));
   Ref<StandaloneTree> tree = open->tree;
   const bool taken = open->tree->Submit(Lane::kCompaction, [tree, control, reply, job] {
     Status status;
@@ -163,6 +163,8 @@ void RunJob(const Call<1>& call, OpenCore* open, Job job) {
     }
     reply->Send(std::move(status));
   });
+  if (!taken) e->handles().Remove(handle);
+  call.meta[kMetaHandle] = handle;
   e->ReportAsync(taken ? Code::kWouldBlock : Code::kDbClosed, std::move(reply));
 }
 

@@ -1,0 +1,162 @@
+/**
+ * The addon as TypeScript sees it: its functions, and the register file that their numbers go
+ * through.
+ *
+ * Loaded once per copy of this module, so that its functions are constants to the code that calls
+ * them. Where no binary loads, importing this is harmless: `loadFailure` says why, and every
+ * function throws it.
+ */
+
+import type {
+  DatabaseFigures,
+  DatabaseSettings,
+  JobData,
+  PlanData,
+  RecoveryFigures,
+  StrategySetting,
+  SuperVersionData,
+  TreeEngineSettings,
+  TreeFigures,
+  TreeSettings,
+  TreeSettingsGiven,
+  VersionData,
+} from '../engine.ts'
+import type { KeyInput, ValueInput } from '../types.ts'
+import { loadAddon } from './binding.ts'
+import { META_WORDS, PROTOCOL_VERSION } from './protocol.ts'
+
+/** What the core says about a failure; `code` is an index of ERROR_CODES. */
+export interface CoreError {
+  readonly code: number
+  readonly message?: string
+  readonly indeterminate?: boolean
+  readonly path?: string
+  readonly keyspace?: string
+  readonly syscall?: string
+  readonly offset?: number
+  readonly errno?: number
+  readonly pid?: number
+  readonly sameProcess?: boolean
+}
+
+/**
+ * The functions of the addon; see native/binding. Results that are numbers, and outcomes, are left
+ * in the register file. Without `Sync` the outcome may be STATUS_PENDING: an answer will come.
+ */
+export interface Door {
+  setSlab(slab: Uint8Array): void
+  takeAnswers(): void
+  takeBytes(target: Uint8Array): void
+  takeError(): CoreError
+  lastError(): CoreError
+  release(): void
+
+  get(key: KeyInput): Buffer | undefined
+  getText(key: KeyInput): string | undefined
+  getInto(key: KeyInput, target: Uint8Array): void
+  sizeOf(key: KeyInput): void
+  getMany(keys: readonly KeyInput[]): void
+  endMany(): void
+  getLater(key: KeyInput): void
+  submitReads(): void
+  treeFigures(): TreeFigures
+  version(): VersionData
+  superVersions(): SuperVersionData[]
+  settings(): TreeSettings
+  approximateSize(lower: Uint8Array | undefined, upper: Uint8Array | undefined): void
+
+  openScan(lower: Uint8Array | undefined, upper: Uint8Array | undefined): void
+  fillSlab(): void
+  fillBuffer(target: Uint8Array): void
+  fillLater(): void
+  seekScan(key: Uint8Array): void
+
+  openDatabase(path: string, settings: DatabaseSettings): void
+  openDatabaseSync(path: string, settings: DatabaseSettings): void
+  describeDatabase(): { path: string; recovery: RecoveryFigures }
+  databaseStatus(): void
+  close(): void
+  closeSync(): void
+  openKeyspace(name: string, given: TreeSettingsGiven): void
+  openKeyspaceSync(name: string, given: TreeSettingsGiven): void
+  describeKeyspace(): { id: number; name: string }
+  keyspaceNames(): string[]
+  insert(key: KeyInput, value: ValueInput): void
+  insertSync(key: KeyInput, value: ValueInput): void
+  remove(key: KeyInput): void
+  removeSync(key: KeyInput): void
+  write(entries: Uint8Array): void
+  writeSync(entries: Uint8Array): void
+  persist(): void
+  persistSync(): void
+  openSnapshot(): void
+  closeSnapshot(): void
+  figures(): DatabaseFigures
+  rotate(): void
+  flushKeyspace(): void
+  flushKeyspaceSync(): void
+  majorCompaction(): void
+  majorCompactionSync(): void
+  jobProgress(): void
+  stopJob(): void
+  compactorState(): void
+  compactorJobs(): JobData[]
+  resumeCompactor(): void
+  pauseCompactor(): void
+  drainCompactor(): void
+
+  openTree(path: string, settings: TreeEngineSettings): void
+  openTreeSync(path: string, settings: TreeEngineSettings): void
+  describeTree(): string
+  addSync(key: KeyInput, value: ValueInput): void
+  gcSeqno(): void
+  setGcSeqno(): void
+  rotateTree(): void
+  flushTree(): void
+  flushTreeSync(): void
+  compactTree(what: PlanData | StrategySetting): void
+  compactTreeSync(what: PlanData | StrategySetting): void
+  compactWholeTree(): void
+  compactWholeTreeSync(): void
+}
+
+interface Addon {
+  readonly protocolVersion: number
+  bind(meta: Uint32Array, deliver: () => void): Door
+}
+
+const memory = new ArrayBuffer(META_WORDS * 4)
+/** The register file, by words. Nothing that runs user code comes between a store and a call. */
+export const META: Uint32Array = new Uint32Array(memory)
+/** The same by doubles: word w is number w / 2. */
+export const NUMBERS: Float64Array = new Float64Array(memory)
+
+let deliver = (): void => {}
+/** What is called when answers have come; set once, by completions.ts. */
+export function onAnswers(handler: () => void): void {
+  deliver = handler
+}
+
+export let loadFailure: Error | undefined
+
+function bindAddon(): Door {
+  try {
+    const addon = loadAddon() as Addon
+    if (addon.protocolVersion !== PROTOCOL_VERSION) {
+      throw new Error('the native binary belongs to another version of shale')
+    }
+    return addon.bind(META, () => {
+      deliver()
+    })
+  } catch (error) {
+    const failure = error instanceof Error ? error : new Error(String(error))
+    loadFailure = failure
+    return new Proxy({} as Door, {
+      get: () => () => {
+        throw failure
+      },
+    })
+  }
+}
+
+export const door: Door = bindAddon()

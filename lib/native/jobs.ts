@@ -1,0 +1,53 @@
+/** Compactions that run on the engine's threads: progress and stop. */
+
+import type { MajorCompaction } from '../engine.ts'
+import { door, META, NUMBERS } from './addon.ts'
+import { completion } from './completions.ts'
+import {
+  META_HANDLE,
+  META_NUMBER,
+  META_NUMBER2,
+  META_STATUS,
+  STATUS_PENDING,
+} from './protocol.ts'
+
+type JobOptions = Pick<MajorCompaction, 'onProgress' | 'signal'>
+
+/** How often progress is told, ms. */
+const PROGRESS_INTERVAL = 100
+
+/** The promise of the compaction that the last call began; META_HANDLE is its job. */
+export function startedJob(owner: unknown, options: JobOptions): Promise<void> {
+  const begun = META[META_STATUS] === STATUS_PENDING
+  const handle = META[META_HANDLE] as number
+  const result = completion(owner)
+  return begun ? watched(handle, result, options) : result
+}
+
+/** `result`; until then `onProgress` hears of the job, and `signal` stops it. */
+async function watched(
+  handle: number,
+  result: Promise<void>,
+  { onProgress, signal }: JobOptions,
+): Promise<void> {
+  const stop = (): void => {
+    META[META_HANDLE] = handle
+    door.stopJob()
+  }
+  const report = (): void => {
+    META[META_HANDLE] = handle
+    door.jobProgress()
+    onProgress?.(NUMBERS[META_NUMBER / 2] as number, NUMBERS[META_NUMBER2 / 2] as number)
+  }
+  const timer = onProgress && setInterval(report, PROGRESS_INTERVAL).unref()
+  signal?.addEventListener('abort', stop, { once: true })
+  try {
+    await result
+    if (onProgress !== undefined) report()
+  } finally {
+    clearInterval(timer)
+    signal?.removeEventListener('abort', stop)
+    META[META_HANDLE] = handle
+    door.release()
+  }
+}

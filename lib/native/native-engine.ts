@@ -1,0 +1,62 @@
+/** The native engine: databases and trees in the C++ core. */
+
+import type {
+  BareTreeEngine,
+  DatabaseEngine,
+  DatabaseSettings,
+  Engine,
+  TreeEngineSettings,
+} from '../engine.ts'
+import { ShaleError } from '../errors.ts'
+import { door, loadFailure, META } from './addon.ts'
+import { announce, asNumber, outcome } from './completions.ts'
+import { failure } from './failure.ts'
+import { NativeDatabase } from './native-database.ts'
+import { NativeTree } from './native-tree.ts'
+import { META_HANDLE, META_STATUS } from './protocol.ts'
+
+/**
+ * The engine of this environment.
+ *
+ * @throws ShaleError NOT_SUPPORTED when no native binary loads here; `cause` says why
+ */
+export function nativeEngine(): Engine {
+  if (loadFailure !== undefined) {
+    throw new ShaleError('NOT_SUPPORTED', loadFailure.message, { cause: loadFailure })
+  }
+  return engine
+}
+
+const engine: Engine = {
+  name: 'native',
+
+  openDatabase(path: string, settings: DatabaseSettings): Promise<DatabaseEngine> {
+    announce()
+    door.openDatabase(path, settings)
+    const { maxValueSize } = settings
+    return outcome(asNumber, engine).then((handle) => new NativeDatabase(handle, maxValueSize))
+  },
+
+  openDatabaseSync(path: string, settings: DatabaseSettings): DatabaseEngine {
+    door.openDatabaseSync(path, settings)
+    return new NativeDatabase(made(), settings.maxValueSize)
+  },
+
+  openTree(path: string, settings: TreeEngineSettings): Promise<BareTreeEngine> {
+    announce()
+    door.openTree(path, settings)
+    return outcome(asNumber, engine).then((handle) => NativeTree.open(handle))
+  },
+
+  openTreeSync(path: string, settings: TreeEngineSettings): BareTreeEngine {
+    door.openTreeSync(path, settings)
+    return NativeTree.open(made())
+  },
+}
+
+/** The handle that the last call made; throws if it failed. */
+function made(): number {
+  const status = META[META_STATUS] as number
+  if (status !== 0) throw failure(status)
+  return META[META_HANDLE] as number
+}

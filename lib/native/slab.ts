@@ -1,0 +1,58 @@
+/**
+ * The slab: memory of JavaScript that the addon copies small values into; each is handed out as a
+ * view of its own range. When it is used up, or was taken away, there is a new one.
+ *
+ * A view keeps the whole slab alive, so that values of OWN_BUFFER_MIN bytes and more get memory of
+ * their own and the slab stays small.
+ */
+
+import { markAsUntransferable } from 'node:worker_threads'
+import { door, loadFailure } from './addon.ts'
+import { OWN_BUFFER_MIN, SLAB_BYTES } from './protocol.ts'
+
+type BufferConstructor = new (memory: ArrayBufferLike, offset: number, length: number) => Buffer
+
+/**
+ * Node's own subclass of Uint8Array behind `Buffer`: what `Buffer.from(memory, offset, length)` makes,
+ * in half the time.
+ */
+export const BufferView: BufferConstructor = findBufferView()
+
+function findBufferView(): BufferConstructor {
+  const species = (Buffer as unknown as Record<symbol, unknown>)[Symbol.species]
+  if (typeof species === 'function' && species.prototype === Buffer.prototype) {
+    return species as BufferConstructor
+  }
+  const viaFrom = function (memory: ArrayBuffer, offset: number, length: number): Buffer {
+    return Buffer.from(memory, offset, length)
+  }
+  return viaFrom as unknown as BufferConstructor
+}
+
+class Slab {
+  bytes: Buffer = Buffer.alloc(0)
+  memory: ArrayBufferLike = this.bytes.buffer
+  /** First free byte, a multiple of 8. */
+  offset = 0
+
+  /** The addon keeps a pointer to this memory: it must not be transferred away under it. */
+  renew(): void {
+    const bytes = Buffer.allocUnsafeSlow(SLAB_BYTES)
+    markAsUntransferable(bytes.buffer)
+    door.setSlab(bytes)
+    this.bytes = bytes
+    this.memory = bytes.buffer
+    this.offset = 0
+  }
+}
+
+/** Beyond this offset the largest small value may not fit. */
+export const SLAB_LIMIT: number = SLAB_BYTES - OWN_BUFFER_MIN
+
+export const slab = new Slab()
+if (loadFailure === undefined) slab.renew()
+
+/** Room for the largest small value; to be called before the register file is filled. */
+export function makeRoom(): void {
+  if (slab.offset > SLAB_LIMIT || slab.bytes.length !== SLAB_BYTES) slab.renew()
+}
