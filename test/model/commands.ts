@@ -1,0 +1,349 @@
+// The commands of the model test: each does something to a real database and to ordered maps, and
+// compares the two.
+
+import * as fc from 'fast-check'
+import { expect } from 'vitest'
+import { Database } from '../../lib/index.ts'
+import type { Durability, Keyspace, KeyRange, Snapshot } from '../../lib/index.ts'
+
+/** Contents of one keyspace: bytes as latin1, whose order is the order of the bytes. */
+type Contents = Map<string, string>
+
+export interface Model {
+  readonly contents: Contents[]
+  /** How often each key was written since its last removal: weak removals need to know. */
+  readonly writes: Map<string, number>
+  snapshots: Contents[][]
+}
+
+export interface Setup {
+  readonly path: string
+  readonly options: object
+  readonly keyspaceOptions: readonly object[]
+}
+
+export interface Real extends Setup {
+  db: Database
+  keyspaces: Keyspace[]
+  snapshots: Snapshot[]
+}
+
+type Command = fc.AsyncCommand<Model, Real>
+
+export async function openReal(setup: Setup): Promise<Real> {
+  const db = await Database.open(setup.path, setup.options)
+  const keyspaces: Keyspace[] = []
+  for (const [i, options] of setup.keyspaceOptions.entries()) {
+    keyspaces.push(await db.keyspace(`keyspace ${i}`, options))
+  }
+  return { ...setup, db, keyspaces, snapshots: [] }
+}
+
+export function emptyModel(keyspaces: number): Model {
+  return {
+    contents: Array.from({ length: keyspaces }, () => new Map<string, string>()),
+    writes: new Map(),
+    snapshots: [],
+  }
+}
+
+function command(
+  name: string,
+  run: (model: Model, real: Real) => Promise<void> | void,
+  check: (model: Readonly<Model>) => boolean = () => true,
+): Command {
+  return { check, run: async (model, real) => run(model, real), toString: () => name }
+}
+
+const bytes = (text: string): Buffer => Buffer.from(text, 'latin1')
+const text = (buffer: Buffer): string => buffer.toString('latin1')
+const textOf = (pair: [Buffer, Buffer]): [string, string] => [text(pair[0]), text(pair[1])]
+
+function sorted(contents: Contents): [string, string][] {
+  return [...contents].toSorted(([a], [b]) => (a < b ? -1 : 1))
+}
+
+// --- arbitraries -----------------------------------------------------------------------------------
+
+const KEYSPACES = 2
+const keyspaceIndex = fc.nat({ max: KEYSPACES - 1 })
+/** Few keys, so that they meet; prefixes of each other, the smallest and the largest byte. */
+const key = fc.oneof(
+  { weight: 6, arbitrary: fc.nat({ max: 150 }).map((n) => `key${n}`) },
+  fc
+    .array(fc.constantFrom('\0', 'a', 'b', '\xff'), { minLength: 1, maxLength: 4 })
+    .map((l) => l.join('')),
+  fc.constant('long'.repeat(500)),
+)
+const value = fc.oneof(
+  { weight: 5, arbitrary: fc.string({ maxLength: 20, unit: 'binary-ascii' }) },
+  fc.nat({ max: 9 }).map((n) => String(n).repeat(300)),
+  fc.constant('large'.repeat(2000)),
+)
+const durability = fc.constantFrom<Durability>('os', 'os', 'buffered', 'sync')
+const operation = fc.record({
+  kind: fc.constantFrom('insert', 'insert', 'insert', 'remove', 'weak'),
+  keyspace: keyspaceIndex,
+  key,
+  value,
+})
+type Operation = typeof operation extends fc.Arbitrary<infer T> ? T : never
+
+const range = fc
+  .tuple(
+    fc.option(fc.tuple(fc.constantFrom('gt', 'gte'), key)),
+    fc.option(fc.tuple(fc.constantFrom('lt', 'lte'), key)),
+  )
+  .map(
+    (bounds) =>
+      Object.fromEntries(bounds.filter((bound) => bound !== null)) as Record<string, string>,
+  )
+
+// --- writes ----------------------------------------------------------------------------------------
+
+/** What to really do: a weak removal is only for keys written exactly once since their last removal. */
+function settle(model: Model, { kind, keyspace, key: k, value: v }: Operation): string {
+  const contents = model.contents[keyspace] as Contents
+  const id = `${keyspace}:${k}`
+  const writes = model.writes.get(id) ?? 0
+  if (kind === 'insert') {
+    contents.set(k, v)
+    model.writes.set(id, writes + 1)
+    return 'insert'
+  }
+  contents.delete(k)
+  model.writes.set(id, 0)
+  return kind === 'weak' && writes === 1 ? 'removeWeak' : 'remove'
+}
+
+const write = fc.record({ operation, sync: fc.boolean(), durability }).map((w) =>
+  command(`write ${fc.stringify(w)}`, async (model, real) => {
+    const keyspace = real.keyspaces[w.operation.keyspace] as Keyspace
+    const [k, v] = [bytes(w.operation.key), bytes(w.operation.value)]
+    const options = { durability: w.durability }
+    const method = settle(model, w.operation)
+    if (method === 'insert') {
+      if (w.sync) keyspace.insertSync(k, v, options)
+      else await keyspace.insert(k, v, options)
+    } else if (method === 'remove') {
+      if (w.sync) keyspace.removeSync(k, options)
+      else await keyspace.remove(k, options)
+    } else if (w.sync) keyspace.removeWeakSync(k, options)
+    else await keyspace.removeWeak(k, options)
+  }),
+)
+
+/** In a batch the last operation on a key wins; weak removals of what the batch wrote are removals. */
+const batch = fc.array(operation, { maxLength: 30 }).chain((operations) =>
+  durability.map((d) =>
+    command(
+      `batch of ${operations.length} ${d}: ${fc.stringify(operations)}`,
+      async (model, real) => {
+        const commit = real.db.batch()
+        for (const one of operations) {
+          const kind = one.kind === 'weak' ? 'remove' : one.kind
+          const keyspace = real.keyspaces[one.keyspace] as Keyspace
+          settle(model, { ...one, kind })
+          if (kind === 'insert') commit.insert(keyspace, bytes(one.key), bytes(one.value))
+          else commit.remove(keyspace, bytes(one.key))
+        }
+        expect(commit.length).toBe(operations.length)
+        await commit.commit({ durability: d })
+      },
+    ),
+  ),
+)
+
+// --- reads -----------------------------------------------------------------------------------------
+
+const get = fc.tuple(keyspaceIndex, key).map(([i, k]) =>
+  command(`get ${i} ${fc.stringify(k)}`, async (model, real) => {
+    const keyspace = real.keyspaces[i] as Keyspace
+    const wanted = (model.contents[i] as Contents).get(k)
+    const expected = wanted === undefined ? undefined : bytes(wanted)
+    expect(keyspace.getSync(bytes(k))).toEqual(expected)
+    expect(await keyspace.get(bytes(k))).toEqual(expected)
+    expect(keyspace.sizeOfSync(bytes(k))).toBe(wanted?.length)
+    expect(keyspace.containsKeySync(bytes(k))).toBe(wanted !== undefined)
+    const target = Buffer.alloc(16_384)
+    expect(keyspace.getIntoSync(bytes(k), target, 3)).toBe(wanted?.length)
+    if (wanted !== undefined) expect(text(target.subarray(3, 3 + wanted.length))).toBe(wanted)
+  }),
+)
+
+const getMany = fc.tuple(keyspaceIndex, fc.array(key, { maxLength: 20 })).map(([i, keys]) =>
+  command(`getMany ${i} ${keys.length}`, async (model, real) => {
+    const keyspace = real.keyspaces[i] as Keyspace
+    const expected = keys.map((k) => (model.contents[i] as Contents).get(k))
+    const found = keyspace.getManySync(keys.map(bytes))
+    expect(found.map((v) => v && text(v))).toEqual(expected)
+    expect(await keyspace.getMany(keys.map(bytes))).toEqual(found)
+  }),
+)
+
+function expectedRange(contents: Contents, bounds: Record<string, string>): [string, string][] {
+  const { gt, gte, lt, lte } = bounds
+  return sorted(contents).filter(
+    ([k]) =>
+      (gt === undefined || k > gt) &&
+      (gte === undefined || k >= gte) &&
+      (lt === undefined || k < lt) &&
+      (lte === undefined || k <= lte),
+  )
+}
+
+function realRange(bounds: Record<string, string>): KeyRange {
+  return Object.fromEntries(Object.entries(bounds).map(([name, k]) => [name, bytes(k)]))
+}
+
+const scan = fc
+  .record({ i: keyspaceIndex, range, reverse: fc.boolean(), limit: fc.constantFrom(-1, 0, 1, 7) })
+  .map(({ i, range: bounds, reverse, limit }) =>
+    command(`scan ${i} ${fc.stringify(bounds)} ${reverse} ${limit}`, async (model, real) => {
+      const keyspace = real.keyspaces[i] as Keyspace
+      let expected = expectedRange(model.contents[i] as Contents, bounds)
+      if (reverse) expected.reverse()
+      if (limit >= 0) expected = expected.slice(0, limit)
+      const found = keyspace.range({ ...realRange(bounds), reverse, limit, batchSize: 256 })
+      expect(found.toArraySync().map(textOf)).toEqual(expected)
+      expect((await found.toArray()).map(textOf)).toEqual(expected)
+      expect(Array.from(found.keys(), text)).toEqual(expected.map(([k]) => k))
+      expect(Array.from(found.values(), text)).toEqual(expected.map(([, v]) => v))
+      const visited: [string, string][] = []
+      found.forEachSync((k, v) => {
+        visited.push([text(k), text(v)])
+      })
+      expect(visited).toEqual(expected)
+    }),
+  )
+
+/** A cursor used from both ends against an array used from both ends. */
+const pingPong = fc
+  .record({ i: keyspaceIndex, range, turns: fc.array(fc.boolean(), { maxLength: 40 }) })
+  .map(({ i, range: bounds, turns }) =>
+    command(`ping-pong ${i} ${fc.stringify(bounds)} ${turns.length}`, async (model, real) => {
+      const deque = expectedRange(model.contents[i] as Contents, bounds)
+      using cursor = (real.keyspaces[i] as Keyspace).range(realRange(bounds)).cursor()
+      for (const [n, back] of turns.entries()) {
+        const expected = back ? deque.pop() : deque.shift()
+        const sync = n % 3 === 0
+        const pair = back
+          ? sync
+            ? cursor.nextBackSync()
+            : await cursor.nextBack()
+          : sync
+            ? cursor.nextSync()
+            : await cursor.next()
+        expect(pair && textOf(pair)).toEqual(expected)
+      }
+    }),
+  )
+
+const ends = keyspaceIndex.map((i) =>
+  command(`ends ${i}`, async (model, real) => {
+    const keyspace = real.keyspaces[i] as Keyspace
+    const all = sorted(model.contents[i] as Contents)
+    const first = await keyspace.firstKeyValue()
+    const last = keyspace.lastKeyValueSync()
+    expect(first && textOf(first)).toEqual(all[0])
+    expect(last && textOf(last)).toEqual(all.at(-1))
+    expect(await keyspace.len()).toBe(all.length)
+    expect(keyspace.isEmptySync()).toBe(all.length === 0)
+    expect(keyspace.approximateLen()).toBeGreaterThanOrEqual(all.length)
+  }),
+)
+
+// --- snapshots -------------------------------------------------------------------------------------
+
+const openSnapshot = fc.constant(
+  command(
+    'snapshot',
+    (model, real) => {
+      real.snapshots.push(real.db.snapshot())
+      model.snapshots.push(model.contents.map((contents) => new Map(contents)))
+    },
+    (model) => model.snapshots.length < 5,
+  ),
+)
+
+const readSnapshot = fc.tuple(fc.nat(), fc.boolean()).map(([n, reverse]) =>
+  command(
+    `read snapshot ${n}`,
+    (model, real) => {
+      const at = n % model.snapshots.length
+      const held = model.snapshots[at] as Contents[]
+      const snapshot = real.snapshots[at] as Snapshot
+      for (const [i, contents] of held.entries()) {
+        const keyspace = real.keyspaces[i] as Keyspace
+        const expected = sorted(contents)
+        for (const [k, v] of expected.slice(0, 10)) {
+          expect(keyspace.getSync(bytes(k), { snapshot })).toEqual(bytes(v))
+        }
+        if (reverse) expected.reverse()
+        const found = keyspace.iter({ snapshot, reverse }).toArraySync()
+        expect(found.map(textOf)).toEqual(expected)
+      }
+    },
+    (model) => model.snapshots.length > 0,
+  ),
+)
+
+const closeSnapshot = fc.nat().map((n) =>
+  command(
+    `close snapshot ${n}`,
+    (model, real) => {
+      const at = n % model.snapshots.length
+      real.snapshots.splice(at, 1)[0]?.close()
+      model.snapshots.splice(at, 1)
+    },
+    (model) => model.snapshots.length > 0,
+  ),
+)
+
+// --- maintenance -----------------------------------------------------------------------------------
+
+const rotate = keyspaceIndex.map((i) =>
+  command(`rotate ${i}`, (_, real) => {
+    real.keyspaces[i]?.rotateMemtable()
+  }),
+)
+const flush = keyspaceIndex.map((i) =>
+  command(`flush ${i}`, async (_, real) => real.keyspaces[i]?.rotateMemtableAndWait()),
+)
+const compact = keyspaceIndex.map((i) =>
+  command(`major compaction ${i}`, async (_, real) =>
+    real.keyspaces[i]?.majorCompaction({ targetSize: 8192 }),
+  ),
+)
+const persist = durability.map((d) =>
+  command(`persist ${d}`, async (_, real) => real.db.persist(d)),
+)
+const reopen = fc.boolean().map((sync) =>
+  command('reopen', async (model, real) => {
+    if (sync) real.db.closeSync()
+    else await real.db.close()
+    Object.assign(real, await openReal(real))
+    model.snapshots = []
+  }),
+)
+
+/** All commands, each as often as it is worth. */
+export const COMMANDS: fc.Arbitrary<Command>[] = [
+  ...Array.from({ length: 8 }, () => write),
+  ...Array.from({ length: 6 }, () => batch),
+  ...Array.from({ length: 3 }, () => get),
+  getMany,
+  scan,
+  scan,
+  pingPong,
+  ends,
+  openSnapshot,
+  readSnapshot,
+  readSnapshot,
+  closeSnapshot,
+  rotate,
+  flush,
+  compact,
+  persist,
+  reopen,
+]

@@ -1,0 +1,74 @@
+// The model test: random command lists on a database with tiny memtables and blocks, so that flush and
+// compaction happen all the time, against ordered maps; under several option sets.
+
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import * as fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { LeveledCompaction } from '../../lib/index.ts'
+import { scaled, scratchDirectory, testSeed } from '../support/scratch.ts'
+import { COMMANDS, emptyModel, openReal, type Real, type Setup } from './commands.ts'
+
+const COMMANDS_PER_LIST = 250
+const LISTS = scaled(20)
+const seed = testSeed()
+
+const tiny = {
+  maxMemtableSize: 4096,
+  dataBlockSize: 64,
+  restartInterval: 2,
+  compaction: new LeveledCompaction({ l0Threshold: 2, targetSize: 4096, levelRatio: 2 }),
+}
+
+const SETS: Record<string, Omit<Setup, 'path'>> = {
+  defaults: { options: {}, keyspaceOptions: [{}, { memtable: 'skiplist' }] },
+  tiny: {
+    options: { cacheSize: 10_000, maxOpenFiles: 16, maxWriteBufferSize: 2 ** 20 },
+    keyspaceOptions: [tiny, { ...tiny, memtable: 'skiplist', compression: 'lz4' }],
+  },
+  'no cache, dense blocks': {
+    options: { cacheSize: 0, maxJournalSize: 2 ** 20, workerThreads: 1 },
+    keyspaceOptions: [
+      { ...tiny, restartInterval: 1, hashIndexRatio: 1.5, filter: 'none', pinIndex: false },
+      {
+        ...tiny,
+        compression: 'zstd',
+        partitionIndex: true,
+        partitionFilter: true,
+        pinFilter: false,
+      },
+    ],
+  },
+  'many versions': {
+    options: { durability: 'buffered', journalCompression: 'zstd' },
+    keyspaceOptions: [
+      { ...tiny, maxMemtableSize: 65_536, restartInterval: 255, filter: { bitsPerKey: 3.3 } },
+      { ...tiny, expectPointReadHits: true, indexCompression: 'lz4' },
+    ],
+  },
+}
+
+test.each(Object.entries(SETS))('%s', { timeout: 600_000 * LISTS }, async (name, set) => {
+  const dir = scratchDirectory()
+  let list = 0
+  let operations = 0
+  const commands = fc.commands(COMMANDS, { maxCommands: COMMANDS_PER_LIST, size: 'max' })
+  const property = fc.asyncProperty(commands, async (given) => {
+    const path = join(dir, String(list++))
+    let real: Real | undefined
+    const setup = async () => {
+      real = await openReal({ path, ...set })
+      return { model: emptyModel(set.keyspaceOptions.length), real }
+    }
+    try {
+      await fc.asyncModelRun(setup, given)
+      operations += [...given].length
+    } finally {
+      await real?.db.close()
+      rmSync(path, { recursive: true, force: true })
+    }
+  })
+  await fc.assert(property, { seed, numRuns: LISTS, endOnFailure: false })
+  console.log(`model, ${name}: ${operations} operations in ${LISTS} lists, SEED=${seed}`)
+  expect(operations).toBeGreaterThan(0)
+})
