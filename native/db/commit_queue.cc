@@ -110,7 +110,7 @@ Status CommitQueue::TryRun(Commit* commit) {
   return Code::kWouldBlock;
 }
 
-void CommitQueue::Defer(std::unique_ptr<DeferredCommit> deferred) {
+void CommitQueue::Defer(std::shared_ptr<DeferredCommit> deferred) {
   auto waiter = std::make_unique<Waiter>();
   waiter->commit = &deferred->commit;
   waiter->deferred = std::move(deferred);

@@ -96,7 +96,7 @@ class CommitQueue {
   // nothing was done; Defer it. Else: failed.
   Status TryRun(Commit* commit);
   // Queues a commit; its completion will be called.
-  void Defer(std::unique_ptr<DeferredCommit> deferred);
+  void Defer(std::shared_ptr<DeferredCommit> deferred);
   // Runs a group of what was deferred and is still queued.
   void DrainDeferred();
   bool HasDeferred();
@@ -129,7 +129,7 @@ class CommitQueue {
   enum : uint32_t { kLocked = 1, kQueued = 2 };
   struct Waiter {
     Commit* commit = nullptr;                   // null: wants the lock only
-    std::unique_ptr<DeferredCommit> deferred;   // owns an async commit
+    std::shared_ptr<DeferredCommit> deferred;   // owns an async commit
     bool granted = false;
     bool done = false;
     std::condition_variable* wake = nullptr;    // null: nobody waits

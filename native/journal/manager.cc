@@ -158,6 +158,17 @@ std::vector<std::pair<uint64_t, uint64_t>> JournalManager::Unrecorded() const {
   return result;
 }
 
+std::vector<std::pair<uint64_t, uint64_t>> JournalManager::FinalLengths() const {
+  std::vector<std::pair<uint64_t, uint64_t>> result;
+  std::lock_guard<std::mutex> lock(mutex_);
+  for (const SealedJournal& sealed : sealed_) {
+    if (!sealed.recorded) result.emplace_back(sealed.number, sealed.bytes);
+  }
+  result.emplace_back(active_->file_number(), active_->synced_to());
+  if (next_ != nullptr) result.emplace_back(next_->file_number(), next_->synced_to());
+  return result;
+}
+
 void JournalManager::MarkRecorded(uint64_t number) {
   std::lock_guard<std::mutex> lock(mutex_);
   for (SealedJournal& sealed : sealed_) {

@@ -85,6 +85,8 @@ class JournalManager {
   // Sealed and synced journals whose final length the manifest does not know yet.
   std::vector<std::pair<uint64_t, uint64_t>> Unrecorded() const;  // number, final length
   void MarkRecorded(uint64_t number);
+  // Where all journals end that are not recorded, when no more records come. After Sync.
+  std::vector<std::pair<uint64_t, uint64_t>> FinalLengths() const;
   // The oldest sealed journals that hold nothing unflushed. `flushed_seqno` answers nullopt for a tree
   // that is gone. *last_seqno: highest seqno of a record in them.
   using FlushedSeqno = std::function<std::optional<Seqno>(uint32_t tree)>;

@@ -1,0 +1,183 @@
+// Database::Impl: the parts of an open database and how they are tied together.
+//
+// Files: database.cc (open, close, views), database_write.cc (commits), database_keyspaces.cc.
+// Threads: any; `gate_` counts calls that run, so that close can wait for them.
+// Lock order: create_mutex_, write lock, then any one of the leaves (keyspaces_mutex_, the mutexes of
+// queue, control, maintenance, tracker, journal).
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/cache.h"
+#include "db/commit_queue.h"
+#include "db/database.h"
+#include "db/directory_lock.h"
+#include "db/journal_keeper.h"
+#include "db/maintenance.h"
+#include "db/recovery.h"
+#include "db/write_control.h"
+#include "vfs/file_cache.h"
+
+namespace shale {
+
+class Database::Impl : public CommitSink {
+ public:
+  Impl(Vfs* vfs, std::unique_ptr<Executor> executor, std::string path,
+       const DatabaseOptions& options, std::atomic<Seqno>* visible);
+  ~Impl() override;
+
+  Status Open();
+  Status Close();
+
+  // --- CommitSink ---
+  Status Append(Commit* const* commits, size_t n, Seqno first) override;
+  void Insert(Commit* const* commits, size_t n) override;
+  void AfterGroup() override;
+  Seqno HandedOver() override { return journal_.handed_over(); }
+  Status Sync() override;
+  void OnFailure(const Status& failure) override;
+
+  // --- writes ---
+  Status WriteOne(Keyspace* keyspace, Kind kind, Slice key, Slice value, Durability durability);
+  Status Write(Slice entries, Durability durability);
+  Status WriteOneAsync(Keyspace* keyspace, Kind kind, Slice key, Slice value,
+                       Durability durability, Completion completion);
+  Status WriteAsync(Slice entries, Durability durability, Completion completion);
+  Status Persist(Durability durability);
+  Status PersistAsync(Durability durability, Completion completion);
+
+  // --- keyspaces ---
+  using Merge = std::function<Status(bool exists, TreeOptions* options)>;
+  Status OpenKeyspace(const std::string& name, const Merge& merge, Ref<Keyspace>* keyspace);
+  Ref<Keyspace> FindKeyspace(const std::string& name) const;
+  Ref<Keyspace> FindKeyspaceById(uint32_t id) const;
+  std::vector<Ref<Keyspace>> AllKeyspaces() const;
+
+  // --- maintenance ---
+  bool RotateMemtable(Keyspace* keyspace);
+  Status FlushKeyspaceAsync(Keyspace* keyspace, Completion completion);
+  Status WaitFor(const std::function<Status(Completion)>& start);
+  DatabaseStatus status() const;
+  Status failure() const;
+  DatabaseFigures figures() const;
+  Seqno next_seqno() const { return queue_->next_seqno(); }
+
+  // Held while a public call runs; not open once closing.
+  class Call {
+   public:
+    explicit Call(Impl* impl) : impl_(impl) {
+      open_ = (impl->gate_.fetch_add(1, std::memory_order_acq_rel) & kClosing) == 0;
+      if (!open_) Leave();
+    }
+    ~Call() {
+      if (open_) Leave();
+    }
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+    bool open() const { return open_; }
+
+   private:
+    void Leave() {
+      if ((impl_->gate_.fetch_sub(1, std::memory_order_acq_rel) & ~kClosing) == 1) {
+        impl_->LastCallLeft();
+      }
+    }
+    Impl* const impl_;
+    bool open_ = false;
+  };
+
+  Vfs* const vfs_;
+  const std::unique_ptr<Executor> executor_;
+  const std::string path_;
+  const DatabaseOptions options_;
+  SnapshotTracker snapshots_;
+  std::unique_ptr<Maintenance> maintenance_;
+  RecoveryReport recovery_;
+  std::shared_ptr<Cache> cache_;
+
+ private:
+  friend class Call;
+  static constexpr uint64_t kClosing = uint64_t{1} << 63;
+
+  // --- open ---
+  Status PrepareDirectory();
+  Status LoadManifest();
+  Status OpenTrees(Recovery::Trees* trees);
+  Status Recover();
+  void StartParts();
+  JournalKeeper::Parts KeeperParts();
+  Maintenance::Parts MaintenanceParts();
+  void AddKeyspace(Ref<Keyspace> keyspace);
+  TreeContext Context();
+
+  // --- writes ---
+  Status CheckOne(const Keyspace* keyspace, Kind kind, Slice key, Slice value) const;
+  // Checks every entry; *count of them, *compress if the journal would store one smaller.
+  Status CheckEntries(Slice entries, uint32_t* count, bool* compress) const;
+  std::string JournalForm(Slice entries) const;
+  void Stage(const Commit& commit, Seqno seqno);
+  void InsertEntries(const Commit& commit);
+  void Touch(Keyspace* keyspace);
+  bool RotateTree(Keyspace* keyspace);  // write lock
+  void RelieveMemory(uint64_t total);   // write lock
+  void Throttle(uint64_t bytes);
+  Status StartCommit(Commit* commit, std::string* journal_bytes);
+  Status RunAsync(Commit* commit, Ref<Keyspace> keyspace);
+  Watermarks UnflushedSeqnos() const;
+  void SetProblem(const char* source, const Status& status);
+
+  // --- keyspaces ---
+  Status CreateKeyspace(const std::string& name, const TreeOptions& options,
+                        Ref<Keyspace>* keyspace);
+  Status CommitCreation(const TreeState& state, Seqno seqno);
+  Status AppendKeyspaceRecord(Kind kind, uint32_t id, Slice key, Slice value, Seqno seqno);
+  Status ChangeOptions(Keyspace* keyspace, const TreeOptions& options);
+
+  // --- close ---
+  void LastCallLeft();
+  Status CloseParts();
+  Status FlushAll();
+  Status SealForClose();
+
+  std::atomic<Seqno>* const visible_;
+  // Declared before what points into them.
+  std::shared_ptr<FileCache> files_;
+  std::shared_ptr<void> storage_;           // both caches, for the keyspaces
+  std::shared_ptr<Manifest> manifest_;
+  std::unique_ptr<DirectoryLock> lock_;
+  JournalManager journal_;
+  std::unique_ptr<WriteControl> control_;
+  std::unique_ptr<CommitQueue> queue_;
+  std::unique_ptr<JournalKeeper> keeper_;
+
+  std::mutex create_mutex_;                 // one keyspace is created or changed at a time
+  mutable std::shared_mutex keyspaces_mutex_;
+  std::map<std::string, Ref<Keyspace>> by_name_;
+  std::unordered_map<uint32_t, Keyspace*> by_id_;  // changed under the write lock as well
+
+  std::atomic<uint64_t> memory_{0};         // bytes of memtables
+  std::vector<Keyspace*> touched_;          // write lock: by the running group
+  uint64_t relieved_at_ = 0;                // write lock: see RelieveMemory
+  std::atomic<bool> journal_problem_{false};
+  std::mutex throttle_mutex_;
+  uint64_t throttled_until_ = 0;            // throttle_mutex_: when what was written is paid for
+
+  std::atomic<uint64_t> gate_{0};
+  std::mutex close_mutex_;
+  std::condition_variable calls_left_;
+  bool closed_ = false;                     // close_mutex_
+  std::atomic<bool> is_closed_{false};      // the same, without the lock
+  bool opened_ = false;
+  Status close_status_;
+
+  mutable std::mutex problems_mutex_;
+  std::map<std::string, Status> problems_;  // by source; what degrades
+};
+
+}  // namespace shale

@@ -1,0 +1,151 @@
+// Keyspaces: finding, creating and changing them.
+#include <algorithm>
+#include <utility>
+
+#include "db/database_impl.h"
+
+namespace shale {
+namespace {
+
+constexpr size_t kNameBytesMax = 255;
+
+Status CheckName(const std::string& name) {
+  if (name.empty() || name.size() > kNameBytesMax) {
+    return Status(Code::kInvalidName, "a keyspace name has 1 to 255 bytes of UTF-8");
+  }
+  const bool control = std::any_of(name.begin(), name.end(), [](char c) {
+    const auto byte = static_cast<uint8_t>(c);
+    return byte < 0x20 || byte == 0x7f;
+  });
+  if (control) return Status(Code::kInvalidName, "a keyspace name has no control characters");
+  return Status::Ok();
+}
+
+}  // namespace
+
+Ref<Keyspace> Database::Impl::FindKeyspace(const std::string& name) const {
+  std::shared_lock<std::shared_mutex> lock(keyspaces_mutex_);
+  const auto it = by_name_.find(name);
+  return it == by_name_.end() ? Ref<Keyspace>() : it->second;
+}
+
+Ref<Keyspace> Database::Impl::FindKeyspaceById(uint32_t id) const {
+  std::shared_lock<std::shared_mutex> lock(keyspaces_mutex_);
+  const auto it = by_id_.find(id);
+  return it == by_id_.end() ? Ref<Keyspace>() : Ref<Keyspace>::Share(it->second);
+}
+
+std::vector<Ref<Keyspace>> Database::Impl::AllKeyspaces() const {
+  std::vector<Ref<Keyspace>> all;
+  std::shared_lock<std::shared_mutex> lock(keyspaces_mutex_);
+  for (const auto& [name, keyspace] : by_name_) all.push_back(keyspace);
+  return all;
+}
+
+void Database::Impl::AddKeyspace(Ref<Keyspace> keyspace) {
+  keyspace->upkeep.max_memtable_size.store(keyspace->tree()->options().max_memtable_size);
+  std::unique_lock<std::shared_mutex> lock(keyspaces_mutex_);
+  by_id_[keyspace->id()] = keyspace.get();
+  by_name_[keyspace->name()] = std::move(keyspace);
+}
+
+Status Database::Impl::OpenKeyspace(const std::string& name, const Merge& merge,
+                                    Ref<Keyspace>* keyspace) {
+  const Call call(this);
+  if (!call.open()) return Code::kDbClosed;
+  SHALE_RETURN_IF_ERROR(CheckName(name));
+  std::lock_guard<std::mutex> lock(create_mutex_);
+  Ref<Keyspace> found = FindKeyspace(name);
+  TreeOptions options;
+  if (found) {
+    options = found->tree()->options();
+    const std::string before = options.Encode();
+    SHALE_RETURN_IF_ERROR(merge(true, &options));
+    if (options.Encode() != before) SHALE_RETURN_IF_ERROR(ChangeOptions(found.get(), options));
+    *keyspace = std::move(found);
+    return Status::Ok();
+  }
+  if (options_.read_only) {
+    return Status(Code::kKeyspaceNotFound, "there is no such keyspace").WithKeyspace(name);
+  }
+  SHALE_RETURN_IF_ERROR(merge(false, &options));
+  return CreateKeyspace(name, options, keyspace);
+}
+
+Status Database::Impl::ChangeOptions(Keyspace* keyspace, const TreeOptions& options) {
+  if (!options_.read_only) {
+    ManifestEdit edit;
+    ManifestEdit::TreeChange change;
+    change.tree_id = keyspace->id();
+    change.options = options.Encode();
+    edit.changes.push_back(std::move(change));
+    Status status = manifest_->Commit(edit);
+    if (status.Is(Code::kSyncFailed)) queue_->Fail(status);
+    SHALE_RETURN_IF_ERROR(status);
+  }
+  keyspace->tree()->SetOptions(options);
+  keyspace->upkeep.max_memtable_size.store(options.max_memtable_size);
+  return Status::Ok();
+}
+
+// The creation is a commit like any other: journaled and synced in order, then recorded in the manifest
+// with its seqno. Writers wait meanwhile, so that nothing can be written to a keyspace that a crash
+// would undo.
+Status Database::Impl::CreateKeyspace(const std::string& name, const TreeOptions& options,
+                                      Ref<Keyspace>* keyspace) {
+  const CommitQueue::WriteLock write_lock(queue_.get());
+  if (queue_->failed()) return Status(Code::kDbFailed, queue_->failure().message());
+  TreeState state;
+  state.id = manifest_->NewTreeId();
+  state.name = name;
+  state.options = options.Encode();
+  state.created_seqno = queue_->next_seqno();
+  Ref<Tree> tree;
+  SHALE_RETURN_IF_ERROR(Tree::Open(Context(), state, &tree));
+  const Seqno seqno = state.created_seqno;
+  SHALE_RETURN_IF_ERROR(
+      AppendKeyspaceRecord(kKeyspaceCreate, state.id, name, state.options, seqno));
+  Status status = CommitCreation(state, seqno);
+  if (status.ok()) {
+    auto created = MakeRef<Keyspace>(state.id, name, std::move(tree), storage_);
+    AddKeyspace(created);
+    *keyspace = std::move(created);
+  }
+  if (!queue_->failed()) {
+    queue_->PublishOne(seqno);
+    // The journal says that it exists and the manifest does not: take it back.
+    if (!status.ok() &&
+        AppendKeyspaceRecord(kKeyspaceDelete, state.id, Slice(), Slice(), seqno + 1).ok()) {
+      queue_->PublishOne(seqno + 1);
+      static_cast<void>(queue_->SyncTo(seqno + 1));
+    }
+  }
+  return status;
+}
+
+Status Database::Impl::CommitCreation(const TreeState& state, Seqno seqno) {
+  SHALE_RETURN_IF_ERROR(queue_->SyncTo(seqno));
+  ManifestEdit edit;
+  edit.created_trees.push_back(state);
+  Status status = manifest_->Commit(edit);
+  if (status.Is(Code::kSyncFailed)) queue_->Fail(status);
+  return status;
+}
+
+Status Database::Impl::AppendKeyspaceRecord(Kind kind, uint32_t id, Slice key, Slice value,
+                                            Seqno seqno) {
+  WriteBatch batch;
+  batch.Add(kind, id, key, value);
+  const JournalManager::Mark mark = journal_.mark();
+  __builtin_memcpy(journal_.BeginRecord(batch.bytes().size()), batch.bytes().data(),
+                   batch.bytes().size());
+  journal_.EndRecord(1, seqno);
+  const Status status = journal_.HandOver();
+  if (!status.ok()) {
+    journal_.CutBack(mark);
+    if (journal_.poisoned()) queue_->Fail(status);
+  }
+  return status;
+}
+
+}  // namespace shale

@@ -1,0 +1,414 @@
+// Commits: from a call to the journal and the memtables.
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/seeded_bug.h"
+#include "db/database_impl.h"
+
+namespace shale {
+namespace {
+
+constexpr size_t kInlineBytesMax = 256 * 1024;  // an async form writes no more on its caller
+constexpr size_t kDirectBytes = 64 * 1024;      // a larger payload is not copied before the write
+
+char* Copy(char* dst, Slice bytes) {
+  if (!bytes.empty()) std::memcpy(dst, bytes.data(), bytes.size());
+  return dst + bytes.size();
+}
+
+bool IsData(Kind kind) { return kind == Kind::kValue || IsTombstone(kind); }
+
+}  // namespace
+
+// ---- checks ----
+
+Status Database::Impl::CheckOne(const Keyspace* keyspace, Kind kind, Slice key,
+                                Slice value) const {
+  if (options_.read_only) return Status(Code::kReadOnly, "the database was opened read-only");
+  if (!IsData(kind)) return Status(Code::kInvalidArgument, "not a kind that can be written");
+  if (key.empty()) return Status(Code::kInvalidKey, "a key has at least one byte");
+  if (key.size() > kKeyBytesMax) {
+    return Status(Code::kKeyTooLarge, "the key has " + std::to_string(key.size()) +
+                                          " bytes, the limit is 65535");
+  }
+  if (value.size() > options_.max_value_size) {
+    return Status(Code::kValueTooLarge, "the value has " + std::to_string(value.size()) +
+                                            " bytes, the limit is " +
+                                            std::to_string(options_.max_value_size));
+  }
+  if (IsTombstone(kind) && !value.empty()) {
+    return Status(Code::kInvalidValue, "a tombstone has no value");
+  }
+  if (keyspace->deleted()) {
+    return Status(Code::kKeyspaceDeleted, "the keyspace was deleted").WithKeyspace(keyspace->name());
+  }
+  return Status::Ok();
+}
+
+Status Database::Impl::CheckEntries(Slice entries, uint32_t* count, bool* compress) const {
+  if (entries.size() > kBatchBytesMax) {
+    return Status(Code::kBatchTooLarge, "the batch has " + std::to_string(entries.size()) +
+                                            " bytes, the limit is " +
+                                            std::to_string(kBatchBytesMax));
+  }
+  BatchReader reader(entries);
+  BatchEntry entry;
+  const Keyspace* keyspace = nullptr;
+  std::shared_lock<std::shared_mutex> lock(keyspaces_mutex_);
+  while (reader.Next(&entry)) {
+    if (keyspace == nullptr || keyspace->id() != entry.keyspace) {
+      const auto it = by_id_.find(entry.keyspace);
+      if (it == by_id_.end()) {
+        return Status(Code::kInvalidArgument, "an entry names no keyspace of this database");
+      }
+      keyspace = it->second;
+    }
+    SHALE_RETURN_IF_ERROR(CheckOne(keyspace, entry.kind, entry.key, entry.value));
+    if (entry.codec != Codec::kNone) {
+      return Status(Code::kInvalidArgument, "the entries of a batch are not compressed");
+    }
+    if (entry.value.size() >= kJournalCompressionMin) *compress = true;
+    ++*count;
+  }
+  if (!reader.status().ok()) {
+    return Status(Code::kInvalidArgument, reader.status().message());
+  }
+  return Status::Ok();
+}
+
+std::string Database::Impl::JournalForm(Slice entries) const {
+  std::string form;
+  std::string scratch;
+  BatchReader reader(entries);
+  BatchEntry entry;
+  while (reader.Next(&entry)) {
+    AppendForJournal(entry, options_.journal_compression, &scratch, &form);
+  }
+  return form;
+}
+
+// ---- what the holder of the write lock does ----
+
+void Database::Impl::Stage(const Commit& commit, Seqno seqno) {
+  if (!commit.journal.empty() || commit.keyspace == nullptr) {
+    const Slice payload = commit.journal.empty() ? commit.entries : commit.journal;
+    Copy(journal_.BeginRecord(payload.size()), payload);
+  } else {
+    const size_t size = kEntryHeaderBytes + commit.key.size() + commit.value.size();
+    char* p = journal_.BeginRecord(size);
+    EncodeEntryHeader(p, commit.kind, Codec::kNone, commit.key.size(), commit.keyspace->id(),
+                      commit.value.size());
+    Copy(Copy(p + kEntryHeaderBytes, commit.key), commit.value);
+  }
+  journal_.EndRecord(commit.count, seqno);
+}
+
+Status Database::Impl::Append(Commit* const* commits, size_t n, Seqno first) {
+  const Commit& leader = *commits[0];
+  const JournalManager::Mark mark = journal_.mark();
+  Status status;
+  const Slice whole = leader.journal.empty() ? leader.entries : leader.journal;
+  if (n == 1 && whole.size() >= kDirectBytes) {
+    status = journal_.AppendDirect(leader.count, first, whole);
+  } else {
+    struct Guard {
+      JournalManager* journal;
+      const JournalManager::Mark* mark;
+      ~Guard() {
+        if (mark != nullptr) journal->CutBack(*mark);
+      }
+    } guard{&journal_, &mark};
+    bool hand_over = false;
+    for (size_t i = 0; i < n; ++i) {
+      Stage(*commits[i], first + i);
+      hand_over = hand_over || commits[i]->durability != Durability::kBuffered;
+    }
+    if (hand_over || journal_.staged_bytes() >= kBufferedBytesMax) status = journal_.HandOver();
+    if (status.ok()) guard.mark = nullptr;
+  }
+  if (!status.ok()) {
+    SetProblem("journal", status);
+    if (journal_.poisoned()) queue_->Fail(status);
+  } else if (journal_problem_.load(std::memory_order_relaxed)) {
+    SetProblem("journal", Status::Ok());
+  }
+  return status;
+}
+
+void Database::Impl::Touch(Keyspace* keyspace) {
+  if (std::exchange(keyspace->upkeep.touched, true)) return;
+  touched_.push_back(keyspace);
+}
+
+void Database::Impl::InsertEntries(const Commit& commit) {
+  BatchReader reader(commit.entries);
+  BatchEntry entry;
+  Keyspace* keyspace = nullptr;
+  while (reader.Next(&entry)) {
+    if (keyspace == nullptr || keyspace->id() != entry.keyspace) {
+      keyspace = by_id_.find(entry.keyspace)->second;
+      Touch(keyspace);
+    }
+    keyspace->tree()->Add(entry.key, entry.value, commit.seqno, entry.kind);
+  }
+}
+
+void Database::Impl::Insert(Commit* const* commits, size_t n) {
+  for (size_t i = 0; i < n; ++i) {
+    const Commit& commit = *commits[i];
+    if (commit.keyspace == nullptr) {
+      InsertEntries(commit);
+      continue;
+    }
+    commit.keyspace->tree()->Add(commit.key, commit.value, commit.seqno, commit.kind);
+    Touch(commit.keyspace);
+  }
+}
+
+void Database::Impl::AfterGroup() {
+  uint64_t grown = 0;
+  for (Keyspace* keyspace : touched_) {
+    Keyspace::Upkeep& upkeep = keyspace->upkeep;
+    upkeep.touched = false;
+    const uint64_t active = keyspace->tree()->active_bytes();
+    grown += active - upkeep.counted_active;
+    upkeep.counted_active = active;
+  }
+  const uint64_t total = memory_.fetch_add(grown, std::memory_order_relaxed) + grown;
+  for (Keyspace* keyspace : touched_) {
+    const Keyspace::Upkeep& upkeep = keyspace->upkeep;
+    if (upkeep.counted_active >= upkeep.max_memtable_size.load(std::memory_order_relaxed)) {
+      RotateTree(keyspace);
+    }
+  }
+  touched_.clear();
+  if (total > options_.max_write_buffer_size / 2) RelieveMemory(total);
+  if (total > control_->soft_limit() || !control_->free()) {
+    control_->SetMemory(memory_.load(std::memory_order_relaxed));
+  }
+  keeper_->AfterAppend();
+}
+
+bool Database::Impl::RotateTree(Keyspace* keyspace) {
+  if (!keyspace->tree()->Rotate()) return false;
+  memory_.fetch_sub(std::exchange(keyspace->upkeep.counted_active, 0));
+  maintenance_->Sealed(keyspace);
+  return true;
+}
+
+// Half of the write buffer is in use: the largest memtable goes to a table, whatever its own limit.
+// Looks around only when memory has grown by a step since the last time.
+void Database::Impl::RelieveMemory(uint64_t total) {
+  const uint64_t step = options_.max_write_buffer_size / 32;
+  if (total >= relieved_at_ && total - relieved_at_ < step) return;
+  relieved_at_ = total;
+  Keyspace* largest = nullptr;
+  uint64_t active = 0;
+  uint64_t sealed = 0;
+  std::shared_lock<std::shared_mutex> lock(keyspaces_mutex_);
+  for (const auto& [id, keyspace] : by_id_) {
+    const uint64_t bytes = keyspace->upkeep.counted_active;
+    active += bytes;
+    if (bytes > 0 && (largest == nullptr || bytes > largest->upkeep.counted_active)) {
+      largest = keyspace;
+    }
+  }
+  sealed = total > active ? total - active : 0;
+  // What is on its way to tables already relieves as well.
+  if (largest != nullptr && sealed < options_.max_write_buffer_size / 4) RotateTree(largest);
+}
+
+Status Database::Impl::Sync() {
+  Status status = journal_.Sync();
+  if (status.ok()) keeper_->AfterSync();
+  return status;
+}
+
+void Database::Impl::OnFailure(const Status& failure) { SetProblem("failed", failure); }
+
+Watermarks Database::Impl::UnflushedSeqnos() const {
+  Watermarks marks;
+  std::shared_lock<std::shared_mutex> lock(keyspaces_mutex_);
+  for (const auto& [id, keyspace] : by_id_) {
+    const Seqno highest = keyspace->tree()->highest_seqno();
+    if (highest != 0 && highest >= keyspace->tree()->flushed_seqno()) marks[id] = highest;
+  }
+  return marks;
+}
+
+void Database::Impl::SetProblem(const char* source, const Status& status) {
+  std::lock_guard<std::mutex> lock(problems_mutex_);
+  if (status.ok()) {
+    problems_.erase(source);
+  } else if (problems_.count("failed") == 0) {
+    problems_[source] = status;
+  }
+  journal_problem_.store(problems_.count("journal") != 0, std::memory_order_relaxed);
+}
+
+// ---- sync forms ----
+
+Status Database::Impl::WriteOne(Keyspace* keyspace, Kind kind, Slice key, Slice value,
+                                Durability durability) {
+  const Call call(this);
+  if (!call.open()) return Code::kDbClosed;
+  SHALE_RETURN_IF_ERROR(CheckOne(keyspace, kind, key, value));
+  if (!control_->free()) SHALE_RETURN_IF_ERROR(control_->Admit(key.size() + value.size()));
+  Commit commit;
+  commit.keyspace = keyspace;
+  commit.kind = kind;
+  commit.key = key;
+  commit.value = value;
+  commit.durability = durability;
+  if (value.size() < kJournalCompressionMin ||
+      options_.journal_compression == Codec::kNone) {
+    return queue_->Run(&commit);
+  }
+  std::string journal_bytes;
+  SHALE_RETURN_IF_ERROR(StartCommit(&commit, &journal_bytes));
+  return queue_->Run(&commit);
+}
+
+// Makes the journal's form of a commit with large values, before the write lock is taken.
+Status Database::Impl::StartCommit(Commit* commit, std::string* journal_bytes) {
+  if (options_.journal_compression == Codec::kNone) return Status::Ok();
+  if (commit->keyspace == nullptr) {
+    *journal_bytes = JournalForm(commit->entries);
+  } else {
+    std::string scratch;
+    BatchEntry entry;
+    entry.kind = commit->kind;
+    entry.keyspace = commit->keyspace->id();
+    entry.key = commit->key;
+    entry.value = commit->value;
+    AppendForJournal(entry, options_.journal_compression, &scratch, journal_bytes);
+  }
+  commit->journal = Slice(*journal_bytes);
+  return Status::Ok();
+}
+
+Status Database::Impl::Write(Slice entries, Durability durability) {
+  const Call call(this);
+  if (!call.open()) return Code::kDbClosed;
+  if (options_.read_only) return Status(Code::kReadOnly, "the database was opened read-only");
+  Commit commit;
+  commit.count = 0;
+  bool compress = false;
+  SHALE_RETURN_IF_ERROR(CheckEntries(entries, &commit.count, &compress));
+  if (commit.count == 0) return Status::Ok();
+  if (!control_->free()) SHALE_RETURN_IF_ERROR(control_->Admit(entries.size()));
+  commit.entries = entries;
+  commit.durability = durability;
+  std::string journal_bytes;
+  if (compress) SHALE_RETURN_IF_ERROR(StartCommit(&commit, &journal_bytes));
+  return queue_->Run(&commit);
+}
+
+// ---- async forms ----
+
+// Here and now where that needs no waiting, else with a copy of the bytes on an engine thread.
+Status Database::Impl::RunAsync(Commit* commit, Ref<Keyspace> keyspace) {
+  const size_t bytes = commit->bytes();
+  if (control_->free() && bytes <= kInlineBytesMax && commit->journal.empty()) {
+    const Status status = queue_->TryRun(commit);
+    if (!status.Is(Code::kStalled)) return status;
+  }
+  auto deferred = std::make_shared<DeferredCommit>();
+  deferred->keyspace = std::move(keyspace);
+  deferred->bytes.reserve(bytes);
+  deferred->bytes.append(commit->key.data(), commit->key.size());
+  deferred->bytes.append(commit->value.data(), commit->value.size());
+  deferred->bytes.append(commit->entries.data(), commit->entries.size());
+  deferred->journal_bytes = commit->journal.ToString();
+  deferred->commit = std::move(*commit);
+  Commit& own = deferred->commit;
+  const char* p = deferred->bytes.data();
+  own.key = Slice(p, own.key.size());
+  own.value = Slice(p + own.key.size(), own.value.size());
+  own.entries = Slice(p + own.key.size() + own.value.size(), own.entries.size());
+  own.journal = Slice(deferred->journal_bytes);
+  control_->AdmitAsync(bytes, [this, deferred](Status status) {
+    if (!status.ok()) {
+      deferred->commit.completion(std::move(status));
+      return;
+    }
+    queue_->Defer(deferred);
+  });
+  return Code::kWouldBlock;
+}
+
+Status Database::Impl::WriteOneAsync(Keyspace* keyspace, Kind kind, Slice key, Slice value,
+                                     Durability durability, Completion completion) {
+  const Call call(this);
+  if (!call.open()) return Code::kDbClosed;
+  SHALE_RETURN_IF_ERROR(CheckOne(keyspace, kind, key, value));
+  Commit commit;
+  commit.keyspace = keyspace;
+  commit.kind = kind;
+  commit.key = key;
+  commit.value = value;
+  commit.durability = durability;
+  commit.completion = std::move(completion);
+  std::string journal_bytes;
+  if (value.size() >= kJournalCompressionMin) {
+    SHALE_RETURN_IF_ERROR(StartCommit(&commit, &journal_bytes));
+  }
+  return RunAsync(&commit, Ref<Keyspace>::Share(keyspace));
+}
+
+Status Database::Impl::WriteAsync(Slice entries, Durability durability, Completion completion) {
+  const Call call(this);
+  if (!call.open()) return Code::kDbClosed;
+  if (options_.read_only) return Status(Code::kReadOnly, "the database was opened read-only");
+  Commit commit;
+  commit.count = 0;
+  bool compress = false;
+  SHALE_RETURN_IF_ERROR(CheckEntries(entries, &commit.count, &compress));
+  if (commit.count == 0) return Status::Ok();
+  commit.entries = entries;
+  commit.durability = durability;
+  commit.completion = std::move(completion);
+  std::string journal_bytes;
+  if (compress) SHALE_RETURN_IF_ERROR(StartCommit(&commit, &journal_bytes));
+  return RunAsync(&commit, Ref<Keyspace>());
+}
+
+// ---- persist ----
+
+Status Database::Impl::Persist(Durability durability) {
+  const Call call(this);
+  if (!call.open()) return Code::kDbClosed;
+  if (options_.read_only || durability == Durability::kBuffered) return Status::Ok();
+  if (queue_->failed()) return queue_->SyncTo(kSeqnoMax);
+  const Seqno last = queue_->next_seqno() - 1;
+  if (durability == Durability::kOs) {
+    return journal_.handed_over() >= last ? Status::Ok() : keeper_->EnsureHandedOver();
+  }
+  return keeper_->EnsureDurable(last);
+}
+
+Status Database::Impl::PersistAsync(Durability durability, Completion completion) {
+  const Call call(this);
+  if (!call.open()) return Code::kDbClosed;
+  if (options_.read_only || durability == Durability::kBuffered) return Status::Ok();
+  const Seqno last = queue_->next_seqno() - 1;
+  if (!queue_->HasDeferred() && !queue_->failed()) {
+    const bool handed_over = journal_.handed_over() >= last;
+    if (durability == Durability::kOs && handed_over) return Status::Ok();
+    if (durability == Durability::kSync && queue_->synced() >= last) return Status::Ok();
+  }
+  auto held = std::make_shared<Call>(this);  // close waits for it
+  executor_->Submit(Lane::kJournal, [this, durability, held, told = std::move(completion)] {
+    while (queue_->HasDeferred()) queue_->DrainDeferred();
+    if (durability == Durability::kOs) {
+      told(queue_->failed() ? queue_->SyncTo(kSeqnoMax) : keeper_->EnsureHandedOver());
+    } else {
+      told(queue_->failed() ? queue_->SyncTo(kSeqnoMax)
+                            : keeper_->EnsureDurable(queue_->next_seqno() - 1));
+    }
+  });
+  return Code::kWouldBlock;
+}
+
+}  // namespace shale

@@ -1,0 +1,516 @@
+#include "db/maintenance.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace shale {
+namespace {
+
+constexpr uint32_t kRetryMsMin = 50;
+constexpr uint32_t kRetryMsMax = 5000;
+constexpr uint64_t kSimulatedStepNanos = 1'000'000;
+constexpr char kFlushSource[] = "flush";
+constexpr char kCompactionSource[] = "compaction";
+
+}  // namespace
+
+// ---- waiting ----
+
+struct Waiting::State {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool done = false;
+  Status status;
+};
+
+Waiting::Waiting(Vfs* vfs, Executor* executor)
+    : vfs_(vfs), executor_(executor), state_(std::make_shared<State>()) {}
+
+Completion Waiting::Callback() {
+  return [state = state_](Status status) {
+    std::lock_guard<std::mutex> lock(state->mutex);
+    state->done = true;
+    state->status = std::move(status);
+    state->changed.notify_all();
+  };
+}
+
+Status Waiting::Wait() {
+  std::unique_lock<std::mutex> lock(state_->mutex);
+  while (!state_->done) {
+    if (!executor_->is_manual()) {
+      state_->changed.wait(lock);
+      continue;
+    }
+    lock.unlock();
+    if (!executor_->RunOne()) vfs_->SleepNanos(kSimulatedStepNanos);
+    lock.lock();
+  }
+  return state_->status;
+}
+
+// ---- flush ----
+
+Maintenance::Maintenance(Parts parts) : parts_(std::move(parts)) {}
+
+void Maintenance::Tell(Told* told) {
+  for (auto& [completion, status] : *told) completion(std::move(status));
+  told->clear();
+}
+
+// The bytes of sealed memtables, read anew, so that the total is right whatever happened meanwhile.
+void Maintenance::CountSealed(Keyspace* keyspace) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  uint64_t sealed = 0;
+  const Ref<SuperVersion> pin = keyspace->tree()->Pin();
+  for (const Ref<Memtable>& memtable : pin->sealed) sealed += memtable->used_bytes();
+  const uint64_t before = std::exchange(keyspace->upkeep.counted_sealed, sealed);
+  const uint64_t total = parts_.memory->fetch_add(sealed - before) + sealed - before;
+  if (parts_.control != nullptr) parts_.control->SetMemory(total);
+}
+
+void Maintenance::CountLevel0(Keyspace* keyspace) {
+  size_t most = 0;
+  bool paused = false;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    const size_t runs = keyspace->tree()->level0_runs() + keyspace->tree()->sealed_count();
+    level0_[keyspace->id()] = runs;
+    for (const auto& [id, count] : level0_) most = std::max(most, count);
+    paused = paused_;
+  }
+  if (parts_.control != nullptr) parts_.control->SetLevel0(paused ? 0 : most);
+}
+
+void Maintenance::Opened(Keyspace* keyspace) {
+  CountSealed(keyspace);
+  CountLevel0(keyspace);
+  if (keyspace->tree()->HasSealed()) ScheduleFlush(keyspace);
+  ScheduleCompaction(keyspace);
+}
+
+void Maintenance::Sealed(Keyspace* keyspace) {
+  CountSealed(keyspace);
+  CountLevel0(keyspace);
+  ScheduleFlush(keyspace);
+}
+
+void Maintenance::QueueFlush(Keyspace* keyspace) {
+  if (stopping_ || std::exchange(keyspace->upkeep.flush_queued, true)) return;
+  parts_.executor->Submit(Lane::kFlush,
+                          [this, ks = Ref<Keyspace>::Share(keyspace)] { RunFlush(ks); });
+}
+
+void Maintenance::ScheduleFlush(Keyspace* keyspace) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  QueueFlush(keyspace);
+}
+
+void Maintenance::WhenFlushed(Keyspace* keyspace, Seqno seqno, Completion completion) {
+  if (keyspace->tree()->flushed_seqno() > seqno || !keyspace->tree()->HasSealed()) {
+    completion(Status::Ok());
+    return;
+  }
+  std::lock_guard<std::mutex> lock(mutex_);
+  flush_waiters_.push_back({Ref<Keyspace>::Share(keyspace), seqno, std::move(completion)});
+  keyspace->upkeep.flush_now = true;
+  QueueFlush(keyspace);
+}
+
+// Level 0 is full: the flush waits until a compaction made room there.
+bool Maintenance::MustHold(Keyspace* keyspace) {
+  if (keyspace->tree()->level0_runs() < kLevel0RunsMax) return false;
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (paused_ || keyspace->upkeep.flush_now) return false;
+  keyspace->upkeep.flush_held = true;
+  QueueCompaction(keyspace);
+  return true;
+}
+
+void Maintenance::RunFlush(const Ref<Keyspace>& keyspace) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    keyspace->upkeep.flush_queued = false;
+    if (stopping_) return;
+    flushing_++;
+  }
+  if (!MustHold(keyspace.get())) {
+    const uint64_t begin = parts_.vfs->MonotonicNanos();
+    JobControl control;
+    JobStats stats;
+    const Status status =
+        keyspace->tree()->Flush(&control, parts_.before_flush_commit, &stats);
+    EndFlush(keyspace, status, stats, parts_.vfs->MonotonicNanos() - begin);
+  }
+  std::lock_guard<std::mutex> lock(mutex_);
+  flushing_--;
+  idle_.notify_all();
+}
+
+void Maintenance::EndFlush(const Ref<Keyspace>& keyspace, const Status& status,
+                           const JobStats& stats, uint64_t nanos) {
+  CountSealed(keyspace.get());
+  CountLevel0(keyspace.get());
+  if (status.Is(Code::kSyncFailed)) parts_.on_fatal(status);
+  SetProblem(kFlushSource, keyspace.get(), status);
+  Tree* tree = keyspace->tree();
+  const Seqno flushed = tree->flushed_seqno();
+  Told told;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    auto keep = flush_waiters_.begin();
+    bool more = false;
+    for (FlushWaiter& waiter : flush_waiters_) {
+      if (waiter.keyspace.get() == keyspace.get() &&
+          (!status.ok() || waiter.seqno < flushed || !tree->HasSealed())) {
+        told.emplace_back(std::move(waiter.completion), status);
+        continue;
+      }
+      more = more || waiter.keyspace.get() == keyspace.get();
+      if (&*keep != &waiter) *keep = std::move(waiter);
+      ++keep;
+    }
+    flush_waiters_.erase(keep, flush_waiters_.end());
+    keyspace->upkeep.flush_now = more;
+    if (status.ok()) {
+      keyspace->upkeep.retry_ms = 0;
+      figures_.flushes_completed++;
+      figures_.flush_bytes_written += stats.bytes_written;
+      if (tree->HasSealed()) QueueFlush(keyspace.get());
+      QueueCompaction(keyspace.get());
+    } else if (!status.Is(Code::kSyncFailed) && !stopping_) {
+      parts_.executor->SubmitAfter(Lane::kFlush, NextRetry(keyspace.get()), [this, keyspace] {
+        ScheduleFlush(keyspace.get());
+      });
+    }
+  }
+  if (parts_.control != nullptr) parts_.control->NoteFlush(stats.bytes_written, nanos);
+  if (status.ok()) parts_.after_flush();
+  Tell(&told);
+}
+
+Status Maintenance::FlushNow(Keyspace* keyspace) {
+  JobControl control;
+  JobStats stats;
+  Status status = keyspace->tree()->Flush(&control, parts_.before_flush_commit, &stats);
+  if (status.Is(Code::kSyncFailed)) parts_.on_fatal(status);
+  return status;
+}
+
+void Maintenance::TellFlushWaiters(const Status& status) {
+  Told told;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    for (FlushWaiter& waiter : flush_waiters_) {
+      const bool done = waiter.keyspace->tree()->flushed_seqno() > waiter.seqno;
+      told.emplace_back(std::move(waiter.completion), done ? Status::Ok() : status);
+    }
+    flush_waiters_.clear();
+  }
+  Tell(&told);
+}
+
+uint32_t Maintenance::NextRetry(Keyspace* keyspace) {
+  uint32_t& pause = keyspace->upkeep.retry_ms;
+  pause = std::clamp(pause * 2, kRetryMsMin, kRetryMsMax);
+  return pause;
+}
+
+// A failing job is also why writers cannot be let go when memory is full.
+void Maintenance::SetProblem(const char* source, const Keyspace* keyspace, Status status) {
+  Status first;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    const auto key = std::make_pair(std::string(source), keyspace->id());
+    if (status.ok()) {
+      if (problems_.erase(key) == 0) return;
+    } else {
+      problems_[key] = std::move(status);
+    }
+    if (!problems_.empty()) first = problems_.begin()->second;
+  }
+  if (parts_.control != nullptr) parts_.control->SetObstacle(first);
+  parts_.on_state(first);
+}
+
+// ---- compaction ----
+
+void Maintenance::QueueCompaction(Keyspace* keyspace) {
+  if (stopping_ || std::exchange(keyspace->upkeep.compaction_queued, true)) return;
+  compactions_.push_back(Ref<Keyspace>::Share(keyspace));
+  if (!paused_) parts_.executor->Submit(Lane::kCompaction, [this] { RunCompaction(); });
+}
+
+void Maintenance::ScheduleCompaction(Keyspace* keyspace) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  QueueCompaction(keyspace);
+}
+
+void Maintenance::RunCompaction() {
+  Ref<Keyspace> keyspace;
+  bool busy = false;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (stopping_ || paused_ || compactions_.empty()) return;
+    keyspace = std::move(compactions_.front());
+    compactions_.pop_front();
+    keyspace->upkeep.compaction_queued = false;
+    busy = keyspace->upkeep.majors > 0;
+    deciding_++;
+  }
+  std::optional<CompactionPlan> plan;
+  if (!busy) plan = keyspace->tree()->ChooseAndClaim(parts_.vfs->WallMillis());
+  if (plan.has_value()) {
+    // Another thread may find a second plan beside this one.
+    if (parts_.executor->ThreadCount(Lane::kCompaction) > 1) ScheduleCompaction(keyspace.get());
+    Execute(keyspace, *plan, std::make_shared<JobControl>(), nullptr);
+  } else {
+    NothingToCompact(keyspace);
+  }
+  EndTask();
+}
+
+// False once stopping; else Stop waits for the end of the task.
+bool Maintenance::BeginTask() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (stopping_) return false;
+  deciding_++;
+  return true;
+}
+
+void Maintenance::EndTask() {
+  Told told;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    deciding_--;
+    TellIdle(&told);
+    idle_.notify_all();
+  }
+  Tell(&told);
+}
+
+void Maintenance::NothingToCompact(const Ref<Keyspace>& keyspace) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  // No compaction will make room in level 0: the flush that waits for it goes ahead.
+  if (keyspace->upkeep.flush_held && keyspace->upkeep.compactions == 0) {
+    keyspace->upkeep.flush_held = false;
+    keyspace->upkeep.flush_now = true;
+    QueueFlush(keyspace.get());
+  }
+}
+
+// Runs a claimed plan on the calling thread.
+void Maintenance::Execute(const Ref<Keyspace>& keyspace, const CompactionPlan& plan,
+                          std::shared_ptr<JobControl> control, Completion completion) {
+  std::list<Running>::iterator job;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    running_.push_front({keyspace, plan, control});
+    job = running_.begin();
+    keyspace->upkeep.compactions++;
+    if (stopping_) control->stop.store(true);
+  }
+  const uint64_t begin = parts_.vfs->MonotonicNanos();
+  JobStats stats;
+  const Status status = keyspace->tree()->Compact(plan, control.get(), &stats);
+  const uint64_t nanos = parts_.vfs->MonotonicNanos() - begin;
+  if (status.Is(Code::kSyncFailed)) parts_.on_fatal(status);
+  const bool failed = !status.ok() && !status.Is(Code::kAborted) && !status.Is(Code::kPlanStale);
+  SetProblem(kCompactionSource, keyspace.get(), failed ? status : Status::Ok());
+  CountLevel0(keyspace.get());
+  if (parts_.control != nullptr) parts_.control->NoteCompaction(stats.bytes_read, nanos);
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    running_.erase(job);
+    keyspace->upkeep.compactions--;
+    figures_.compacting_ms += static_cast<double>(nanos) / 1e6;
+    figures_.compaction_bytes_read += stats.bytes_read;
+    figures_.compaction_bytes_written += stats.bytes_written;
+    if (status.ok()) figures_.compactions_completed++;
+    if (keyspace->upkeep.flush_held) {
+      keyspace->upkeep.flush_held = false;
+      QueueFlush(keyspace.get());
+    }
+    if (!failed) {
+      QueueCompaction(keyspace.get());
+    } else if (!status.Is(Code::kSyncFailed) && !stopping_) {
+      parts_.executor->SubmitAfter(Lane::kCompaction, NextRetry(keyspace.get()), [this, keyspace] {
+        ScheduleCompaction(keyspace.get());
+      });
+    }
+    idle_.notify_all();
+  }
+  RetryMajors(keyspace.get());
+  if (completion) completion(status);
+}
+
+void Maintenance::RunPlan(Keyspace* keyspace, const CompactionPlan& plan,
+                          std::shared_ptr<JobControl> control, Completion completion) {
+  auto ks = Ref<Keyspace>::Share(keyspace);
+  parts_.executor->Submit(Lane::kCompaction, [this, ks, plan, control, completion] {
+    if (!BeginTask()) return completion(Code::kDbClosed);
+    Execute(ks, plan, control, completion);
+    EndTask();
+  });
+}
+
+void Maintenance::MajorCompaction(Keyspace* keyspace, uint64_t target_size,
+                                  std::shared_ptr<JobControl> control, Completion completion) {
+  auto major = std::make_shared<Major>();
+  major->keyspace = Ref<Keyspace>::Share(keyspace);
+  major->target_size = target_size;
+  major->control = std::move(control);
+  major->completion = std::move(completion);
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (!stopping_) {
+      keyspace->upkeep.majors++;
+      parts_.executor->Submit(Lane::kCompaction, [this, major] { RunMajor(major); });
+      majors_.push_back(major);
+      return;
+    }
+  }
+  major->completion(Code::kDbClosed);
+}
+
+void Maintenance::RunMajor(const std::shared_ptr<Major>& major) {
+  if (!BeginTask()) return;  // Stop tells it
+  TryMajor(major);
+  EndTask();
+}
+
+void Maintenance::TryMajor(const std::shared_ptr<Major>& major) {
+  const Ref<Keyspace>& keyspace = major->keyspace;
+  Tree* tree = keyspace->tree();
+  Status status;
+  std::optional<CompactionPlan> plan;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (std::find(majors_.begin(), majors_.end(), major) == majors_.end()) return;  // was told
+  }
+  if (major->control->stop.load()) {
+    status = Code::kAborted;
+  } else if ((plan = tree->MajorPlan(major->target_size)).has_value()) {
+    status = tree->Claim(*plan);
+    // Some of its tables are busy: the end of that job calls again.
+    if (status.Is(Code::kPlanStale)) {
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (keyspace->upkeep.compactions == 0) {
+        parts_.executor->Submit(Lane::kCompaction, [this, major] { RunMajor(major); });
+      }
+      return;
+    }
+  }
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    majors_.erase(std::find(majors_.begin(), majors_.end(), major));
+    keyspace->upkeep.majors--;
+    QueueCompaction(keyspace.get());
+  }
+  if (status.ok() && plan.has_value()) {
+    Execute(keyspace, *plan, major->control, std::move(major->completion));
+  } else {
+    major->completion(status);
+  }
+}
+
+void Maintenance::RetryMajors(Keyspace* keyspace) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (stopping_ || keyspace->upkeep.majors == 0) return;
+  for (const std::shared_ptr<Major>& major : majors_) {
+    if (major->keyspace.get() != keyspace) continue;
+    parts_.executor->Submit(Lane::kCompaction, [this, major] { RunMajor(major); });
+  }
+}
+
+// ---- pause, drain, stop ----
+
+void Maintenance::TellIdle(Told* told) {
+  if (running_.empty()) {
+    if (paused_) {
+      for (Completion& pauser : pausers_) told->emplace_back(std::move(pauser), Status::Ok());
+      pausers_.clear();
+    }
+    if (compactions_.empty() && deciding_ == 0) {
+      const Status status = problems_.empty() ? Status::Ok() : problems_.begin()->second;
+      for (Completion& drainer : drainers_) told->emplace_back(std::move(drainer), status);
+      drainers_.clear();
+    }
+  }
+}
+
+void Maintenance::Pause(Completion completion) {
+  Told told;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    paused_ = true;
+    pausers_.push_back(std::move(completion));
+    TellIdle(&told);
+  }
+  if (parts_.control != nullptr) parts_.control->SetLevel0(0);
+  Tell(&told);
+}
+
+void Maintenance::Resume() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!std::exchange(paused_, false)) return;
+  for (size_t i = 0; i < compactions_.size(); ++i) {
+    parts_.executor->Submit(Lane::kCompaction, [this] { RunCompaction(); });
+  }
+}
+
+void Maintenance::Drain(Completion completion) {
+  Told told;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    drainers_.push_back(std::move(completion));
+    TellIdle(&told);
+  }
+  Tell(&told);
+}
+
+Database::CompactorState Maintenance::compactor_state() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (paused_) return Database::CompactorState::kPaused;
+  return running_.empty() ? Database::CompactorState::kIdle : Database::CompactorState::kRunning;
+}
+
+std::vector<RunningJob> Maintenance::jobs() const {
+  std::vector<RunningJob> result;
+  std::lock_guard<std::mutex> lock(mutex_);
+  for (const Running& job : running_) {
+    result.push_back({job.keyspace->name(), job.plan, job.control->done_bytes.load(),
+                      job.control->total_bytes.load()});
+  }
+  return result;
+}
+
+Maintenance::Figures Maintenance::figures() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  Figures figures = figures_;
+  figures.active_compactions = static_cast<uint32_t>(running_.size());
+  figures.outstanding_flushes = flushing_;
+  return figures;
+}
+
+void Maintenance::Stop() {
+  Told told;
+  {
+    Lock lock(mutex_);
+    stopping_ = true;
+    for (const Running& job : running_) job.control->stop.store(true);
+    idle_.wait(lock, [this] { return running_.empty() && flushing_ == 0 && deciding_ == 0; });
+    for (const std::shared_ptr<Major>& major : majors_) {
+      told.emplace_back(std::move(major->completion), Code::kDbClosed);
+    }
+    majors_.clear();
+    compactions_.clear();
+    for (Completion& pauser : pausers_) told.emplace_back(std::move(pauser), Code::kDbClosed);
+    for (Completion& drainer : drainers_) told.emplace_back(std::move(drainer), Code::kDbClosed);
+    pausers_.clear();
+    drainers_.clear();
+  }
+  Tell(&told);
+}
+
+}  // namespace shale

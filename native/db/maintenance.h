@@ -1,0 +1,154 @@
+// Maintenance: when memtables are flushed and levels compacted, and what happens when that fails.
+//
+// Flushes run on their own lane, one at a time, and never wait for a compaction, except that level 0 has a
+// limit of runs. Compactions run as many at once as there are threads, over all keyspaces, with
+// disjoint claims. A job that failed is tried again with a growing pause; meanwhile the state is degraded
+// and heals by itself. A failed sync is handed on: it ends writing.
+//
+// Threads: any; one mutex, never held across I/O or a call into a tree that does I/O.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "db/database.h"
+#include "db/write_control.h"
+
+namespace shale {
+
+// Waits for one completion on the calling thread; with a manual executor it runs the work meanwhile.
+class Waiting {
+ public:
+  Waiting(Vfs* vfs, Executor* executor);
+  Completion Callback();
+  Status Wait();
+
+ private:
+  struct State;
+  Vfs* const vfs_;
+  Executor* const executor_;
+  const std::shared_ptr<State> state_;
+};
+
+class Maintenance {
+ public:
+  struct Parts {
+    Vfs* vfs = nullptr;
+    Executor* executor = nullptr;
+    WriteControl* control = nullptr;              // null: writers are not slowed
+    std::atomic<uint64_t>* memory = nullptr;      // bytes of memtables over all keyspaces
+    std::function<Status(Seqno highest)> before_flush_commit;
+    std::function<void()> after_flush;            // something may be evicted
+    std::function<void(const Status&)> on_fatal;  // a sync failed
+    std::function<void(const Status&)> on_state;  // degraded by this; ok: healed
+  };
+  struct Figures {
+    uint32_t outstanding_flushes = 0;
+    uint32_t active_compactions = 0;
+    uint64_t compactions_completed = 0;
+    double compacting_ms = 0;
+    uint64_t flushes_completed = 0;
+    uint64_t flush_bytes_written = 0;
+    uint64_t compaction_bytes_read = 0;
+    uint64_t compaction_bytes_written = 0;
+  };
+
+  explicit Maintenance(Parts parts);
+
+  // A keyspace joins; counts what recovery left in it and schedules what it needs.
+  void Opened(Keyspace* keyspace);
+  // A memtable of `keyspace` was sealed.
+  void Sealed(Keyspace* keyspace);
+  void ScheduleFlush(Keyspace* keyspace);
+  void ScheduleCompaction(Keyspace* keyspace);
+  // `completion` is told when everything up to `seqno` is in tables, or the flush failed.
+  void WhenFlushed(Keyspace* keyspace, Seqno seqno, Completion completion);
+  // Flushes here and now (close).
+  Status FlushNow(Keyspace* keyspace);
+
+  void MajorCompaction(Keyspace* keyspace, uint64_t target_size,
+                       std::shared_ptr<JobControl> control, Completion completion);
+  // Runs a claimed plan on the compaction lane.
+  void RunPlan(Keyspace* keyspace, const CompactionPlan& plan, std::shared_ptr<JobControl> control,
+               Completion completion);
+  std::vector<RunningJob> jobs() const;
+  void Pause(Completion completion);
+  void Resume();
+  void Drain(Completion completion);
+  Database::CompactorState compactor_state() const;
+  Figures figures() const;
+
+  // Nothing new begins; running compactions are aborted and waited for.
+  void Stop();
+  // Tells those who still wait for a flush.
+  void TellFlushWaiters(const Status& status);
+
+ private:
+  struct FlushWaiter {
+    Ref<Keyspace> keyspace;
+    Seqno seqno = 0;
+    Completion completion;
+  };
+  struct Running {
+    Ref<Keyspace> keyspace;
+    CompactionPlan plan;
+    std::shared_ptr<JobControl> control;
+  };
+  struct Major {
+    Ref<Keyspace> keyspace;
+    uint64_t target_size = 0;
+    std::shared_ptr<JobControl> control;
+    Completion completion;
+  };
+  using Lock = std::unique_lock<std::mutex>;
+  using Told = std::vector<std::pair<Completion, Status>>;
+
+  void RunFlush(const Ref<Keyspace>& keyspace);
+  bool MustHold(Keyspace* keyspace);
+  void EndFlush(const Ref<Keyspace>& keyspace, const Status& status, const JobStats& stats,
+                uint64_t nanos);
+  void CountSealed(Keyspace* keyspace);
+  void CountLevel0(Keyspace* keyspace);
+  bool BeginTask();
+  void EndTask();
+  void RunCompaction();
+  void Execute(const Ref<Keyspace>& keyspace, const CompactionPlan& plan,
+               std::shared_ptr<JobControl> control, Completion completion);
+  void NothingToCompact(const Ref<Keyspace>& keyspace);
+  void RunMajor(const std::shared_ptr<Major>& major);
+  void TryMajor(const std::shared_ptr<Major>& major);
+  void RetryMajors(Keyspace* keyspace);
+  // mutex_ held.
+  void QueueFlush(Keyspace* keyspace);
+  void QueueCompaction(Keyspace* keyspace);
+  void TellIdle(Told* told);
+  void SetProblem(const char* source, const Keyspace* keyspace, Status status);
+  uint32_t NextRetry(Keyspace* keyspace);
+  static void Tell(Told* told);
+
+  const Parts parts_;
+  mutable std::mutex mutex_;
+  std::condition_variable idle_;
+  bool stopping_ = false;
+  bool paused_ = false;
+  uint32_t flushing_ = 0;
+  uint32_t deciding_ = 0;                    // compaction tasks that have begun
+  std::deque<Ref<Keyspace>> compactions_;    // to be looked at
+  std::list<Running> running_;
+  std::vector<FlushWaiter> flush_waiters_;
+  std::vector<std::shared_ptr<Major>> majors_;  // wait for a claim
+  std::vector<Completion> pausers_;
+  std::vector<Completion> drainers_;
+  std::map<uint32_t, size_t> level0_;        // runs and sealed memtables, by keyspace
+  std::map<std::pair<std::string, uint32_t>, Status> problems_;  // failing jobs
+  Figures figures_;
+};
+
+}  // namespace shale
