@@ -191,7 +191,11 @@ Maintenance::Parts Database::Impl::MaintenanceParts() {
     if (status.Is(Code::kSyncFailed)) queue_->Fail(status);
   };
   parts.on_fatal = [this](const Status& status) { queue_->Fail(status); };
-  parts.on_state = [this](const Status& status) { SetProblem("background", status); };
+  parts.on_state = [this](const Status& status) {
+    SetProblem("background", status);
+    // A manifest that takes no more commits does not heal.
+    if (Status fatal = manifest_->failure(); !fatal.ok()) queue_->Fail(fatal);
+  };
   return parts;
 }
 

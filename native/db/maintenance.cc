@@ -121,7 +121,7 @@ void Maintenance::WhenFlushed(Keyspace* keyspace, Seqno seqno, Completion comple
 bool Maintenance::MustHold(Keyspace* keyspace) {
   if (keyspace->tree()->level0_runs() < kLevel0RunsMax) return false;
   std::lock_guard<std::mutex> lock(mutex_);
-  if (paused_ || keyspace->upkeep.flush_now) return false;
+  if (paused_ || keyspace->upkeep.flush_now || !parts_.automatic) return false;
   keyspace->upkeep.flush_held = true;
   QueueCompaction(keyspace);
   return true;
@@ -236,7 +236,8 @@ void Maintenance::SetProblem(const char* source, const Keyspace* keyspace, Statu
 // ---- compaction ----
 
 void Maintenance::QueueCompaction(Keyspace* keyspace) {
-  if (stopping_ || std::exchange(keyspace->upkeep.compaction_queued, true)) return;
+  if (stopping_ || !parts_.automatic) return;
+  if (std::exchange(keyspace->upkeep.compaction_queued, true)) return;
   compactions_.push_back(Ref<Keyspace>::Share(keyspace));
   if (!paused_) parts_.executor->Submit(Lane::kCompaction, [this] { RunCompaction(); });
 }
@@ -263,7 +264,8 @@ void Maintenance::RunCompaction() {
   if (plan.has_value()) {
     // Another thread may find a second plan beside this one.
     if (parts_.executor->ThreadCount(Lane::kCompaction) > 1) ScheduleCompaction(keyspace.get());
-    Execute(keyspace, *plan, std::make_shared<JobControl>(), nullptr);
+    // Who waits for it learns it from the state; a failed job is tried again.
+    static_cast<void>(Execute(keyspace, *plan, std::make_shared<JobControl>()));
   } else {
     NothingToCompact(keyspace);
   }
@@ -300,8 +302,8 @@ void Maintenance::NothingToCompact(const Ref<Keyspace>& keyspace) {
 }
 
 // Runs a claimed plan on the calling thread.
-void Maintenance::Execute(const Ref<Keyspace>& keyspace, const CompactionPlan& plan,
-                          std::shared_ptr<JobControl> control, Completion completion) {
+Status Maintenance::Execute(const Ref<Keyspace>& keyspace, const CompactionPlan& plan,
+                            std::shared_ptr<JobControl> control) {
   std::list<Running>::iterator job;
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -341,17 +343,16 @@ void Maintenance::Execute(const Ref<Keyspace>& keyspace, const CompactionPlan& p
     idle_.notify_all();
   }
   RetryMajors(keyspace.get());
-  if (completion) completion(status);
+  return status;
 }
 
-void Maintenance::RunPlan(Keyspace* keyspace, const CompactionPlan& plan,
-                          std::shared_ptr<JobControl> control, Completion completion) {
-  auto ks = Ref<Keyspace>::Share(keyspace);
-  parts_.executor->Submit(Lane::kCompaction, [this, ks, plan, control, completion] {
-    if (!BeginTask()) return completion(Code::kDbClosed);
-    Execute(ks, plan, control, completion);
-    EndTask();
-  });
+Status Maintenance::RunHere(Keyspace* keyspace, const CompactionPlan& plan, JobControl* control) {
+  std::shared_ptr<JobControl> shared(control, [](JobControl*) {});
+  if (control == nullptr) shared = std::make_shared<JobControl>();
+  if (!BeginTask()) return Code::kDbClosed;
+  const Status status = Execute(Ref<Keyspace>::Share(keyspace), plan, std::move(shared));
+  EndTask();
+  return status;
 }
 
 void Maintenance::MajorCompaction(Keyspace* keyspace, uint64_t target_size,
@@ -407,11 +408,8 @@ void Maintenance::TryMajor(const std::shared_ptr<Major>& major) {
     keyspace->upkeep.majors--;
     QueueCompaction(keyspace.get());
   }
-  if (status.ok() && plan.has_value()) {
-    Execute(keyspace, *plan, major->control, std::move(major->completion));
-  } else {
-    major->completion(status);
-  }
+  if (status.ok() && plan.has_value()) status = Execute(keyspace, *plan, major->control);
+  major->completion(status);
 }
 
 void Maintenance::RetryMajors(Keyspace* keyspace) {

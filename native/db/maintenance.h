@@ -44,6 +44,7 @@ class Maintenance {
     Executor* executor = nullptr;
     WriteControl* control = nullptr;              // null: writers are not slowed
     std::atomic<uint64_t>* memory = nullptr;      // bytes of memtables over all keyspaces
+    bool automatic = true;                        // the strategy is asked after each job
     std::function<Status(Seqno highest)> before_flush_commit;
     std::function<void()> after_flush;            // something may be evicted
     std::function<void(const Status&)> on_fatal;  // a sync failed
@@ -75,9 +76,8 @@ class Maintenance {
 
   void MajorCompaction(Keyspace* keyspace, uint64_t target_size,
                        std::shared_ptr<JobControl> control, Completion completion);
-  // Runs a claimed plan on the compaction lane.
-  void RunPlan(Keyspace* keyspace, const CompactionPlan& plan, std::shared_ptr<JobControl> control,
-               Completion completion);
+  // Runs a claimed plan on the calling thread.
+  Status RunHere(Keyspace* keyspace, const CompactionPlan& plan, JobControl* control);
   std::vector<RunningJob> jobs() const;
   void Pause(Completion completion);
   void Resume();
@@ -119,8 +119,8 @@ class Maintenance {
   bool BeginTask();
   void EndTask();
   void RunCompaction();
-  void Execute(const Ref<Keyspace>& keyspace, const CompactionPlan& plan,
-               std::shared_ptr<JobControl> control, Completion completion);
+  Status Execute(const Ref<Keyspace>& keyspace, const CompactionPlan& plan,
+                 std::shared_ptr<JobControl> control);
   void NothingToCompact(const Ref<Keyspace>& keyspace);
   void RunMajor(const std::shared_ptr<Major>& major);
   void TryMajor(const std::shared_ptr<Major>& major);

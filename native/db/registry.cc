@@ -1,0 +1,166 @@
+#include "db/registry.h"
+
+#include <cerrno>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+namespace shale {
+namespace {
+
+// What identifies a directory, whatever the path to it.
+using Place = std::pair<uint64_t, uint64_t>;  // device, inode
+
+struct Core {
+  Ref<Database> database;  // null while it is being opened
+  DatabaseOptions options;
+  size_t handles = 0;
+  bool busy = false;       // being opened or closed
+};
+
+struct CoreTable {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::map<Place, Core> cores;
+};
+
+// Never destroyed: handles may outlive every static object.
+CoreTable& Table() {
+  static auto* table = new CoreTable;
+  return *table;
+}
+
+// Options that only say what the call itself may do.
+DatabaseOptions Shared(DatabaseOptions options) {
+  options.create_if_missing = true;
+  options.error_if_exists = false;
+  return options;
+}
+
+Status HeldHere(const std::string& path) {
+  ErrorDetails details;
+  details.message = "the directory is open in this process with other options";
+  details.path = path;
+  details.holder_pid = Vfs::Real()->ProcessId();
+  details.same_process = true;
+  return Status(Code::kDbLocked, std::move(details));
+}
+
+// False if there is no such directory yet and none can be made: Database::Open says why.
+bool Locate(const std::string& path, const DatabaseOptions& options, Place* place) {
+  Vfs* vfs = Vfs::Real();
+  FileInfo info;
+  Status status = vfs->StatTarget(path, &info);
+  if (IsErrno(status, ENOENT) && options.create_if_missing && !options.read_only) {
+    static_cast<void>(vfs->MakeDir(path));
+    status = vfs->StatTarget(path, &info);
+  }
+  if (!status.ok() || info.type != FileInfo::Type::kDirectory) return false;
+  *place = {info.device, info.inode};
+  return true;
+}
+
+Status OpenCore(const std::string& path, const DatabaseOptions& options,
+                Ref<Database>* database) {
+  return Database::Open(Vfs::Real(), MakeThreadedExecutor(options.worker_threads), path, options,
+                        database);
+}
+
+// Joins a core that is open, or makes one.
+Status Join(const Place& place, const std::string& path, const DatabaseOptions& options,
+            Ref<Database>* database) {
+  CoreTable& table = Table();
+  std::unique_lock<std::mutex> lock(table.mutex);
+  for (;;) {
+    const auto it = table.cores.find(place);
+    if (it == table.cores.end()) break;
+    Core& core = it->second;
+    if (core.busy) {
+      table.changed.wait(lock);
+      continue;
+    }
+    if (options.error_if_exists) {
+      return Status(Code::kDbExists, "the folder holds a database").WithPath(path);
+    }
+    if (!(Shared(options) == core.options)) return HeldHere(path);
+    core.handles++;
+    *database = core.database;
+    return Status::Ok();
+  }
+  table.cores[place].busy = true;
+  lock.unlock();
+  const Status status = OpenCore(path, options, database);
+  lock.lock();
+  if (status.ok()) {
+    Core& core = table.cores[place];
+    core.database = *database;
+    core.options = Shared(options);
+    core.handles = 1;
+    core.busy = false;
+  } else {
+    table.cores.erase(place);
+  }
+  table.changed.notify_all();
+  return status;
+}
+
+// Takes one handle away. True if it was the last: then the core is marked busy until Forget.
+bool Leave(const Database* database, Place* place) {
+  CoreTable& table = Table();
+  std::lock_guard<std::mutex> lock(table.mutex);
+  for (auto& [at, core] : table.cores) {
+    if (core.database.get() != database) continue;
+    if (--core.handles > 0) return false;
+    core.busy = true;
+    *place = at;
+    return true;
+  }
+  return false;
+}
+
+Status CloseCore(const Ref<Database>& database, const Place& place) {
+  const Status status = database->Close();
+  CoreTable& table = Table();
+  Ref<Database> last;
+  {
+    std::lock_guard<std::mutex> lock(table.mutex);
+    const auto it = table.cores.find(place);
+    last = std::move(it->second.database);
+    table.cores.erase(it);
+    table.changed.notify_all();
+  }
+  return status;
+}
+
+}  // namespace
+
+Status DatabaseHandle::Open(const std::string& path, const DatabaseOptions& options,
+                            std::unique_ptr<DatabaseHandle>* handle) {
+  Place place;
+  Ref<Database> database;
+  SHALE_RETURN_IF_ERROR(Locate(path, options, &place)
+                            ? Join(place, path, options, &database)
+                            : OpenCore(path, options, &database));
+  handle->reset(new DatabaseHandle(std::move(database)));
+  return Status::Ok();
+}
+
+DatabaseHandle::~DatabaseHandle() {
+  if (closed_.exchange(true)) return;
+  Place place;
+  if (!Leave(database_.get(), &place)) return;
+  // Its environment died; closing takes time and belongs on no thread of JavaScript.
+  std::thread([database = std::move(database_), place] {
+    static_cast<void>(CloseCore(database, place));  // nobody is left to tell
+  }).detach();
+}
+
+Status DatabaseHandle::Close() {
+  if (closed_.exchange(true)) return Status::Ok();
+  Place place;
+  return Leave(database_.get(), &place) ? CloseCore(database_, place) : Status::Ok();
+}
+
+}  // namespace shale
