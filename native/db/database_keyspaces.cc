@@ -46,7 +46,9 @@ void Database::Impl::AddKeyspace(Ref<Keyspace> keyspace) {
   keyspace->upkeep.max_memtable_size.store(keyspace->tree()->options().max_memtable_size);
   std::unique_lock<std::shared_mutex> lock(keyspaces_mutex_);
   by_id_[keyspace->id()] = keyspace.get();
-  by_name_[keyspace->name()] = std::move(keyspace);
+  // The key is read first: the right side of an assignment would be moved from before it.
+  Ref<Keyspace>& place = by_name_[keyspace->name()];
+  place = std::move(keyspace);
 }
 
 Status Database::Impl::OpenKeyspace(const std::string& name, const Merge& merge,
