@@ -384,9 +384,11 @@ class PosixVfs : public Vfs {
   }
 
   void SleepNanos(uint64_t nanos) override {
-    timespec left = {static_cast<time_t>(nanos / kNanosPerSecond),
-                     static_cast<long>(nanos % kNanosPerSecond)};
-    while (clock_nanosleep(CLOCK_MONOTONIC, 0, &left, &left) == EINTR) {
+    // Until a point in time: signals at short intervals would stretch a duration without end.
+    const uint64_t end = ClockNanos(CLOCK_MONOTONIC) + nanos;
+    const timespec wake = {static_cast<time_t>(end / kNanosPerSecond),
+                           static_cast<long>(end % kNanosPerSecond)};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &wake, nullptr) == EINTR) {
     }
   }
 
