@@ -49,7 +49,7 @@ class Slab {
 /** Beyond this offset the largest small value may not fit. */
 export const SLAB_LIMIT: number = SLAB_BYTES - OWN_BUFFER_MIN
 
-export const slab = new Slab()
+export const slab: Slab = new Slab()
 if (loadFailure === undefined) slab.renew()
 
 /** Room for the largest small value; to be called before the register file is filled. */

@@ -1,0 +1,20 @@
+// Closing: with work in flight, twice, at odd moments, and what every method says afterwards.
+
+import { describe, test } from 'vitest'
+import { scratchDirectory } from '../support/scratch.ts'
+import { expectScenario } from './child.ts'
+
+describe('close', () => {
+  test.each([
+    ['with writes pending: each settles, what was acknowledged is there', 'pendingWrites'],
+    ['with reads and scans pending: each settles', 'pendingReads'],
+    ['with flush, compaction and persist pending: each settles', 'pendingJobs'],
+    ['twice, in both forms and orders', 'twice'],
+    ['of one of two handles on one core', 'sharedCore'],
+    ['then every method of a database is DB_CLOSED', 'databaseAfterClose'],
+    ['then every method of a bare tree is DB_CLOSED', 'treeAfterClose'],
+    ['inside a visitor', 'closeInsideVisitor'],
+  ])('%s', async (_, scenario) => {
+    await expectScenario('close.mjs', [scenario, scratchDirectory()])
+  })
+})
