@@ -70,7 +70,7 @@ TEST(LogReader, EmptyLogs) {
 
 // Sizes around the reader's chunks and several times as large, one after the other.
 TEST(LogReader, RecordsOfAnySizeAcrossChunks) {
-  constexpr size_t kChunk = 512 * 1024;
+  constexpr size_t kChunk = 512 * 1024;  // of the reader
   LogBuilder log(kNumber);
   Seqno seqno = 1;
   for (size_t size : {size_t{0}, kChunk - 100, size_t{1}, kChunk - 33, kChunk - 32, kChunk - 31,
@@ -78,7 +78,7 @@ TEST(LogReader, RecordsOfAnySizeAcrossChunks) {
     log.Data(seqno, std::string(size, static_cast<char>('a' + seqno)), log.end());
     ++seqno;
   }
-  for (int i = 0; i < 30000; ++i) log.Data(seqno++, std::to_string(i), log.end());
+  for (int i = 0; i < 15000; ++i) log.Data(seqno++, std::to_string(i), log.end());
   log.Zeros(3 * kChunk);
   ExpectSame(ReadLog(log.bytes(), kNumber), Oracle(log, log.bytes()), "whole");
 }
@@ -203,7 +203,7 @@ TEST(LogReader, FindsRecordsThatBeginWithZeros) {
       log.Data(1, std::string(hole - 32, 'x'), 0);
       log.Data(2, "behind " + std::to_string(nonce), log.end());
       std::string bytes = log.bytes();
-      if (LoadLe<uint16_t>(bytes.data() + log.records()[1].offset) != 0) continue;
+      if (bytes[log.records()[1].offset] != 0) continue;
       bytes.replace(kLogHeaderBytes, hole, hole, '\0');
       EXPECT_EQ(ReadLog(bytes, kNumber).tail, Tail::kDamaged) << hole;
       break;
@@ -299,10 +299,10 @@ TEST(LogReader, ReadErrorsAreReportedAsSuch) {
 
 TEST(LogReader, SalvageDeliversEveryIntactRecord) {
   std::mt19937_64 random(20262);
-  for (int round = 0; round < 30; ++round) {
+  for (int round = 0; round < 16; ++round) {
     LogBuilder log(kNumber);
     for (Seqno i = 1; i <= 200; ++i) {
-      const size_t size = random() % 20 == 0 ? random() % 1000000 : random() % 200;
+      const size_t size = random() % 60 == 0 ? random() % 1000000 : random() % 200;
       log.Data(i, std::string(size, static_cast<char>('a' + i % 26)), random() % log.end());
     }
     log.Zeros(random() % 5000);
@@ -396,10 +396,10 @@ TEST(LogReader, SearchPassesOverSomeFalseCandidates) {
 
 TEST(LogReader, BuffersShrinkAfterALargeRecord) {
   LogBuilder log(kNumber);
-  log.Data(1, std::string(9 * 1024 * 1024, 'L'), 0);
-  for (Seqno i = 2; i < 50000; ++i) log.Data(i, "a small one", 0);
+  log.Data(1, std::string(5 * 1024 * 1024, 'L'), 0);
+  for (Seqno i = 2; i < 20000; ++i) log.Data(i, "a small one", 0);
   const Reading got = ReadLog(log.bytes(), kNumber);
-  EXPECT_EQ(got.data.size(), 49999u);
+  EXPECT_EQ(got.data.size(), 19999u);
   EXPECT_EQ(got.tail, Tail::kClean);
 }
 
