@@ -35,13 +35,13 @@ export class Compactor {
   }
 
   get state(): 'idle' | 'running' | 'paused' {
-    if (!(#engine in this)) throw wrongReceiver('Compactor', 'state')
+    if (!(#engine in Object(this))) throw wrongReceiver('Compactor', 'state')
     return this.#engine.state()
   }
 
   /** What runs now. */
   jobs(): readonly CompactionJob[] {
-    if (!(#engine in this)) throw wrongReceiver('Compactor', 'jobs')
+    if (!(#engine in Object(this))) throw wrongReceiver('Compactor', 'jobs')
     return this.#engine.jobs().map(({ keyspace, plan, done, total }) => ({
       keyspace,
       plan,
@@ -51,18 +51,18 @@ export class Compactor {
 
   /** No new job starts; resolves when none runs. Flushes go on. */
   pause(): Promise<void> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Compactor', 'pause'))
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Compactor', 'pause'))
     return this.#engine.pause()
   }
 
   resume(): void {
-    if (!(#engine in this)) throw wrongReceiver('Compactor', 'resume')
+    if (!(#engine in Object(this))) throw wrongReceiver('Compactor', 'resume')
     this.#engine.resume()
   }
 
   /** Resolves when no strategy has anything left to do. Does not end while paused. */
   drain(): Promise<void> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Compactor', 'drain'))
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Compactor', 'drain'))
     return this.#engine.drain()
   }
 }

@@ -53,23 +53,23 @@ export class Cursor {
 
   /** The next entry from the front, or undefined at the end. */
   next(): Promise<Pair | undefined> {
-    if (!(#scan in this)) return rejected(wrongReceiver('Cursor', 'next'))
+    if (!(#scan in Object(this))) return rejected(wrongReceiver('Cursor', 'next'))
     return this.#step(this.#front, this.#back)
   }
 
   nextSync(): Pair | undefined {
-    if (!(#scan in this)) throw wrongReceiver('Cursor', 'nextSync')
+    if (!(#scan in Object(this))) throw wrongReceiver('Cursor', 'nextSync')
     return this.#stepSync(this.#front, this.#back)
   }
 
   /** The next entry from the back, or undefined at the end. */
   nextBack(): Promise<Pair | undefined> {
-    if (!(#scan in this)) return rejected(wrongReceiver('Cursor', 'nextBack'))
+    if (!(#scan in Object(this))) return rejected(wrongReceiver('Cursor', 'nextBack'))
     return this.#step(this.#back, this.#front)
   }
 
   nextBackSync(): Pair | undefined {
-    if (!(#scan in this)) throw wrongReceiver('Cursor', 'nextBackSync')
+    if (!(#scan in Object(this))) throw wrongReceiver('Cursor', 'nextBackSync')
     return this.#stepSync(this.#back, this.#front)
   }
 
@@ -79,7 +79,7 @@ export class Cursor {
    * cursor is finished. Reads nothing.
    */
   seek(key: KeyInput): void {
-    if (!(#scan in this)) throw wrongReceiver('Cursor', 'seek')
+    if (!(#scan in Object(this))) throw wrongReceiver('Cursor', 'seek')
     this.#check()
     const target = copyKey(key)
     if (this.#scan === undefined) return
@@ -94,7 +94,7 @@ export class Cursor {
 
   /** Gives the pinned state back; a second time does nothing. */
   close(): void {
-    if (!(#scan in this)) throw wrongReceiver('Cursor', 'close')
+    if (!(#scan in Object(this))) throw wrongReceiver('Cursor', 'close')
     this.#closed = true
     if (!this.#busy) this.#release()
   }

@@ -104,12 +104,12 @@ export class Database {
 
   /** Absolute. */
   get path(): string {
-    if (!(#engine in this)) throw wrongReceiver('Database', 'path')
+    if (!(#engine in Object(this))) throw wrongReceiver('Database', 'path')
     return this.#engine.path
   }
 
   get engine(): EngineName {
-    if (!(#engine in this)) throw wrongReceiver('Database', 'engine')
+    if (!(#engine in Object(this))) throw wrongReceiver('Database', 'engine')
     return this.#engineName
   }
 
@@ -118,17 +118,17 @@ export class Database {
    * reopened.
    */
   get status(): 'open' | 'degraded' | 'failed' | 'closing' | 'closed' {
-    if (!(#engine in this)) throw wrongReceiver('Database', 'status')
+    if (!(#engine in Object(this))) throw wrongReceiver('Database', 'status')
     return this.#engine.status()
   }
 
   get compactor(): Compactor {
-    if (!(#engine in this)) throw wrongReceiver('Database', 'compactor')
+    if (!(#engine in Object(this))) throw wrongReceiver('Database', 'compactor')
     return this.#compactor
   }
 
   get recovery(): RecoveryReport {
-    if (!(#engine in this)) throw wrongReceiver('Database', 'recovery')
+    if (!(#engine in Object(this))) throw wrongReceiver('Database', 'recovery')
     return this.#engine.recovery
   }
 
@@ -143,7 +143,7 @@ export class Database {
    * @throws ShaleError INVALID_NAME, INVALID_OPTION, READ_ONLY, DB_CLOSED
    */
   keyspace(name: string, options?: KeyspaceOptions): Promise<Keyspace> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Database', 'keyspace'))
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Database', 'keyspace'))
     try {
       this.#owner.checkOpen()
       const checked = keyspaceName(name)
@@ -156,27 +156,27 @@ export class Database {
   }
 
   keyspaceSync(name: string, options?: KeyspaceOptions): Keyspace {
-    if (!(#engine in this)) throw wrongReceiver('Database', 'keyspaceSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Database', 'keyspaceSync')
     this.#owner.checkOpen()
     const checked = keyspaceName(name)
     return this.#keep(checked, this.#engine.openKeyspaceSync(checked, keyspaceSettings(options)))
   }
 
   keyspaceExists(name: string): boolean {
-    if (!(#engine in this)) throw wrongReceiver('Database', 'keyspaceExists')
+    if (!(#engine in Object(this))) throw wrongReceiver('Database', 'keyspaceExists')
     this.#owner.checkOpen()
     return this.#engine.keyspaceNames().includes(keyspaceName(name))
   }
 
   get keyspaceCount(): number {
-    if (!(#engine in this)) throw wrongReceiver('Database', 'keyspaceCount')
+    if (!(#engine in Object(this))) throw wrongReceiver('Database', 'keyspaceCount')
     this.#owner.checkOpen()
     return this.#engine.keyspaceNames().length
   }
 
   /** In the order of their bytes. */
   listKeyspaceNames(): string[] {
-    if (!(#engine in this)) throw wrongReceiver('Database', 'listKeyspaceNames')
+    if (!(#engine in Object(this))) throw wrongReceiver('Database', 'listKeyspaceNames')
     this.#owner.checkOpen()
     return this.#engine.keyspaceNames()
   }
@@ -185,14 +185,14 @@ export class Database {
 
   /** An empty batch for this database. */
   batch(): WriteBatch {
-    if (!(#engine in this)) throw wrongReceiver('Database', 'batch')
+    if (!(#engine in Object(this))) throw wrongReceiver('Database', 'batch')
     this.#owner.checkOpen()
     return makeWriteBatch(this.#owner)
   }
 
   /** Holds what is visible now, over all keyspaces. */
   snapshot(): Snapshot {
-    if (!(#engine in this)) throw wrongReceiver('Database', 'snapshot')
+    if (!(#engine in Object(this))) throw wrongReceiver('Database', 'snapshot')
     this.#owner.checkOpen()
     return makeSnapshot(this.#owner, this.#engine)
   }
@@ -203,7 +203,7 @@ export class Database {
    * @throws ShaleError SYNC_FAILED, DISK_FULL, DB_FAILED, DB_CLOSED
    */
   persist(mode: Durability = 'sync'): Promise<void> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Database', 'persist'))
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Database', 'persist'))
     try {
       return this.#engine.persist(durability(mode, 'mode'))
     } catch (error) {
@@ -212,7 +212,7 @@ export class Database {
   }
 
   persistSync(mode: Durability = 'sync'): void {
-    if (!(#engine in this)) throw wrongReceiver('Database', 'persistSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Database', 'persistSync')
     this.#engine.persistSync(durability(mode, 'mode'))
   }
 
@@ -224,7 +224,7 @@ export class Database {
    * process the last one does this. Closing twice is the same promise.
    */
   close(): Promise<void> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Database', 'close'))
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Database', 'close'))
     if (this.#closing === undefined) {
       this.#owner.closing = true
       this.#closing = this.#engine.close()
@@ -233,7 +233,7 @@ export class Database {
   }
 
   closeSync(): void {
-    if (!(#engine in this)) throw wrongReceiver('Database', 'closeSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Database', 'closeSync')
     this.#owner.closing = true
     this.#engine.closeSync()
     this.#closing ??= Promise.resolve()
@@ -251,61 +251,62 @@ export class Database {
 
   /** Bytes of all memtables, active and sealed. */
   get writeBufferSize(): number {
-    return this.#figures('writeBufferSize')
+    return Database.#figure(this, 'writeBufferSize')
   }
 
   /** Sealed memtables that are not in tables yet. */
   get outstandingFlushes(): number {
-    return this.#figures('outstandingFlushes')
+    return Database.#figure(this, 'outstandingFlushes')
   }
 
   get activeCompactions(): number {
-    return this.#figures('activeCompactions')
+    return Database.#figure(this, 'activeCompactions')
   }
 
   get compactionsCompleted(): number {
-    return this.#figures('compactionsCompleted')
+    return Database.#figure(this, 'compactionsCompleted')
   }
 
   /** Milliseconds that compactions took, added up. */
   get timeCompacting(): number {
-    return this.#figures('timeCompacting')
+    return Database.#figure(this, 'timeCompacting')
   }
 
   /** Journal files, the active one included. */
   get journalCount(): number {
-    return this.#figures('journalCount')
+    return Database.#figure(this, 'journalCount')
   }
 
   /** Bytes. */
   get cacheCapacity(): number {
-    return this.#figures('cacheCapacity')
+    return Database.#figure(this, 'cacheCapacity')
   }
 
   /** The seqno that the next commit gets. */
   get seqno(): number {
-    return this.#figures('seqno')
+    return Database.#figure(this, 'seqno')
   }
 
   /** Reads see commits with a smaller seqno. */
   get visibleSeqno(): number {
-    return this.#figures('visibleSeqno')
+    return Database.#figure(this, 'visibleSeqno')
   }
 
   /** Bytes of all files. */
   diskSpace(): number {
-    return this.#figures('diskSpace')
+    return Database.#figure(this, 'diskSpace')
   }
 
   /** Bytes of journal files. */
   journalDiskSpace(): number {
-    return this.#figures('journalDiskSpace')
+    return Database.#figure(this, 'journalDiskSpace')
   }
 
-  #figures(member: keyof DatabaseFigures): number {
-    if (!(#engine in this)) throw wrongReceiver('Database', member)
-    this.#owner.checkOpen()
-    return this.#engine.figures()[member]
+  /** Static, so that a getter on the wrong object gets as far as its check. */
+  static #figure(database: Database, member: keyof DatabaseFigures): number {
+    if (!(#engine in Object(database))) throw wrongReceiver('Database', member)
+    database.#owner.checkOpen()
+    return database.#engine.figures()[member]
   }
 
   #keep(name: string, opened: KeyspaceEngine): Keyspace {

@@ -78,36 +78,36 @@ export class EntryRange implements Iterable<Pair>, AsyncIterable<Pair> {
   }
 
   [Symbol.iterator](): Iterator<Pair> {
-    if (!(#spec in this)) throw wrongReceiver('EntryRange', 'iterator')
+    if (!(#spec in Object(this))) throw wrongReceiver('EntryRange', 'iterator')
     return new RowIterator(new Scan(this.#spec, ROW_ENTRY), pairOf)
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Pair> {
-    if (!(#spec in this)) throw wrongReceiver('EntryRange', 'asyncIterator')
+    if (!(#spec in Object(this))) throw wrongReceiver('EntryRange', 'asyncIterator')
     return new AsyncRowIterator(() => new Scan(this.#spec, ROW_ENTRY), pairOf)
   }
 
   /** The keys alone; reads no value. */
   keys(): Sides<Buffer> {
-    if (!(#spec in this)) throw wrongReceiver('EntryRange', 'keys')
+    if (!(#spec in Object(this))) throw wrongReceiver('EntryRange', 'keys')
     return new Side(this.#spec, ROW_KEY, keyOf)
   }
 
   /** The values alone. */
   values(): Sides<Buffer> {
-    if (!(#spec in this)) throw wrongReceiver('EntryRange', 'values')
+    if (!(#spec in Object(this))) throw wrongReceiver('EntryRange', 'values')
     return new Side(this.#spec, ROW_VALUE, valueOf)
   }
 
   /** Key and size of each entry, the value on demand. */
   entries(): Sides<Entry> {
-    if (!(#spec in this)) throw wrongReceiver('EntryRange', 'entries')
+    if (!(#spec in Object(this))) throw wrongReceiver('EntryRange', 'entries')
     return new Side(this.#spec, ROW_ENTRY, entryOf)
   }
 
   /** The same entries from the other end; a limit counts from there. */
   rev(): EntryRange {
-    if (!(#spec in this)) throw wrongReceiver('EntryRange', 'rev')
+    if (!(#spec in Object(this))) throw wrongReceiver('EntryRange', 'rev')
     const { source, bounds, options } = this.#spec
     return makeEntryRange({ source, bounds, options: { ...options, reverse: !options.reverse } })
   }
@@ -118,7 +118,7 @@ export class EntryRange implements Iterable<Pair>, AsyncIterable<Pair> {
    * state.
    */
   forEachSync(visit: (key: Buffer, value: Buffer) => boolean | void): number {
-    if (!(#spec in this)) throw wrongReceiver('EntryRange', 'forEachSync')
+    if (!(#spec in Object(this))) throw wrongReceiver('EntryRange', 'forEachSync')
     checkVisitor(visit)
     return visitRows(new Scan(this.#spec, ROW_ENTRY), ({ bytes, words }, row) => {
       const keyLength = words[row] as number
@@ -144,7 +144,7 @@ export class EntryRange implements Iterable<Pair>, AsyncIterable<Pair> {
       valueLength: number,
     ) => boolean | void,
   ): number {
-    if (!(#spec in this)) throw wrongReceiver('EntryRange', 'forEachRawSync')
+    if (!(#spec in Object(this))) throw wrongReceiver('EntryRange', 'forEachRawSync')
     checkVisitor(visit)
     return visitRows(new Scan(this.#spec, ROW_ENTRY), ({ bytes, words }, row) => {
       const keyLength = words[row] as number
@@ -155,17 +155,17 @@ export class EntryRange implements Iterable<Pair>, AsyncIterable<Pair> {
 
   /** A position at each end of this range, over one state. */
   cursor(): Cursor {
-    if (!(#spec in this)) throw wrongReceiver('EntryRange', 'cursor')
+    if (!(#spec in Object(this))) throw wrongReceiver('EntryRange', 'cursor')
     return makeCursor(this.#spec)
   }
 
   toArraySync(): Pair[] {
-    if (!(#spec in this)) throw wrongReceiver('EntryRange', 'toArraySync')
+    if (!(#spec in Object(this))) throw wrongReceiver('EntryRange', 'toArraySync')
     return Array.from(this)
   }
 
   async toArray(): Promise<Pair[]> {
-    if (!(#spec in this)) throw wrongReceiver('EntryRange', 'toArray')
+    if (!(#spec in Object(this))) throw wrongReceiver('EntryRange', 'toArray')
     const all: Pair[] = []
     for await (const pair of this) all.push(pair)
     return all

@@ -37,9 +37,12 @@ function copyBytes(key: unknown, what: string): Buffer {
     return Buffer.from(key)
   }
   if (!isBytes(key)) throw keyError(key, what)
-  const size = byteLengthOf(key)
-  const copy = Buffer.allocUnsafe(size)
-  Uint8Array.prototype.set.call(copy, key)
+  const copy = Buffer.allocUnsafe(byteLengthOf(key))
+  try {
+    Uint8Array.prototype.set.call(copy, key)
+  } catch {
+    throw keyError(key, what) // detached
+  }
   return copy
 }
 

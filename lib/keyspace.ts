@@ -109,24 +109,24 @@ export class Keyspace {
   }
 
   get id(): number {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'id')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'id')
     return this.#engine.id
   }
 
   get name(): string {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'name')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'name')
     return this.#engine.name
   }
 
   /** The directory that holds its files: the database's. */
   get path(): string {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'path')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'path')
     return this.#owner.path
   }
 
   /** What holds now, stored and given options together. */
   get options(): HeldKeyspaceOptions {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'options')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'options')
     return heldOptions(this.#engine.settings(), this.#owner.defaultDurability)
   }
 
@@ -134,7 +134,7 @@ export class Keyspace {
 
   /** Stores `value` under `key`. Resolves when the write has reached its durability. */
   insert(key: KeyInput, value: ValueInput, options?: WriteOptions): Promise<void> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'insert'))
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Keyspace', 'insert'))
     try {
       const durability = options === undefined ? this.#durability : this.#durabilityOf(options)
       return this.#engine.insert(key, value, durability)
@@ -144,14 +144,14 @@ export class Keyspace {
   }
 
   insertSync(key: KeyInput, value: ValueInput, options?: WriteOptions): void {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'insertSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'insertSync')
     const durability = options === undefined ? this.#durability : this.#durabilityOf(options)
     this.#engine.insertSync(key, value, durability)
   }
 
   /** Removes `key`; does nothing visible when it is absent. */
   remove(key: KeyInput, options?: WriteOptions): Promise<void> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'remove'))
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Keyspace', 'remove'))
     try {
       return this.#engine.remove(TOMBSTONE, key, this.#durabilityOf(options))
     } catch (error) {
@@ -160,7 +160,7 @@ export class Keyspace {
   }
 
   removeSync(key: KeyInput, options?: WriteOptions): void {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'removeSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'removeSync')
     this.#engine.removeSync(TOMBSTONE, key, this.#durabilityOf(options))
   }
 
@@ -169,7 +169,7 @@ export class Keyspace {
    * removal; otherwise an older value may come back.
    */
   removeWeak(key: KeyInput, options?: WriteOptions): Promise<void> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'removeWeak'))
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Keyspace', 'removeWeak'))
     try {
       return this.#engine.remove(WEAK_TOMBSTONE, key, this.#durabilityOf(options))
     } catch (error) {
@@ -178,7 +178,7 @@ export class Keyspace {
   }
 
   removeWeakSync(key: KeyInput, options?: WriteOptions): void {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'removeWeakSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'removeWeakSync')
     this.#engine.removeSync(WEAK_TOMBSTONE, key, this.#durabilityOf(options))
   }
 
@@ -186,24 +186,24 @@ export class Keyspace {
 
   /** The value under `key`, or undefined. */
   get(key: KeyInput, options?: ReadOptions): Promise<Buffer | undefined> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'get'))
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Keyspace', 'get'))
     if (options === undefined) return this.#engine.get(key, LATEST)
     return this.#read(options, (seqno) => this.#engine.get(key, seqno))
   }
 
   getSync(key: KeyInput, options?: ReadOptions): Buffer | undefined {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'getSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'getSync')
     return this.#engine.getSync(key, options === undefined ? LATEST : this.#seqno(options))
   }
 
   /** The value as a string (UTF-8): the fastest form for text and JSON. */
   getText(key: KeyInput, options?: ReadOptions): Promise<string | undefined> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'getText'))
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Keyspace', 'getText'))
     return this.#read(options, (seqno) => this.#engine.getText(key, seqno))
   }
 
   getTextSync(key: KeyInput, options?: ReadOptions): string | undefined {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'getTextSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'getTextSync')
     return this.#engine.getTextSync(key, options === undefined ? LATEST : this.#seqno(options))
   }
 
@@ -217,93 +217,93 @@ export class Keyspace {
     offset?: number,
     options?: ReadOptions,
   ): number | undefined {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'getIntoSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'getIntoSync')
     const at = targetOffset(target, offset)
     return this.#engine.getIntoSync(key, this.#seqno(options), target, at)
   }
 
   /** The values under up to 1,000,000 keys, in their order, all from one state. */
   getMany(keys: readonly KeyInput[], options?: ReadOptions): Promise<(Buffer | undefined)[]> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'getMany'))
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Keyspace', 'getMany'))
     return this.#read(options, (seqno) => this.#engine.getMany(manyKeys(keys), seqno))
   }
 
   getManySync(keys: readonly KeyInput[], options?: ReadOptions): (Buffer | undefined)[] {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'getManySync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'getManySync')
     const seqno = this.#seqno(options)
     return this.#engine.getManySync(manyKeys(keys), seqno)
   }
 
   containsKey(key: KeyInput, options?: ReadOptions): Promise<boolean> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'containsKey'))
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Keyspace', 'containsKey'))
     return this.#read(options, (seqno) =>
       this.#engine.sizeOf(key, seqno).then((size) => size !== undefined),
     )
   }
 
   containsKeySync(key: KeyInput, options?: ReadOptions): boolean {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'containsKeySync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'containsKeySync')
     const seqno = options === undefined ? LATEST : this.#seqno(options)
     return this.#engine.sizeOfSync(key, seqno) !== undefined
   }
 
   /** Bytes of the value, or undefined if absent. */
   sizeOf(key: KeyInput, options?: ReadOptions): Promise<number | undefined> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'sizeOf'))
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Keyspace', 'sizeOf'))
     return this.#read(options, (seqno) => this.#engine.sizeOf(key, seqno))
   }
 
   sizeOfSync(key: KeyInput, options?: ReadOptions): number | undefined {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'sizeOfSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'sizeOfSync')
     return this.#engine.sizeOfSync(key, options === undefined ? LATEST : this.#seqno(options))
   }
 
   /** The entry with the smallest key. */
   firstKeyValue(options?: ReadOptions): Promise<Pair | undefined> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'firstKeyValue'))
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Keyspace', 'firstKeyValue'))
     return this.#read(options, (seqno) => endPair(this.#engine, FIRST, seqno))
   }
 
   firstKeyValueSync(options?: ReadOptions): Pair | undefined {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'firstKeyValueSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'firstKeyValueSync')
     return endPairSync(this.#engine, FIRST, this.#seqno(options))
   }
 
   /** The entry with the largest key. */
   lastKeyValue(options?: ReadOptions): Promise<Pair | undefined> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'lastKeyValue'))
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Keyspace', 'lastKeyValue'))
     return this.#read(options, (seqno) => endPair(this.#engine, LAST, seqno))
   }
 
   lastKeyValueSync(options?: ReadOptions): Pair | undefined {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'lastKeyValueSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'lastKeyValueSync')
     return endPairSync(this.#engine, LAST, this.#seqno(options))
   }
 
   /** Number of keys, by a full scan. */
   len(options?: ReadOptions): Promise<number> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'len'))
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Keyspace', 'len'))
     return this.#read(options, (seqno) => count(this.#engine, seqno))
   }
 
   lenSync(options?: ReadOptions): number {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'lenSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'lenSync')
     return countSync(this.#engine, this.#seqno(options))
   }
 
   isEmpty(options?: ReadOptions): Promise<boolean> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'isEmpty'))
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Keyspace', 'isEmpty'))
     return this.#read(options, (seqno) => isEmpty(this.#engine, seqno))
   }
 
   isEmptySync(options?: ReadOptions): boolean {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'isEmptySync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'isEmptySync')
     return isEmptySync(this.#engine, this.#seqno(options))
   }
 
   /** Versions and tombstones in memtables and tables: an upper bound of len(), at no cost. */
   approximateLen(): number {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'approximateLen')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'approximateLen')
     return this.#engine.treeFigures().approximateLen
   }
 
@@ -311,20 +311,20 @@ export class Keyspace {
 
   /** All entries. */
   iter(options?: IterOptions): EntryRange {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'iter')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'iter')
     return this.#range(EVERYTHING, readIterOptions(options))
   }
 
   /** The entries between the bounds. */
   range(range: RangeOptions): EntryRange {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'range')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'range')
     const given = readRangeOptions(range)
     return this.#range(boundsOfRange(given), given)
   }
 
   /** The entries whose key starts with `prefix`; an empty prefix means all. */
   prefix(prefix: KeyInput, options?: IterOptions): EntryRange {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'prefix')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'prefix')
     return this.#range(boundsOfPrefix(prefix), readIterOptions(options))
   }
 
@@ -332,24 +332,25 @@ export class Keyspace {
 
   /** Seals the active memtable, to be flushed in the background; false if it was empty. */
   rotateMemtable(): boolean {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'rotateMemtable')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'rotateMemtable')
     return this.#engine.rotateMemtable()
   }
 
   /** Seals the active memtable and waits until everything sealed is in durable tables. */
   rotateMemtableAndWait(): Promise<void> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'rotateMemtableAndWait'))
+    if (!(#engine in Object(this)))
+      return rejected(wrongReceiver('Keyspace', 'rotateMemtableAndWait'))
     return this.#engine.rotateMemtableAndWait()
   }
 
   rotateMemtableAndWaitSync(): void {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'rotateMemtableAndWaitSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'rotateMemtableAndWaitSync')
     this.#engine.rotateMemtableAndWaitSync()
   }
 
   /** Merges all tables into the last level. */
   majorCompaction(options?: MajorCompactionOptions): Promise<void> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Keyspace', 'majorCompaction'))
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Keyspace', 'majorCompaction'))
     try {
       return this.#engine.majorCompaction(readMajorOptions(options))
     } catch (error) {
@@ -358,7 +359,7 @@ export class Keyspace {
   }
 
   majorCompactionSync(options?: { targetSize?: number }): void {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'majorCompactionSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'majorCompactionSync')
     this.#engine.majorCompactionSync(readMajorOptions(options))
   }
 
@@ -366,30 +367,30 @@ export class Keyspace {
 
   /** Bytes on disk that hold the range, estimated from the indexes. */
   approximateSize(range: KeyRange): number {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'approximateSize')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'approximateSize')
     const { lower, upper, empty } = readKeyRange(range)
     return empty ? 0 : this.#engine.approximateSize(lower, upper)
   }
 
   /** Bytes of its tables. */
   diskSpace(): number {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'diskSpace')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'diskSpace')
     return this.#engine.treeFigures().diskSpace
   }
 
   tableCount(): number {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'tableCount')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'tableCount')
     return this.#engine.treeFigures().tableCount
   }
 
   l0TableCount(): number {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'l0TableCount')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'l0TableCount')
     return this.#engine.treeFigures().l0TableCount
   }
 
   /** The current version. Immutable; holding it pins no files. */
   version(): Version {
-    if (!(#engine in this)) throw wrongReceiver('Keyspace', 'version')
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'version')
     return makeVersion(this.#engine.version())
   }
 

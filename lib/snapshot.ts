@@ -61,18 +61,18 @@ export class Snapshot {
 
   /** Reads through it see entries with a smaller seqno. */
   get seqno(): number {
-    if (!(#seqno in this)) throw wrongReceiver('Snapshot', 'seqno')
+    if (!(#seqno in Object(this))) throw wrongReceiver('Snapshot', 'seqno')
     return this.#seqno
   }
 
   get closed(): boolean {
-    if (!(#seqno in this)) throw wrongReceiver('Snapshot', 'closed')
+    if (!(#seqno in Object(this))) throw wrongReceiver('Snapshot', 'closed')
     return this.#closed || this.#engine.status() === 'closed'
   }
 
   /** Gives it back; a second time does nothing. */
   close(): void {
-    if (!(#seqno in this)) throw wrongReceiver('Snapshot', 'close')
+    if (!(#seqno in Object(this))) throw wrongReceiver('Snapshot', 'close')
     if (this.#closed) return
     this.#closed = true
     abandoned.unregister(this)

@@ -115,49 +115,49 @@ export class Tree {
 
   /** Absolute. */
   get path(): string {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'path')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'path')
     return this.#engine.path
   }
 
   get engine(): EngineName {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'engine')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'engine')
     return this.#engineName
   }
 
   get compactor(): Compactor {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'compactor')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'compactor')
     return this.#compactor
   }
 
   // --- writes ------------------------------------------------------------------------------------
 
   insertSync(key: KeyInput, value: ValueInput, seqno: number): WriteSize {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'insertSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'insertSync')
     return this.#engine.add(VALUE, key, value, checkSeqno(seqno))
   }
 
   removeSync(key: KeyInput, seqno: number): WriteSize {
-    return this.#remove('removeSync', TOMBSTONE, key, seqno)
+    return Tree.#remove(this, 'removeSync', TOMBSTONE, key, seqno)
   }
 
   /** Single delete: only for keys written at most once since their last removal. */
   removeWeakSync(key: KeyInput, seqno: number): WriteSize {
-    return this.#remove('removeWeakSync', WEAK_TOMBSTONE, key, seqno)
+    return Tree.#remove(this, 'removeWeakSync', WEAK_TOMBSTONE, key, seqno)
   }
 
   // --- point reads -------------------------------------------------------------------------------
 
   get(key: KeyInput, seqno: number): Promise<Buffer | undefined> {
-    return this.#read('get', seqno, (engine) => engine.get(key, seqno))
+    return Tree.#read(this, 'get', seqno, (engine) => engine.get(key, seqno))
   }
 
   getSync(key: KeyInput, seqno: number): Buffer | undefined {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'getSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'getSync')
     return this.#engine.getSync(key, checkSeqno(seqno))
   }
 
   getTextSync(key: KeyInput, seqno: number): string | undefined {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'getTextSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'getTextSync')
     return this.#engine.getTextSync(key, checkSeqno(seqno))
   }
 
@@ -168,87 +168,87 @@ export class Tree {
     target: Uint8Array,
     offset?: number,
   ): number | undefined {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'getIntoSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'getIntoSync')
     const at = targetOffset(target, offset)
     return this.#engine.getIntoSync(key, checkSeqno(seqno), target, at)
   }
 
   getMany(keys: readonly KeyInput[], seqno: number): Promise<(Buffer | undefined)[]> {
-    return this.#read('getMany', seqno, (engine) => engine.getMany(manyKeys(keys), seqno))
+    return Tree.#read(this, 'getMany', seqno, (engine) => engine.getMany(manyKeys(keys), seqno))
   }
 
   getManySync(keys: readonly KeyInput[], seqno: number): (Buffer | undefined)[] {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'getManySync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'getManySync')
     return this.#engine.getManySync(manyKeys(keys), checkSeqno(seqno))
   }
 
   containsKey(key: KeyInput, seqno: number): Promise<boolean> {
-    return this.#read('containsKey', seqno, (engine) =>
+    return Tree.#read(this, 'containsKey', seqno, (engine) =>
       engine.sizeOf(key, seqno).then((size) => size !== undefined),
     )
   }
 
   containsKeySync(key: KeyInput, seqno: number): boolean {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'containsKeySync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'containsKeySync')
     return this.#engine.sizeOfSync(key, checkSeqno(seqno)) !== undefined
   }
 
   /** Bytes of the value, or undefined if absent. */
   sizeOf(key: KeyInput, seqno: number): Promise<number | undefined> {
-    return this.#read('sizeOf', seqno, (engine) => engine.sizeOf(key, seqno))
+    return Tree.#read(this, 'sizeOf', seqno, (engine) => engine.sizeOf(key, seqno))
   }
 
   sizeOfSync(key: KeyInput, seqno: number): number | undefined {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'sizeOfSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'sizeOfSync')
     return this.#engine.sizeOfSync(key, checkSeqno(seqno))
   }
 
   firstKeyValueSync(seqno: number): Pair | undefined {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'firstKeyValueSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'firstKeyValueSync')
     return endPairSync(this.#engine, FIRST, checkSeqno(seqno))
   }
 
   lastKeyValueSync(seqno: number): Pair | undefined {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'lastKeyValueSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'lastKeyValueSync')
     return endPairSync(this.#engine, LAST, checkSeqno(seqno))
   }
 
   /** Number of keys, by a full scan. */
   len(seqno: number): Promise<number> {
-    return this.#read('len', seqno, (engine) => count(engine, seqno))
+    return Tree.#read(this, 'len', seqno, (engine) => count(engine, seqno))
   }
 
   lenSync(seqno: number): number {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'lenSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'lenSync')
     return countSync(this.#engine, checkSeqno(seqno))
   }
 
   isEmptySync(seqno: number): boolean {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'isEmptySync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'isEmptySync')
     return isEmptySync(this.#engine, checkSeqno(seqno))
   }
 
   /** Versions and tombstones in memtables and tables: an upper bound of len(), at no cost. */
   approximateLen(): number {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'approximateLen')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'approximateLen')
     return this.#engine.treeFigures().approximateLen
   }
 
   // --- ranges ------------------------------------------------------------------------------------
 
   iter(seqno: number, options?: Omit<IterOptions, 'snapshot'>): EntryRange {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'iter')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'iter')
     return this.#range(EVERYTHING, readBareIterOptions(options), checkSeqno(seqno))
   }
 
   range(range: Omit<RangeOptions, 'snapshot'>, seqno: number): EntryRange {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'range')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'range')
     const given = readBareRangeOptions(range)
     return this.#range(boundsOfRange(given), given, checkSeqno(seqno))
   }
 
   prefix(prefix: KeyInput, seqno: number, options?: Omit<IterOptions, 'snapshot'>): EntryRange {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'prefix')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'prefix')
     const bounds = boundsOfPrefix(prefix)
     return this.#range(bounds, readBareIterOptions(options), checkSeqno(seqno))
   }
@@ -257,35 +257,35 @@ export class Tree {
 
   /** Reads at this seqno and above stay exact through flush and compaction. */
   get gcSeqno(): number {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'gcSeqno')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'gcSeqno')
     return this.#engine.gcSeqno()
   }
 
   setGcSeqno(seqno: number): void {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'setGcSeqno')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'setGcSeqno')
     this.#engine.setGcSeqno(checkSeqno(seqno))
   }
 
   /** Bytes of all memtables, active and sealed. */
   memtableSize(): number {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'memtableSize')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'memtableSize')
     return this.#engine.treeFigures().memtableSize
   }
 
   /** Seals the active memtable; false if it was empty. */
   rotateMemtable(): boolean {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'rotateMemtable')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'rotateMemtable')
     return this.#engine.rotateMemtable()
   }
 
   /** Seals the active memtable and writes everything sealed to durable tables. */
   flush(): Promise<void> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Tree', 'flush'))
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Tree', 'flush'))
     return this.#engine.flush()
   }
 
   flushSync(): void {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'flushSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'flushSync')
     this.#engine.flushSync()
   }
 
@@ -295,7 +295,7 @@ export class Tree {
    * @throws ShaleError PLAN_STALE when a plan's tables are gone or busy, INVALID_ARGUMENT
    */
   compact(what: CompactionStrategy | CompactionPlan): Promise<void> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Tree', 'compact'))
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Tree', 'compact'))
     try {
       return this.#engine.compact(this.#compaction(what))
     } catch (error) {
@@ -304,13 +304,13 @@ export class Tree {
   }
 
   compactSync(what: CompactionStrategy | CompactionPlan): void {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'compactSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'compactSync')
     this.#engine.compactSync(this.#compaction(what))
   }
 
   /** Merges all tables into the last level. */
   majorCompaction(options?: MajorCompactionOptions): Promise<void> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Tree', 'majorCompaction'))
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Tree', 'majorCompaction'))
     try {
       return this.#engine.majorCompaction(readMajorOptions(options))
     } catch (error) {
@@ -319,26 +319,26 @@ export class Tree {
   }
 
   majorCompactionSync(options?: { targetSize?: number }): void {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'majorCompactionSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'majorCompactionSync')
     this.#engine.majorCompactionSync(readMajorOptions(options))
   }
 
   // --- views and figures -------------------------------------------------------------------------
 
   version(): Version {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'version')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'version')
     return makeVersion(this.#engine.version())
   }
 
   /** Newest first: the super versions that a reader still holds; the first is the current one. */
   versionHistory(): readonly SuperVersion[] {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'versionHistory')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'versionHistory')
     return this.#engine.superVersions().map(makeSuperVersion)
   }
 
   /** What a read at `seqno` goes to. */
   getVersionForSnapshot(seqno: number): SuperVersion {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'getVersionForSnapshot')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'getVersionForSnapshot')
     checkSeqno(seqno)
     const [current] = this.versionHistory()
     return current as SuperVersion
@@ -346,36 +346,36 @@ export class Tree {
 
   /** Highest seqno inserted; undefined if none was. */
   get highestSeqno(): number | undefined {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'highestSeqno')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'highestSeqno')
     return this.#engine.treeFigures().highestSeqno
   }
 
   /** Highest seqno in durable tables; undefined if none is. */
   get highestPersistedSeqno(): number | undefined {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'highestPersistedSeqno')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'highestPersistedSeqno')
     return this.#engine.treeFigures().highestPersistedSeqno
   }
 
   tableCount(): number {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'tableCount')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'tableCount')
     return this.#engine.treeFigures().tableCount
   }
 
   l0TableCount(): number {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'l0TableCount')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'l0TableCount')
     return this.#engine.treeFigures().l0TableCount
   }
 
   /** Bytes on disk that hold the range, estimated from the indexes. */
   approximateSize(range: KeyRange): number {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'approximateSize')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'approximateSize')
     const { lower, upper, empty } = readKeyRange(range)
     return empty ? 0 : this.#engine.approximateSize(lower, upper)
   }
 
   /** Bytes of its tables. */
   diskSpace(): number {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'diskSpace')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'diskSpace')
     return this.#engine.treeFigures().diskSpace
   }
 
@@ -383,13 +383,13 @@ export class Tree {
 
   /** Waits for running calls and unlocks. Nothing is flushed. Closing twice is the same promise. */
   close(): Promise<void> {
-    if (!(#engine in this)) return rejected(wrongReceiver('Tree', 'close'))
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Tree', 'close'))
     this.#closing ??= this.#engine.close()
     return this.#closing
   }
 
   closeSync(): void {
-    if (!(#engine in this)) throw wrongReceiver('Tree', 'closeSync')
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'closeSync')
     this.#closing ??= Promise.resolve()
     this.#engine.closeSync()
   }
@@ -402,20 +402,28 @@ export class Tree {
     this.closeSync()
   }
 
-  #remove(member: string, kind: EntryKind, key: KeyInput, seqno: number): WriteSize {
-    if (!(#engine in this)) throw wrongReceiver('Tree', member)
-    return this.#engine.add(kind, key, '', checkSeqno(seqno))
+  /** Static, so that a method on the wrong object gets as far as its check. */
+  static #remove(
+    tree: Tree,
+    member: string,
+    kind: EntryKind,
+    key: KeyInput,
+    seqno: number,
+  ): WriteSize {
+    if (!(#engine in Object(tree))) throw wrongReceiver('Tree', member)
+    return tree.#engine.add(kind, key, '', checkSeqno(seqno))
   }
 
-  #read<T>(
+  static #read<T>(
+    tree: Tree,
     member: string,
     seqno: number,
     read: (engine: BareTreeEngine) => Promise<T>,
   ): Promise<T> {
     try {
-      if (!(#engine in this)) throw wrongReceiver('Tree', member)
+      if (!(#engine in Object(tree))) throw wrongReceiver('Tree', member)
       checkSeqno(seqno)
-      return read(this.#engine)
+      return read(tree.#engine)
     } catch (error) {
       return rejected(error)
     }

@@ -69,38 +69,38 @@ export class WriteBatch {
 
   /** Number of operations. */
   get length(): number {
-    if (!(#owner in this)) throw wrongReceiver('WriteBatch', 'length')
+    if (!(#owner in Object(this))) throw wrongReceiver('WriteBatch', 'length')
     return this.#length
   }
 
   /** Encoded bytes. */
   get byteLength(): number {
-    if (!(#owner in this)) throw wrongReceiver('WriteBatch', 'byteLength')
+    if (!(#owner in Object(this))) throw wrongReceiver('WriteBatch', 'byteLength')
     return this.#end
   }
 
   insert(keyspace: Keyspace, key: KeyInput, value: ValueInput): this {
-    if (!(#owner in this)) throw wrongReceiver('WriteBatch', 'insert')
+    if (!(#owner in Object(this))) throw wrongReceiver('WriteBatch', 'insert')
     this.#add(VALUE, keyspace, key, value)
     return this
   }
 
   remove(keyspace: Keyspace, key: KeyInput): this {
-    if (!(#owner in this)) throw wrongReceiver('WriteBatch', 'remove')
+    if (!(#owner in Object(this))) throw wrongReceiver('WriteBatch', 'remove')
     this.#add(TOMBSTONE, keyspace, key, '')
     return this
   }
 
   /** Single delete: only for keys written at most once since their last removal. */
   removeWeak(keyspace: Keyspace, key: KeyInput): this {
-    if (!(#owner in this)) throw wrongReceiver('WriteBatch', 'removeWeak')
+    if (!(#owner in Object(this))) throw wrongReceiver('WriteBatch', 'removeWeak')
     this.#add(WEAK_TOMBSTONE, keyspace, key, '')
     return this
   }
 
   /** Forgets what was added. */
   clear(): this {
-    if (!(#owner in this)) throw wrongReceiver('WriteBatch', 'clear')
+    if (!(#owner in Object(this))) throw wrongReceiver('WriteBatch', 'clear')
     this.#checkIdle()
     this.#reset()
     return this
@@ -113,7 +113,7 @@ export class WriteBatch {
    */
   commit(options?: WriteOptions): Promise<void> {
     try {
-      if (!(#owner in this)) throw wrongReceiver('WriteBatch', 'commit')
+      if (!(#owner in Object(this))) throw wrongReceiver('WriteBatch', 'commit')
       const durability = this.#begin(options)
       return this.#settle(this.#owner.engine.write(this.#bytes.subarray(0, this.#end), durability))
     } catch (error) {
@@ -125,7 +125,7 @@ export class WriteBatch {
    * As commit(); waits for the group, the sync and, up to `maxStall`, for backpressure (STALLED).
    */
   commitSync(options?: WriteOptions): void {
-    if (!(#owner in this)) throw wrongReceiver('WriteBatch', 'commitSync')
+    if (!(#owner in Object(this))) throw wrongReceiver('WriteBatch', 'commitSync')
     const durability = this.#begin(options)
     this.#owner.engine.writeSync(this.#bytes.subarray(0, this.#end), durability)
     this.#reset()
