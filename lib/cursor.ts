@@ -100,7 +100,7 @@ export class Cursor {
   }
 
   [Symbol.dispose](): void {
-    this.close()
+    Cursor.prototype.close.call(this)
   }
 
   #check(): void {

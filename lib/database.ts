@@ -240,11 +240,11 @@ export class Database {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    return this.close()
+    return Database.prototype.close.call(this)
   }
 
   [Symbol.dispose](): void {
-    this.closeSync()
+    Database.prototype.closeSync.call(this)
   }
 
   // --- figures -----------------------------------------------------------------------------------

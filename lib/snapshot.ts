@@ -80,6 +80,6 @@ export class Snapshot {
   }
 
   [Symbol.dispose](): void {
-    this.close()
+    Snapshot.prototype.close.call(this)
   }
 }

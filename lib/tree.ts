@@ -395,11 +395,11 @@ export class Tree {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    return this.close()
+    return Tree.prototype.close.call(this)
   }
 
   [Symbol.dispose](): void {
-    this.closeSync()
+    Tree.prototype.closeSync.call(this)
   }
 
   /** Static, so that a method on the wrong object gets as far as its check. */
