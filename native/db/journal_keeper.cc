@@ -10,7 +10,7 @@ namespace shale {
 namespace {
 
 constexpr uint64_t kRotateBytesMax = uint64_t{64} << 20;
-constexpr uint64_t kRotateBytesMin = 64 * 1024;
+constexpr uint64_t kRotateBytesMin = 4096;
 constexpr uint64_t kJournalsPerLimit = 8;  // a journal is this share of the limit on sealed ones
 constexpr uint64_t kSyncBytes = uint64_t{4} << 20;
 constexpr uint64_t kFlushPointMs = 10;
