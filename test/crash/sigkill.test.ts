@@ -24,7 +24,13 @@ function randomFrom(start: number): (below: number) => number {
 }
 
 /** Runs the child until it is killed; the highest number it was acknowledged, or `first` - 1. */
-async function runAndKill(dir: string, first: number, durability: string, ms: number) {
+async function runAndKill(
+  dir: string,
+  first: number,
+  durability: string,
+  duringOpen: boolean,
+  ms: number,
+): Promise<number> {
   const args = [child, dir, String(first), durability]
   const writer = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
   let acknowledged = first - 1
@@ -39,6 +45,9 @@ async function runAndKill(dir: string, first: number, durability: string, ms: nu
   writer.stderr.on('data', (chunk: Buffer) => {
     complaint += chunk.toString()
   })
+  // Most die while they write; every fourth while it starts, opens and recovers.
+  if (duringOpen) await pause(50)
+  else await Promise.race([once(writer.stdout, 'data'), once(writer, 'close')])
   await pause(ms)
   writer.kill('SIGKILL')
   const [, signal] = (await once(writer, 'close')) as [number | null, string | null]
@@ -67,16 +76,20 @@ test(`${KILLS} kills`, { timeout: KILLS * 10_000 }, async () => {
   const durabilities = ['os', 'sync', 'os', 'buffered']
   let dir = join(scratchDirectory(), 'db')
   let next = 1
+  let commits = 0
   for (let kill = 0; kill < KILLS; kill++) {
     if (kill % 20 === 0) {
       dir = join(scratchDirectory(), 'db')
       next = 1
     }
     const durability = durabilities[kill % durabilities.length] as string
-    const acknowledged = await runAndKill(dir, next, durability, 60 + random(150))
+    const acknowledged = await runAndKill(dir, next, durability, kill % 4 === 3, random(100))
     const found = await lastWhole(dir)
     const least = durability === 'buffered' ? next - 1 : acknowledged
     expect(found, `kill ${kill}, ${durability}, SEED=${seed}`).toBeGreaterThanOrEqual(least)
+    commits += found + 1 - next
     next = found + 1
   }
+  console.log(`${KILLS} kills: ${commits} commits found, SEED=${seed}`)
+  expect(commits).toBeGreaterThan(KILLS)
 })

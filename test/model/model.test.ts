@@ -10,7 +10,7 @@ import { scaled, scratchDirectory, testSeed } from '../support/scratch.ts'
 import { COMMANDS, emptyModel, openReal, type Real, type Setup } from './commands.ts'
 
 const COMMANDS_PER_LIST = 250
-const LISTS = scaled(20)
+const LISTS = scaled(45)
 const seed = testSeed()
 
 const tiny = {
