@@ -93,16 +93,10 @@ void LogWriter::Reserve(uint64_t end) {
 
 Status LogWriter::Append(RecordType type, uint32_t count, Seqno seqno, Slice payload,
                          uint64_t* end) {
-  if (poisoned_.load(std::memory_order_acquire)) return Poisoned();
   if (payload.size() > kLogPayloadBytesMax) {
     return Status(Code::kBatchTooLarge, "a record is limited to 2^30 + 2^24 bytes");
   }
-  if (cuts_.load(std::memory_order_relaxed) != synced_cuts_.load(std::memory_order_acquire)) {
-    SHALE_RETURN_IF_ERROR(Sync());
-  }
   const uint64_t offset = size_.load(std::memory_order_relaxed);
-  const uint64_t length = kLogRecordHeaderBytes + payload.size();
-  Reserve(offset + length);
   LogRecordHeader h;
   h.type = type;
   h.count = count;
@@ -110,27 +104,29 @@ Status LogWriter::Append(RecordType type, uint32_t count, Seqno seqno, Slice pay
   h.synced_to = synced_to_.load(std::memory_order_acquire);
   char header[kLogRecordHeaderBytes];
   EncodeLogRecordHeader(h, file_number_, offset, payload, header);
-  if (Status s = file_->Write2(offset, Slice(header, sizeof header), payload); !s.ok()) {
-    if (!CutBack(length).ok()) return Poison(std::move(s));
-    return s;
-  }
-  witnessed_ = h.synced_to;
-  size_.store(offset + length, std::memory_order_release);
-  *end = offset + length;
+  SHALE_RETURN_IF_ERROR(Write(Slice(header, sizeof header), payload, h.synced_to));
+  *end = offset + sizeof header + payload.size();
   return Status::Ok();
 }
 
 Status LogWriter::AppendEncoded(Slice records, uint64_t stated_synced_to) {
-  if (poisoned_.load(std::memory_order_acquire)) return Poisoned();
-  if (cuts_.load(std::memory_order_relaxed) != 0) SHALE_RETURN_IF_ERROR(Sync());
+  return Write(records, Slice(), stated_synced_to);
+}
+
+Status LogWriter::Write(Slice a, Slice b, uint64_t stated_synced_to) {
+  if (poisoned()) return Poisoned();
+  if (cuts_.load(std::memory_order_relaxed) != synced_cuts_.load(std::memory_order_acquire)) {
+    SHALE_RETURN_IF_ERROR(Sync());
+  }
   const uint64_t offset = size_.load(std::memory_order_relaxed);
-  Reserve(offset + records.size());
-  if (Status s = file_->Write(offset, records); !s.ok()) {
-    if (!CutBack(records.size()).ok()) return Poison(std::move(s));
+  const uint64_t length = a.size() + b.size();
+  Reserve(offset + length);
+  if (Status s = file_->Write2(offset, a, b); !s.ok()) {
+    if (!CutBack(length).ok()) return Poison(std::move(s));
     return s;
   }
-  witnessed_ = stated_synced_to;
-  size_.store(offset + records.size(), std::memory_order_release);
+  witnessed_ = std::max(witnessed_, stated_synced_to);
+  size_.store(offset + length, std::memory_order_release);
   return Status::Ok();
 }
 
@@ -155,7 +151,7 @@ Status LogWriter::Sync() {
   const uint64_t wanted_cuts = cuts_.load(std::memory_order_acquire);
   SyncState& state = *sync_state_;
   std::lock_guard<std::mutex> lock(state.sync);
-  if (poisoned_.load(std::memory_order_acquire)) return Poisoned();
+  if (poisoned()) return Poisoned();
   if (synced_to_.load(std::memory_order_relaxed) >= wanted &&
       synced_cuts_.load(std::memory_order_relaxed) >= wanted_cuts) {
     return Status::Ok();
@@ -169,7 +165,7 @@ Status LogWriter::Sync() {
 }
 
 Status LogWriter::Witness() {
-  if (poisoned_.load(std::memory_order_acquire)) return Poisoned();
+  if (poisoned()) return Poisoned();
   if (synced_to() <= witnessed_) return Status::Ok();
   uint64_t end = 0;
   return Append(RecordType::kSyncedTo, 0, 0, Slice(), &end);

@@ -57,6 +57,8 @@ class LogWriter {
   struct SyncState;
 
   LogWriter(std::unique_ptr<File> file, uint64_t file_number, uint64_t size);
+  // One system call for both pieces; they hold whole records.
+  Status Write(Slice a, Slice b, uint64_t stated_synced_to);
   void Reserve(uint64_t end);
   // Removes what a failed append left at size().. size() + length.
   Status CutBack(uint64_t length);
@@ -71,7 +73,7 @@ class LogWriter {
   std::atomic<uint64_t> cuts_{0};         // cut-backs so far
   std::atomic<uint64_t> synced_cuts_{0};  // how many of them a sync has covered
   std::atomic<bool> poisoned_{false};
-  uint64_t witnessed_ = 0;  // synced_to of the last record
+  uint64_t witnessed_ = 0;  // highest synced_to that a record states
   uint64_t reserved_;       // space was asked for up to here
   uint64_t step_max_ = 0;   // largest step of reserved space; 0: none is reserved
   std::unique_ptr<SyncState> sync_state_;

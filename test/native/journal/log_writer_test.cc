@@ -228,6 +228,39 @@ TEST(LogWriter, SyncWithoutNewsCallsNothing) {
   EXPECT_EQ(vfs.plan.syncs, 2);
 }
 
+// Records that the caller encoded, several in one write; a failed write leaves none of them.
+TEST(LogWriter, EncodedRecordsAreOneWrite) {
+  FlakyVfs vfs;
+  const auto writer = NewLog(&vfs);
+  ASSERT_TRUE(AppendData(writer.get(), 1, "one").ok());
+  ASSERT_TRUE(writer->Sync().ok());
+  const auto encode = [&](Seqno seqno, const std::string& payload, std::string* out) {
+    char header[kLogRecordHeaderBytes];
+    EncodeLogRecordHeader({.count = 1, .synced_to = writer->synced_to(), .seqno = seqno}, kNumber,
+                          writer->size() + out->size(), payload, header);
+    out->append(header, sizeof header);
+    out->append(payload);
+  };
+  std::string records;
+  encode(2, "two", &records);
+  encode(3, "three", &records);
+  const int writes = vfs.plan.writes;
+  vfs.plan.write = 1;
+  vfs.plan.partial = records.size() - 1;
+  EXPECT_TRUE(writer->AppendEncoded(records, writer->synced_to()).Is(Code::kIoError));
+  EXPECT_EQ(Payloads(ReadBack(&vfs)), std::vector<std::string>{"one"});
+  ASSERT_TRUE(writer->AppendEncoded(records, writer->synced_to()).ok());
+  EXPECT_EQ(vfs.plan.writes, writes + 2);
+  const Reading got = ReadBack(&vfs);
+  EXPECT_EQ(Payloads(got), (std::vector<std::string>{"one", "two", "three"}));
+  EXPECT_EQ(got.end_offset, writer->size());
+  const int syncs = vfs.plan.syncs;
+  records.clear();
+  encode(4, "four", &records);
+  ASSERT_TRUE(writer->AppendEncoded(records, writer->synced_to()).ok());
+  EXPECT_EQ(vfs.plan.syncs, syncs);  // the cut was synced once
+}
+
 // What is appended while a sync runs is not called durable by it.
 TEST(LogWriter, SyncCoversWhatWasThereWhenItBegan) {
   MemVfs vfs;
