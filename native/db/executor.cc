@@ -1,7 +1,5 @@
 #include "db/executor.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -11,6 +9,8 @@
 #include <mutex>
 #include <thread>
 #include <vector>
+
+#include "vfs/thread_priority.h"
 
 namespace shale {
 namespace {
@@ -60,12 +60,7 @@ class LaneWorkers {
 
  private:
   void Run(int niceness) {
-    // Linux keeps niceness per thread; elsewhere the call would slow the whole process down.
-#ifdef __linux__
-    if (niceness != 0) (void)setpriority(PRIO_PROCESS, 0, niceness);
-#else
-    (void)niceness;
-#endif
+    LowerThreadPriority(niceness);
     std::unique_lock<std::mutex> lock(mutex_);
     while (!stopping_) {
       TakeDue();
