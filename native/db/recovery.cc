@@ -13,6 +13,7 @@ namespace {
 
 constexpr size_t kWriteChunkBytes = size_t{1} << 20;
 constexpr uint64_t kNoOffset = 0;
+constexpr uint32_t kTreeIdGapMax = 1 << 20;  // creations that failed, between two that did not
 
 }  // namespace
 
@@ -302,6 +303,11 @@ Status Recovery::CreateTree(Seqno seqno, const BatchEntry& entry) {
     return Status::Corruption("a keyspace record breaks a rule");
   }
   if (id < state_.next_tree_id || trees_->count(id) != 0) return Status::Ok();
+  if (id - state_.next_tree_id > kTreeIdGapMax) {
+    return Status::Corruption("a keyspace record has an impossible id");
+  }
+  while (context_.manifest->NewTreeId() < id) {
+  }
   TreeState state;
   state.id = id;
   state.name = entry.key.ToString();

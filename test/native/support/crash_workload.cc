@@ -1,0 +1,406 @@
+#include "support/crash_workload.h"
+
+#include <utility>
+
+#include "base/hash.h"
+
+namespace shale {
+namespace {
+
+constexpr uint64_t kKeys = 40;
+
+}  // namespace
+
+DatabaseOptions Workload::MakeOptions(const WorkloadOptions& options) {
+  DatabaseOptions database = SmallOptions();
+  database.max_journal_size = options.max_journal_size;
+  database.sync_interval_ms = 50;
+  return database;
+}
+
+Workload::Workload(Vfs* vfs, MemVfs* clock, const WorkloadOptions& options)
+    : vfs_(vfs), clock_(clock), options_(options), random_(options.seed) {}
+
+Workload::~Workload() { Close(); }
+
+bool Workload::Open() {
+  auto executor = MakeManualExecutor(vfs_, random_.Next());
+  executor_ = executor.get();
+  const Status status =
+      Database::Open(vfs_, std::move(executor), "/db", MakeOptions(options_), &database_);
+  if (!status.ok()) {
+    executor_ = nullptr;
+    gone_ = true;
+  }
+  return status.ok();
+}
+
+void Workload::Close() {
+  if (!database_) return;
+  const Status status = database_->Close();
+  if (status.ok()) NoteAcked(history_.issued(), Durability::kSync);
+  database_ = Ref<Database>();
+  executor_ = nullptr;
+}
+
+void Workload::Run() {
+  if (!Open()) return;
+  for (uint64_t i = 0; i < options_.steps && !gone_ && problem_.empty(); ++i) {
+    if (Failed()) break;
+    Step();
+  }
+}
+
+bool Workload::Failed() const {
+  return database_ && database_->status() == DatabaseStatus::kFailed;
+}
+
+void Workload::Step() {
+  const uint64_t what = random_.Below(100);
+  if (database_->keyspace_count() == 0 || what < 3) {
+    OpenKeyspace();
+  } else if (what < 45) {
+    WriteSingle(false);
+  } else if (what < 62) {
+    WriteSeveral(false);
+  } else if (what < 67) {
+    random_.OneIn(2) ? WriteSingle(true) : WriteSeveral(true);
+  } else if (what < 70) {
+    Persist();
+  } else if (what < 90) {
+    RunBackground();
+  } else if (what < 94) {
+    const Ref<Keyspace> keyspace = AnyKeyspace();
+    if (keyspace) database_->RotateMemtable(keyspace.get());
+  } else if (what < 97) {
+    Flush();
+  } else if (what < 98) {
+    Compact();
+  } else if (options_.reopen) {
+    Reopen();
+  }
+}
+
+// ---- commits ----
+
+void Workload::NoteAcked(size_t number, Durability durability) {
+  if (durability != Durability::kBuffered) {
+    history_.acked_os = std::max(history_.acked_os, number);
+  }
+  if (durability == Durability::kSync) {
+    history_.acked_sync = std::max(history_.acked_sync, number);
+  }
+}
+
+// The outcome of commit `number`, which was the last one issued when it began.
+void Workload::Settle(Status status, size_t number, Durability durability) {
+  if (status.ok()) return NoteAcked(number, durability);
+  const bool unknown = status.details() != nullptr && status.details()->indeterminate;
+  if (unknown) {
+    indeterminate_ = true;
+    return;
+  }
+  if (number != history_.issued()) {
+    problem_ = "a commit failed after later ones were given out: " + status.ToString();
+    return;
+  }
+  history_.states.pop_back();
+}
+
+Ref<Keyspace> Workload::AnyKeyspace() {
+  const auto names = database_->KeyspaceNames();
+  if (names.empty()) return Ref<Keyspace>();
+  return database_->FindKeyspace(names[random_.Below(names.size())]);
+}
+
+void Workload::WriteSingle(bool async) {
+  const Ref<Keyspace> keyspace = AnyKeyspace();
+  Contents next = history_.states.back();
+  Rows& rows = next[keyspace->name()];
+  const std::string key = "k" + std::to_string(random_.Below(kKeys));
+  const bool remove = random_.OneIn(4);
+  std::string value;
+  if (remove) {
+    rows.erase(key);
+  } else {
+    value = std::to_string(next_value_++) + std::string(random_.Below(60), 'v');
+    rows[key] = value;
+  }
+  const auto durability =
+      static_cast<Durability>(random_.Below(options_.buffered ? 3 : 2) + (options_.buffered ? 0 : 1));
+  history_.states.push_back(std::move(next));
+  const size_t number = history_.issued();
+  last_commit_[keyspace->name()] = number;
+  const Kind kind = remove ? Kind::kTombstone : Kind::kValue;
+  if (!async) {
+    return Settle(database_->WriteOne(keyspace.get(), kind, key, value, durability), number,
+                  durability);
+  }
+  const Status status = database_->WriteOneAsync(
+      keyspace.get(), kind, key, value, durability,
+      [this, number, durability](Status s) { Settle(std::move(s), number, durability); });
+  if (!status.Is(Code::kWouldBlock)) Settle(status, number, durability);
+}
+
+void Workload::Fill(WriteBatch* batch, Contents* next) {
+  const uint64_t count = 1 + random_.Below(8);
+  for (uint64_t i = 0; i < count; ++i) {
+    const Ref<Keyspace> keyspace = AnyKeyspace();
+    Rows& rows = (*next)[keyspace->name()];
+    const std::string key = "k" + std::to_string(random_.Below(kKeys));
+    if (random_.OneIn(4)) {
+      batch->Add(Kind::kTombstone, keyspace->id(), key, "");
+      rows.erase(key);
+    } else {
+      std::string value = std::to_string(next_value_++);
+      value.append(random_.OneIn(20) ? 5000 : random_.Below(60), 'w');
+      batch->Add(Kind::kValue, keyspace->id(), key, value);
+      rows[key] = value;
+    }
+    last_commit_[keyspace->name()] = history_.issued() + 1;
+  }
+}
+
+void Workload::WriteSeveral(bool async) {
+  WriteBatch batch;
+  Contents next = history_.states.back();
+  Fill(&batch, &next);
+  const auto durability =
+      static_cast<Durability>(random_.Below(options_.buffered ? 3 : 2) + (options_.buffered ? 0 : 1));
+  history_.states.push_back(std::move(next));
+  const size_t number = history_.issued();
+  if (!async) return Settle(database_->Write(batch.bytes(), durability), number, durability);
+  const Status status = database_->WriteAsync(
+      batch.bytes(), durability,
+      [this, number, durability](Status s) { Settle(std::move(s), number, durability); });
+  if (!status.Is(Code::kWouldBlock)) Settle(status, number, durability);
+}
+
+void Workload::OpenKeyspace() {
+  const std::string name(1, static_cast<char>('a' + random_.Below(4)));
+  const uint64_t memtable = options_.memtable;
+  const auto merge = [memtable](bool exists, TreeOptions* options) {
+    if (exists) return Status::Ok();
+    *options = SmallTreeOptions();
+    options->max_memtable_size = memtable;
+    options->strategy.l0_threshold = 2;
+    return Status::Ok();
+  };
+  Ref<Keyspace> keyspace;
+  if (database_->FindKeyspace(name)) {
+    if (!database_->OpenKeyspace(name, merge, &keyspace).ok()) problem_ = "reopening a keyspace";
+    return;
+  }
+  Contents next = history_.states.back();
+  next[name];
+  history_.states.push_back(std::move(next));
+  const size_t number = history_.issued();
+  Status status = database_->OpenKeyspace(name, merge, &keyspace);
+  // What failed after its journal record is taken back by another one; a power cut in between
+  // decides.
+  if (!status.ok() && Failed()) {
+    indeterminate_ = true;
+    return;
+  }
+  Settle(std::move(status), number, Durability::kSync);
+}
+
+// ---- everything else ----
+
+void Workload::Persist() {
+  const size_t number = history_.issued();
+  const auto durability = static_cast<Durability>(random_.Below(3));
+  if (database_->Persist(durability).ok()) NoteAcked(number, durability);
+}
+
+void Workload::Flush() {
+  const Ref<Keyspace> keyspace = AnyKeyspace();
+  const auto last = last_commit_.find(keyspace->name());
+  const size_t number = last == last_commit_.end() ? 0 : last->second;
+  if (database_->FlushKeyspace(keyspace.get()).ok()) NoteAcked(number, Durability::kSync);
+}
+
+void Workload::Compact() {
+  const Ref<Keyspace> keyspace = AnyKeyspace();
+  static_cast<void>(database_->MajorCompaction(keyspace.get(), 8192, nullptr));
+}
+
+void Workload::Reopen() {
+  Close();
+  Open();
+}
+
+void Workload::RunBackground() {
+  clock_->AdvanceClock(random_.Below(30) * 1'000'000);
+  const uint64_t count = random_.Below(6);
+  for (uint64_t i = 0; i < count && executor_ != nullptr; ++i) executor_->RunOne();
+}
+
+std::string Workload::CheckLive() {
+  if (!database_ || gone_) return "";
+  Contents contents;
+  const Status status = ReadAll(database_.get(), &contents);
+  if (!status.ok()) return "";  // a typed error; the caller knows whether faults are on
+  for (const Contents& state : history_.states) {
+    if (state == contents) return "";
+  }
+  return "live contents are no state: " + Difference(history_.states.back(), contents);
+}
+
+// ---- oracles ----
+
+namespace {
+
+std::string Liveness(Database* database, uint64_t writes, const Contents& found) {
+  Contents expected = found;
+  Ref<Keyspace> keyspace;
+  Status status = database->OpenKeyspace("liveness", SmallTree, &keyspace);
+  if (!status.ok()) return "no keyspace after recovery: " + status.ToString();
+  for (uint64_t i = 0; i < writes; ++i) {
+    const std::string key = "k" + std::to_string(i % 300);
+    const std::string value = std::to_string(i);
+    status = database->WriteOne(keyspace.get(), Kind::kValue, key, value, Durability::kOs);
+    if (!status.ok()) return "no write after recovery: " + status.ToString();
+    expected["liveness"][key] = value;
+  }
+  // Also over what was recovered: new commits must be newer than old ones.
+  for (auto& [name, rows] : expected) {
+    const Ref<Keyspace> old = database->FindKeyspace(name);
+    if (!old) return "lost keyspace " + name;
+    if (name == "liveness" || rows.empty()) continue;
+    const std::string key = rows.begin()->first;
+    status = database->WriteOne(old.get(), Kind::kValue, key, "newer", Durability::kSync);
+    if (!status.ok()) return "no sync write after recovery: " + status.ToString();
+    rows[key] = "newer";
+  }
+  status = database->FlushKeyspace(keyspace.get());
+  if (!status.ok()) return "no flush after recovery: " + status.ToString();
+  Contents contents;
+  status = ReadAll(database, &contents);
+  if (!status.ok()) return "unreadable after recovery: " + status.ToString();
+  if (contents != expected) return "after recovery: " + Difference(expected, contents);
+  return "";
+}
+
+}  // namespace
+
+std::string CheckImage(MemVfs* image, const History& history, size_t at_least, uint64_t seed,
+                       const ImageCheck& check, const WorkloadOptions& options,
+                       size_t* opened_to) {
+  DatabaseOptions database_options = Workload::MakeOptions(options);
+  database_options.recovery = check.mode;
+  Ref<Database> database;
+  Status status = OpenSmall(image, seed, database_options, &database);
+  if (!status.ok()) {
+    const bool damage = status.Is(Code::kCorruption) || status.Is(Code::kNotADatabase) ||
+                        status.Is(Code::kFormatTooNew);
+    return check.damage_allowed && damage ? "" : "does not open: " + status.ToString();
+  }
+  Contents contents;
+  status = ReadAll(database.get(), &contents);
+  std::string problem;
+  if (!status.ok()) {
+    if (!check.damage_allowed || !status.Is(Code::kCorruption)) {
+      problem = "unreadable: " + status.ToString();
+    }
+    static_cast<void>(database->Close());
+    return problem;
+  }
+  size_t n = history.states.size();
+  while (n > at_least && history.states[n - 1] != contents) --n;
+  if (n == at_least && (n == 0 || history.states[n - 1] != contents)) {
+    if (history.states[at_least] != contents) {
+      problem = "no prefix of " + std::to_string(history.issued()) + " commits, at least " +
+                std::to_string(at_least) +
+                "; against the least: " + Difference(history.states[at_least], contents);
+    }
+  } else {
+    --n;
+  }
+  if (opened_to != nullptr) *opened_to = n;
+  if (problem.empty() && check.rule_r) {
+    const auto again = image->CrashClone(CrashPolicy::None(), seed);
+    Ref<Database> second;
+    status = OpenSmall(again.get(), seed + 1, database_options, &second);
+    Contents recovered;
+    if (status.ok()) status = ReadAll(second.get(), &recovered);
+    if (!status.ok()) {
+      problem = "after the second power cut: " + status.ToString();
+    } else if (recovered != contents) {
+      problem = "what was recovered was lost again: " + Difference(contents, recovered);
+    }
+    if (second) static_cast<void>(second->Close());
+  }
+  if (problem.empty() && check.liveness_writes > 0) {
+    problem = Liveness(database.get(), check.liveness_writes, contents);
+  }
+  status = database->Close();
+  if (problem.empty() && !status.ok()) problem = "does not close: " + status.ToString();
+  return problem;
+}
+
+CrashPolicy DrawPolicy(const MemVfs& vfs, uint64_t draw) {
+  const std::vector<PendingChange> pending = vfs.Pending();
+  const uint64_t index = pending.empty() ? 0 : MixBits(draw) % pending.size();
+  switch (draw % 10) {
+    case 0:
+      return CrashPolicy::Random(10);
+    case 1:
+      return CrashPolicy::Random(50);
+    case 2:
+      return CrashPolicy::Random(90);
+    case 3:
+      return CrashPolicy::Prefix(MixBits(draw) % 4);
+    case 4:
+      return CrashPolicy::DropOne(index);
+    case 5:
+    case 6: {
+      if (pending.empty()) return CrashPolicy::None();
+      const std::vector<uint64_t> cuts = pending[index].Cuts(512);
+      const uint64_t cut = cuts.empty() ? 0 : cuts[MixBits(draw + 1) % cuts.size()];
+      return CrashPolicy::Torn(index, cut, static_cast<CrashPolicy::Fill>(MixBits(draw + 2) % 3));
+    }
+    case 7:
+      return CrashPolicy::SizeFirst();
+    case 8:
+      return CrashPolicy::MetaFirst();
+    default:
+      return CrashPolicy::DataFirst();
+  }
+}
+
+size_t Survivors(const History& history, const CrashPolicy& policy) {
+  return policy.kind == CrashPolicy::Kind::kAll ? history.acked_os : history.acked_sync;
+}
+
+CrashRun RunCrashImages(const WorkloadOptions& options, uint64_t images_per_operation,
+                        uint64_t every, const ImageCheck& check) {
+  CrashRun run;
+  MemVfs vfs(options.seed);
+  Workload workload(&vfs, &vfs, options);
+  vfs.SetHook([&](const MemVfs::Operation& operation) {
+    if (!run.problem.empty() || operation.index % every != 0) return;
+    for (uint64_t i = 0; i < images_per_operation && run.problem.empty(); ++i) {
+      const uint64_t draw = MixBits(options.seed * 1000003 + operation.index * 31 + i);
+      const CrashPolicy policy = i == 0   ? CrashPolicy::None()
+                                 : i == 1 ? CrashPolicy::All()
+                                          : DrawPolicy(vfs, draw);
+      const std::unique_ptr<MemVfs> image = vfs.CrashClone(policy, draw);
+      const std::string problem =
+          CheckImage(image.get(), workload.history(), Survivors(workload.history(), policy), draw,
+                     check, options);
+      run.images++;
+      if (problem.empty()) continue;
+      run.problem = "seed " + std::to_string(options.seed) + ", operation " +
+                    std::to_string(operation.index) + " (" + operation.path + "), " +
+                    policy.ToString() + ": " + problem;
+    }
+  });
+  workload.Run();
+  vfs.SetHook(nullptr);
+  if (run.problem.empty()) run.problem = workload.problem();
+  if (run.problem.empty()) run.problem = workload.CheckLive();
+  return run;
+}
+
+}  // namespace shale
