@@ -72,10 +72,15 @@ SHALE_CRC32C_TARGET inline uint64_t Multiply(uint64_t a, uint32_t b) {
   return static_cast<uint64_t>(_mm_cvtsi128_si64(_mm_clmulepi64_si128(wide_a, wide_b, 0)));
 }
 #elif defined(__aarch64__)
+// The header of clang declares these only where the whole file may use them.
 #if defined(__clang__)
 #define SHALE_CRC32C_TARGET __attribute__((target("crc,aes")))
+#define SHALE_CRC32C_BYTE __builtin_arm_crc32cb
+#define SHALE_CRC32C_WORD __builtin_arm_crc32cd
 #else
 #define SHALE_CRC32C_TARGET __attribute__((target("+crc+crypto")))
+#define SHALE_CRC32C_BYTE __crc32cb
+#define SHALE_CRC32C_WORD __crc32cd
 #endif
 
 bool HaveHardware() {
@@ -87,10 +92,10 @@ bool HaveHardware() {
 #endif
 }
 SHALE_CRC32C_TARGET inline uint64_t StepByte(uint64_t crc, uint8_t v) {
-  return __crc32cb(static_cast<uint32_t>(crc), v);
+  return SHALE_CRC32C_BYTE(static_cast<uint32_t>(crc), v);
 }
 SHALE_CRC32C_TARGET inline uint64_t StepWord(uint64_t crc, uint64_t v) {
-  return __crc32cd(static_cast<uint32_t>(crc), v);
+  return SHALE_CRC32C_WORD(static_cast<uint32_t>(crc), v);
 }
 SHALE_CRC32C_TARGET inline uint64_t Multiply(uint64_t a, uint32_t b) {
   return vgetq_lane_u64(vreinterpretq_u64_p128(vmull_p64(a, b)), 0);
