@@ -1,8 +1,9 @@
 // Block: the in-memory form of one block of a table: verified, parsed, immutable.
 //
 // A block is one allocation, aligned to a cache line: the object, then whatever arrays the kind of
-// block needs, then the bytes of the block. A reader that has the pointer knows where the arrays are
-// before it has loaded anything. Only the bytes of very large blocks are an allocation of their own.
+// block needs, then the bytes of the block. A reader that has the pointer knows where the arrays
+// are before it has loaded anything. Only the bytes of very large blocks are an allocation of their
+// own.
 // Threads: any; nothing changes after parsing.
 // Lifetime: counted; the cache holds one count, readers borrow it under an EpochGuard or share it.
 #pragma once
@@ -43,8 +44,8 @@ class Block : public CacheValue {
   BlockType type_;
 };
 
-// `value` as a block of class T, or null if it is a block of another type. All values that the cache
-// holds for a table's file number are blocks.
+// `value` as a block of class T, or null if it is a block of another type. All values that the
+// cache holds for a table's file number are blocks.
 template <typename T>
 inline T* BlockCast(CacheValue* value) {
   auto* block = static_cast<Block*>(value);

@@ -207,26 +207,4 @@ void DataBlockCursor::EnterRestart(uint32_t ordinal) {
   restart_end_ = restart_begin_ + interval;
 }
 
-inline void DataBlockCursor::DecodeAt(const char* p) {
-  DataEntry e;
-  next_ = DataEntry::Decode(p, &e);
-  if (e.shared == 0) {
-    if (ordinal_ == restart_begin_) head_key_ = e.rest;
-    entry_.key = Slice(e.rest, e.rest_size);
-  } else {
-    char* const key = key_.get();
-    if (e.shared <= 16 && e.rest_size <= 16) [[likely]] {
-      // Both may read into what follows in the block: see the slack bytes of a block.
-      std::memcpy(key, head_key_, 16);
-      std::memcpy(key + e.shared, e.rest, 16);
-    } else {
-      std::memcpy(key, head_key_, e.shared);
-      std::memcpy(key + e.shared, e.rest, e.rest_size);
-    }
-    entry_.key = Slice(key, size_t{e.shared} + e.rest_size);
-  }
-  entry_.value = e.value();
-  entry_.tag = e.tag();
-}
-
 }  // namespace shale

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -56,7 +57,8 @@ class DataBlockBuilder {
   bool empty() const { return entry_count_ == 0; }
   // Bytes of entries so far.
   size_t entry_bytes() const { return buffer_.size(); }
-  // Upper bound of the bytes of the block if `more` bytes of entries were added and it was finished.
+  // Upper bound of the bytes of the block if `more` bytes of entries were added and it was
+  // finished.
   size_t SizeWith(size_t more) const;
   // The bytes of the block; valid until Reset().
   Slice Finish();
@@ -156,5 +158,27 @@ class DataBlockCursor {
   std::unique_ptr<char[]> key_;  // room for the longest key and BlockBuffer::kSlackBytes
   size_t key_room_ = 0;
 };
+
+inline void DataBlockCursor::DecodeAt(const char* p) {
+  DataEntry e;
+  next_ = DataEntry::Decode(p, &e);
+  if (e.shared == 0) {
+    if (ordinal_ == restart_begin_) head_key_ = e.rest;
+    entry_.key = Slice(e.rest, e.rest_size);
+  } else {
+    char* const key = key_.get();
+    if (e.shared <= 16 && e.rest_size <= 16) [[likely]] {
+      // Both may read into what follows in the block: see the slack bytes of a block.
+      std::memcpy(key, head_key_, 16);
+      std::memcpy(key + e.shared, e.rest, 16);
+    } else {
+      std::memcpy(key, head_key_, e.shared);
+      std::memcpy(key + e.shared, e.rest, e.rest_size);
+    }
+    entry_.key = Slice(key, size_t{e.shared} + e.rest_size);
+  }
+  entry_.value = e.value();
+  entry_.tag = e.tag();
+}
 
 }  // namespace shale

@@ -1,8 +1,8 @@
 // Filter block: a blocked Bloom filter: every key sets and tests bits of one cache line only.
 //
-// A filter may say yes wrongly, never no. The share of wrong answers for b bits a key and p probes is
-// the mean, over Poisson-distributed numbers of keys in a line, of (share of set bits)^p: about 0.95 %
-// at ten bits.
+// A filter may say yes wrongly, never no. The share of wrong answers for b bits a key and p probes
+// is the mean, over Poisson-distributed numbers of keys in a line, of (share of set bits)^p: about
+// 0.95 % at ten bits.
 // Threads: the builder one; a parsed filter any.
 // Cost: MayContain reads one cache line and takes no branch that depends on its content.
 // Bytes: docs/format.md, "Filter".

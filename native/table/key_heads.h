@@ -1,8 +1,8 @@
 // Key heads: the first eight bytes of a key after a prefix that all keys of a block share, as one
 // integer, so that a search runs over a contiguous array instead of over the keys.
 //
-// Bytes that a short key does not have count as zero. Therefore head(a) < head(b) implies a < b, and
-// equal heads say nothing: such keys are compared in full.
+// Bytes that a short key does not have count as zero. Therefore head(a) < head(b) implies a < b,
+// and equal heads say nothing: such keys are compared in full.
 // Cost: two to three nanoseconds to make, about one per step of a search in the first-level cache.
 #pragma once
 

@@ -3,12 +3,12 @@
 //
 // `E` is the entry form (data_block.h, index_block.h): fields shared, rest_size, rest, seqno, and
 //   static const char* Decode(const char* p, E* e)                       of a checked entry
-//   static const char* DecodeChecked(const char* p, const char* limit, E* e)   null if it is damaged
-// both returning the byte after the entry.
+//   static const char* DecodeChecked(const char* p, const char* limit, E* e)   null if it is
+// damaged both returning the byte after the entry.
 //
 // Parsing checks every byte once and adds what makes searching fast: heads and offsets of every
-// entry, or of every second or fourth ("sample") where entries are small. Any entry decodes from its
-// restart head and itself, so that both directions cost the same.
+// entry, or of every second or fourth ("sample") where entries are small. Any entry decodes from
+// its restart head and itself, so that both directions cost the same.
 // Threads: any.
 // Invariants of a parsed block:
 //   I1  every entry lies whole inside the block and decodes; keys have 1 to kKeyBytesMax bytes;

@@ -2,8 +2,8 @@
 //
 // Threads: any; a ReadAhead belongs to one reader.
 // Errors: kWouldBlock in ReadMode::kMemoryOnly when a block is not in memory; kCorruption with path
-// and offset for damage, a file that is too short included; what the vfs says otherwise. Nothing that
-// failed is cached: the next read tries again.
+// and offset for damage, a file that is too short included; what the vfs says otherwise. Nothing
+// that failed is cached: the next read tries again.
 // Cost: a block in memory is one cache lookup; one that is not is one read, one checksum, one
 // decompression, one check of every entry.
 #pragma once
@@ -31,9 +31,9 @@ struct TableContext;
 // What a reader that goes through a file in order has read beyond what it asked for.
 class ReadAhead {
  public:
-  // The stored bytes at [offset, offset + size) of `file`, which lie before `limit`. Valid until the
-  // next call. Reads up to `chunk_max` bytes at once: all of it from the start when `at_once`, else
-  // more with every read that continues the one before. Works in both directions.
+  // The stored bytes at [offset, offset + size) of `file`, which lie before `limit`. Valid until
+  // the next call. Reads up to `chunk_max` bytes at once: all of it from the start when `at_once`,
+  // else more with every read that continues the one before. Works in both directions.
   Status Get(File* file, uint64_t offset, size_t size, uint64_t limit, size_t chunk_max,
              bool at_once, Slice* bytes);
 

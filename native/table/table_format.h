@@ -1,8 +1,8 @@
 // Table format: the frame of a table file: handles, block trailers, properties and footer.
 //
-// Everything here turns bytes into checked structures and back; nothing reads a file or keeps state.
-// Functions that find damage return kCorruption without a path: the caller, who knows the file,
-// adds it.
+// Everything here turns bytes into checked structures and back; nothing reads a file or keeps
+// state. Functions that find damage return kCorruption without a path: the caller, who knows the
+// file, adds it.
 // Bytes: docs/format.md, "Tables".
 #pragma once
 
@@ -65,9 +65,9 @@ struct SealedBlock {
 SealedBlock SealBlock(Slice raw, Codec codec, uint64_t file_number, uint64_t offset,
                       std::string* scratch);
 
-// The opposite: `bytes` are the stored bytes and the trailer as read at `handle`. Checks lengths and
-// checksum, decompresses into `buffer` if need be. *raw points into `bytes` or into `buffer`; it is
-// followed by BlockBuffer::kSlackBytes readable bytes only in the second case.
+// The opposite: `bytes` are the stored bytes and the trailer as read at `handle`. Checks lengths
+// and checksum, decompresses into `buffer` if need be. *raw points into `bytes` or into `buffer`;
+// it is followed by BlockBuffer::kSlackBytes readable bytes only in the second case.
 Status UnsealBlock(Slice bytes, BlockHandle handle, BlockType type, uint64_t file_number,
                    BlockBuffer* buffer, Slice* raw);
 
@@ -106,8 +106,8 @@ struct TableFooter {
 };
 
 std::string EncodeTableFooter(const TableFooter& footer, uint64_t file_number, uint64_t offset);
-// `bytes` are the kTableFooterBytes at `offset`. kFormatTooNew when the file says that it needs more
-// than this code understands.
+// `bytes` are the kTableFooterBytes at `offset`. kFormatTooNew when the file says that it needs
+// more than this code understands.
 Status DecodeTableFooter(Slice bytes, uint64_t file_number, uint64_t offset, TableFooter* footer);
 
 // True if the block lies whole before `limit`, the offset of the footer.
