@@ -31,9 +31,9 @@ async function pendingWrites(directory) {
   const batch = db.batch().insert(keyspace, key(404), 'in a batch')
   writes.push(batch.commit({ durability: 'sync' }))
   const closed = db.close()
-  const late = keyspace.insert('late', 'x')
+  const late = codeOf(keyspace.insert('late', 'x'))
   const outcomes = await Promise.all(writes.map(codeOf))
-  assert.equal(await codeOf(late), 'DB_CLOSED')
+  assert.equal(await late, 'DB_CLOSED')
   await closed
   const again = await Database.open(path)
   const found = await again.keyspace('k')
@@ -113,14 +113,13 @@ async function twice(directory) {
   await second.close()
   assert.equal(second.status, 'closed')
 
-  {
-    await using third = await Database.open(path)
-    assert.equal((await third.keyspace('k')).getTextSync('a'), '1')
-  }
-  {
-    using fourth = Database.openSync(path)
-    assert.equal(fourth.keyspaceSync('k').getTextSync('a'), '1')
-  }
+  const third = await Database.open(path)
+  assert.equal((await third.keyspace('k')).getTextSync('a'), '1')
+  await third[Symbol.asyncDispose]()
+  const fourth = Database.openSync(path)
+  assert.equal(fourth.keyspaceSync('k').getTextSync('a'), '1')
+  fourth[Symbol.dispose]()
+  assert.equal(fourth.status, 'closed')
   // Opening many at once and closing each as soon as it is there: one core or one after the other.
   await Promise.all(Array.from({ length: 8 }, () => Database.open(path).then((db) => db.close())))
 }

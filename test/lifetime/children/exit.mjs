@@ -1,0 +1,112 @@
+// The end of the process: by itself, by process.exit, by an error, with everything open.
+
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { Database, Tree } from '../../../dist/esm/index.js'
+import { key, main, value } from './support.mjs'
+
+async function open(directory) {
+  const db = await Database.open(join(directory, 'db'))
+  const keyspace = await db.keyspace('k', { maxMemtableSize: 64 * 1024 })
+  for (let i = 0; i < 1000; i++) keyspace.insertSync(key(i), value(i))
+  return { db, keyspace }
+}
+
+/** Calls of every kind whose answers never come. */
+function leavePending(db, keyspace) {
+  for (let i = 0; i < 100; i++) {
+    void keyspace.insert(`late ${i}`, value(i, 20_000), { durability: 'sync' })
+    void keyspace.get(key(i))
+  }
+  void keyspace.iter()[Symbol.asyncIterator]().next()
+  void keyspace.rotateMemtableAndWait()
+  void keyspace.majorCompaction()
+  void db.keyspace('late')
+}
+
+await main({
+  /** Nothing pending: the process ends although database, iterator, snapshot and tree are open. */
+  async idle(directory) {
+    const { db, keyspace } = await open(directory)
+    globalThis.kept = [
+      db,
+      db.snapshot(),
+      keyspace.iter().cursor(),
+      await Tree.open(join(directory, 'tree')),
+    ]
+  },
+
+  /** A pending call keeps the process: what follows its answer runs. */
+  async pendingKeeps(directory) {
+    const { keyspace } = await open(directory)
+    void (async () => {
+      for (let i = 0; i < 20; i++) await keyspace.insert(key(i), 'x', { durability: 'sync' })
+      await keyspace.rotateMemtableAndWait()
+      console.log('answered')
+    })()
+  },
+
+  async exitOpen(directory) {
+    await open(directory)
+    console.log('leaving')
+    process.exit(7)
+  },
+
+  async exitPending(directory) {
+    const { db, keyspace } = await open(directory)
+    leavePending(db, keyspace)
+    console.log('leaving')
+    process.exit(7)
+  },
+
+  async exitInCallback(directory) {
+    const { db, keyspace } = await open(directory)
+    leavePending(db, keyspace)
+    await keyspace.insert('a', 'b', { durability: 'sync' })
+    console.log('leaving')
+    process.exit(7)
+  },
+
+  async exitInVisitor(directory) {
+    const { keyspace } = await open(directory)
+    keyspace.iter().forEachSync(() => {
+      console.log('leaving')
+      process.exit(7)
+    })
+  },
+
+  async exitWhileClosing(directory) {
+    const { db } = await open(directory)
+    void db.close()
+    console.log('leaving')
+    process.exit(7)
+  },
+
+  /** In the handler of the exit event sync calls still work. */
+  async closeAtExit(directory) {
+    const { db, keyspace } = await open(directory)
+    process.on('exit', () => {
+      keyspace.insertSync('at exit', 'written')
+      db.closeSync()
+      console.log('leaving')
+    })
+    process.exit(7)
+  },
+
+  async uncaught(directory) {
+    const { db, keyspace } = await open(directory)
+    leavePending(db, keyspace)
+    console.log('leaving')
+    setImmediate(() => {
+      throw new Error('nobody catches this')
+    })
+  },
+
+  /** What was written before such an end is there. */
+  async check(directory) {
+    const { db, keyspace } = await open(directory)
+    assert.equal(keyspace.getTextSync(key(999)), value(999))
+    assert.equal(db.status, 'open')
+    await db.close()
+  },
+})

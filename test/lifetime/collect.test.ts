@@ -1,0 +1,19 @@
+// What is dropped without close is given back by the collector, and nothing that is in use is.
+
+import { describe, test } from 'vitest'
+import { scratchDirectory } from '../support/scratch.ts'
+import { expectScenario } from './child.ts'
+
+describe('collected', () => {
+  test.each([
+    ['an abandoned database closes', 'database'],
+    ['a keyspace or a pending call keeps its database open', 'keptOpen'],
+    ['abandoned iterators let go of their versions', 'pins'],
+    ['tables that only an abandoned iterator read are deleted', 'files'],
+    ['the collector runs in the middle of operations', 'underStress'],
+    ['values outlive their slabs', 'retainedValues'],
+    ['opening and closing leaves nothing behind', 'cycles'],
+  ])('%s', async (_, scenario) => {
+    await expectScenario('collect.mjs', [scenario, scratchDirectory()], { flags: ['--expose-gc'] })
+  })
+})

@@ -1,0 +1,23 @@
+// The end of the process: by itself, by process.exit, by an error, with everything open.
+
+import { describe, test } from 'vitest'
+import { scratchDirectory } from '../support/scratch.ts'
+import { expectScenario } from './child.ts'
+
+describe('the process', () => {
+  test.each([
+    ['ends although databases, trees and iterators are open', 'idle', 0, 'done'],
+    ['stays while a call is pending', 'pendingKeeps', 0, 'answered'],
+    ['exits with a database open', 'exitOpen', 7, 'leaving'],
+    ['exits with calls pending', 'exitPending', 7, 'leaving'],
+    ['exits inside a callback', 'exitInCallback', 7, 'leaving'],
+    ['exits inside a visitor', 'exitInVisitor', 7, 'leaving'],
+    ['exits while closing', 'exitWhileClosing', 7, 'leaving'],
+    ['closes in the exit event', 'closeAtExit', 7, 'leaving'],
+    ['ends by an uncaught error', 'uncaught', 1, 'done'],
+  ])('%s', async (_, scenario, code, said) => {
+    const directory = scratchDirectory()
+    await expectScenario('exit.mjs', [scenario, directory], { code, said })
+    await expectScenario('exit.mjs', ['check', directory])
+  })
+})

@@ -1,0 +1,38 @@
+// Several environments on one core: workers that come and go, in every way a worker can go.
+
+import { describe, test } from 'vitest'
+import { scratchDirectory } from '../support/scratch.ts'
+import { expectScenario } from './child.ts'
+
+describe('a worker that ends, while others commit,', () => {
+  test.each([
+    'return',
+    'returnPending',
+    'throw',
+    'exit',
+    'exitInCallback',
+    'exitInVisitor',
+    'exitWhileClosing',
+    'terminated',
+    'terminatedInLoop',
+  ])('by %s', async (how) => {
+    await expectScenario('workers.mjs', ['ending', scratchDirectory(), how])
+  })
+})
+
+describe('workers', () => {
+  test.each(['return', 'throw', 'exit'])('load the addon alone and end by %s', async (how) => {
+    await expectScenario('workers.mjs', ['workerOnly', scratchDirectory(), how])
+  })
+
+  test.each([
+    ['eight share one core', 'many'],
+    ['are ended at every stage of opening and closing', 'terminatedEarly'],
+    ['end with a tree flushing and compacting', 'tree'],
+    ['are refused other options', 'otherOptions'],
+    ['with a second copy of the addon are refused', 'twoCopies'],
+    ['and two copies of the library in one environment', 'bothModuleSystems'],
+  ])('%s', async (_, scenario) => {
+    await expectScenario('workers.mjs', [scenario, scratchDirectory()])
+  })
+})
