@@ -124,6 +124,8 @@ class Taker {
     SHALE_RETURN_IF_ERROR(vfs_->Open(path, OpenMode::kCreateNew, file));
     Status status = vfs_->Lock(file->get(), lock);
     if (status.ok()) status = (*file)->Write(0, EncodeRecord(self_));
+    // Before the file gets a name that others look at: no crash may leave that without the record.
+    if (status.ok()) status = (*file)->Sync();
     if (!status.ok()) static_cast<void>(vfs_->Remove(path));  // the first error counts
     return status;
   }
@@ -189,12 +191,47 @@ class Taker {
         return Status::Ok();
       }
       if (!gone) return Held(claimer);
+      if (claimer.token == 0) {
+        *again = true;
+        return RemoveGarbage(claim);
+      }
       SHALE_RETURN_IF_ERROR(TakeOver(own, claim, claimer.token, level + 1, again));
       if (*again) return Status::Ok();
     } else if (!status.ok()) {
       return status;
     }
     return Replace(target, token, claim, again);
+  }
+
+  // A claim that names nobody. Whoever removes it holds the system's lock on that very file, so that
+  // no claim made after it can be mistaken for it.
+  Status RemoveGarbage(const std::string& claim) {
+    std::unique_ptr<File> file;
+    Status status = vfs_->Open(claim, OpenMode::kReadWrite, &file);
+    if (IsErrno(status, ENOENT)) return Status::Ok();
+    SHALE_RETURN_IF_ERROR(status);
+    std::unique_ptr<FileLock> lock;
+    status = vfs_->Lock(file.get(), &lock);
+    if (status.Is(Code::kDbLocked)) return Status::Ok();  // somebody else is at it
+    SHALE_RETURN_IF_ERROR(status);
+    Owner owner;
+    bool missing = false;
+    SHALE_RETURN_IF_ERROR(Read(claim, &owner, &missing));
+    if (missing || owner.token != 0) return Status::Ok();
+    return vfs_->Remove(claim);
+  }
+
+  Status Read(const std::string& path, Owner* owner, bool* missing) {
+    std::unique_ptr<File> file;
+    const Status status = vfs_->Open(path, OpenMode::kRead, &file);
+    *missing = IsErrno(status, ENOENT);
+    if (*missing) return Status::Ok();
+    SHALE_RETURN_IF_ERROR(status);
+    std::string bytes(kRecordBytes, '\0');
+    size_t got = 0;
+    SHALE_RETURN_IF_ERROR(file->Read(0, bytes.size(), bytes.data(), &got));
+    *owner = DecodeRecord(Slice(bytes.data(), got));
+    return Status::Ok();
   }
 
   // As holder of the claim.

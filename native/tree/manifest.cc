@@ -256,6 +256,8 @@ class Manifest::Impl {
     const std::string payload = ManifestEdit::SnapshotOf(state).Encode();
     SHALE_RETURN_IF_ERROR(LogWriter::Create(vfs, PathOf(number), kManifestMagic, number,
                                             kReserveBytes, log));
+    // A crash must not leave the record without the header: that would not look like a torn creation.
+    SHALE_RETURN_IF_ERROR((*log)->Sync());
     uint64_t end = 0;
     SHALE_RETURN_IF_ERROR((*log)->Append(RecordType::kData, 0, 0, payload, &end));
     SHALE_RETURN_IF_ERROR((*log)->Sync());
