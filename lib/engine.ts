@@ -268,6 +268,9 @@ export type RowContent = typeof ROW_ENTRY | typeof ROW_KEY | typeof ROW_VALUE
  */
 export interface RowBatch {
   readonly bytes: Buffer
+  /** `bytes.buffer` and `bytes.byteOffset`: asking a Buffer for them costs more than a view. */
+  readonly memory: ArrayBufferLike
+  readonly offset: number
   /** The same memory as u32 words. */
   readonly words: Uint32Array
   /** Bytes used. */

@@ -1,5 +1,6 @@
 /** Ranges: lazy, snapshot-stable iteration over entries, keys or values, from either end. */
 
+import { BufferView } from './buffer-view.ts'
 import { makeCursor, type Cursor } from './cursor.ts'
 import {
   BACK,
@@ -120,13 +121,12 @@ export class EntryRange implements Iterable<Pair>, AsyncIterable<Pair> {
   forEachSync(visit: (key: Buffer, value: Buffer) => boolean | void): number {
     if (!(#spec in Object(this))) throw wrongReceiver('EntryRange', 'forEachSync')
     checkVisitor(visit)
-    return visitRows(new Scan(this.#spec, ROW_ENTRY), ({ bytes, words }, row) => {
+    return visitRows(new Scan(this.#spec, ROW_ENTRY), ({ memory, offset, words }, row) => {
       const keyLength = words[row] as number
-      const key = row * 4 + 8
-      const start = bytes.byteOffset + key
+      const start = offset + row * 4 + 8
       return visit(
-        Buffer.from(bytes.buffer, start, keyLength),
-        Buffer.from(bytes.buffer, start + keyLength, words[row + 1] as number),
+        new BufferView(memory, start, keyLength),
+        new BufferView(memory, start + keyLength, words[row + 1] as number),
       )
     })
   }

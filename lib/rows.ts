@@ -1,5 +1,6 @@
 /** Rows: how the batches of a scan are walked, and what is made of a row. */
 
+import { BufferView } from './buffer-view.ts'
 import { ROW_KEY, ROW_VALUE, type ReadEngine, type RowBatch, type RowContent } from './engine.ts'
 import type { Bounds, ScanOptions } from './keys.ts'
 
@@ -30,20 +31,20 @@ export function rowWords(content: RowContent, keyLength: number, valueLength: nu
 }
 
 /** Key and value of a ROW_ENTRY row whose words begin at `row`. */
-export function pairOf({ bytes, words }: RowBatch, row: number): Pair {
+export function pairOf({ memory, offset, words }: RowBatch, row: number): Pair {
   const keyLength = words[row] as number
-  const start = bytes.byteOffset + row * 4 + 8
+  const start = offset + row * 4 + 8
   return [
-    Buffer.from(bytes.buffer, start, keyLength),
-    Buffer.from(bytes.buffer, start + keyLength, words[row + 1] as number),
+    new BufferView(memory, start, keyLength),
+    new BufferView(memory, start + keyLength, words[row + 1] as number),
   ]
 }
 
-export function keyOf({ bytes, words }: RowBatch, row: number): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset + row * 4 + 8, words[row] as number)
+export function keyOf({ memory, offset, words }: RowBatch, row: number): Buffer {
+  return new BufferView(memory, offset + row * 4 + 8, words[row] as number)
 }
 
 /** Of a ROW_VALUE row: it carries nothing else. */
-export function valueOf({ bytes, words }: RowBatch, row: number): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset + row * 4 + 8, words[row + 1] as number)
+export function valueOf({ memory, offset, words }: RowBatch, row: number): Buffer {
+  return new BufferView(memory, offset + row * 4 + 8, words[row + 1] as number)
 }

@@ -5,6 +5,7 @@
  * promise is filed under it. Answers come in batches, once per turn of the event loop at most.
  */
 
+import { BufferView } from '../buffer-view.ts'
 import { ShaleError } from '../errors.ts'
 import { door, META, NUMBERS, onAnswers } from './addon.ts'
 import { errorOf, failure } from './failure.ts'
@@ -24,7 +25,7 @@ import {
   STATUS_NOT_FOUND,
   STATUS_PENDING,
 } from './protocol.ts'
-import { BufferView, makeRoom, slab } from './slab.ts'
+import { makeRoom, slab } from './slab.ts'
 
 /**
  * Makes the result of an answer: `record` is where its words begin, `index` its number in the batch,

@@ -3,6 +3,7 @@
  * (`...Sync`) or by a reader thread of the engine (the misses of one tick share a hop).
  */
 
+import { BufferView } from '../buffer-view.ts'
 import {
   LATEST,
   type ReadEngine,
@@ -48,7 +49,7 @@ import {
   STATUS_TOO_BIG,
   STATUS_WOULD_BLOCK,
 } from './protocol.ts'
-import { BufferView, makeRoom, slab, SLAB_LIMIT } from './slab.ts'
+import { makeRoom, slab, SLAB_LIMIT } from './slab.ts'
 
 const { get, getText, getInto, sizeOf, getMany, getLater, submitReads } = door
 

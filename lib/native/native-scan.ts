@@ -1,5 +1,6 @@
 /** Scans: batches of rows, filled by the addon from a cursor at each end of a range. */
 
+import { BufferView } from '../buffer-view.ts'
 import {
   BACK,
   FRONT,
@@ -37,7 +38,7 @@ import {
   STATUS_TOO_BIG,
   STATUS_WOULD_BLOCK,
 } from './protocol.ts'
-import { BufferView, slab } from './slab.ts'
+import { slab } from './slab.ts'
 
 const { fillSlab, fillBuffer } = door
 
@@ -65,16 +66,39 @@ function releaseScan(state: ScanState): void {
 
 class Rows implements RowBatch {
   readonly bytes: Buffer
+  readonly memory: ArrayBufferLike
+  readonly offset: number
   readonly words: Uint32Array
   readonly end: number
   readonly count: number
 
-  constructor(bytes: Buffer, words: Uint32Array, end: number, count: number) {
+  constructor(
+    bytes: Buffer,
+    memory: ArrayBufferLike,
+    offset: number,
+    words: Uint32Array,
+    end: number,
+    count: number,
+  ) {
     this.bytes = bytes
+    this.memory = memory
+    this.offset = offset
     this.words = words
     this.end = end
     this.count = count
   }
+}
+
+/** Memory of its own for rows. */
+function freshRows(byteLimit: number): Rows {
+  const bytes = Buffer.allocUnsafeSlow((byteLimit + 3) & ~3)
+  const { buffer } = bytes
+  return new Rows(bytes, buffer, 0, new Uint32Array(buffer, 0, bytes.length >>> 2), 0, 0)
+}
+
+/** The same memory with other rows in it. */
+function refilled({ bytes, memory, offset, words }: RowBatch, end: number, count: number): Rows {
+  return new Rows(bytes, memory, offset, words, end, count)
 }
 
 /** Opens a scan of the tree behind `reads`. */
@@ -159,9 +183,9 @@ class NativeScan implements ScanEngine {
     const count = NUMBERS[(record + RECORD_NUMBER) / 2] as number
     this.#setEnded(end, ((META[record + RECORD_FLAGS] as number) & FILL_END) !== 0)
     if (count === 0) return undefined
-    const bytes = Buffer.allocUnsafeSlow(length)
-    copyAnswer(index, bytes)
-    return new Rows(bytes, wordsOf(bytes), length, count)
+    const rows = freshRows(length)
+    copyAnswer(index, rows.bytes)
+    return refilled(rows, length, count)
   }
 
   #setEnded(end: ScanEnd, ended: boolean): void {
@@ -202,15 +226,16 @@ class NativeScan implements ScanEngine {
       if (used < STATUS_MIN) {
         if (!this.#took(end)) return undefined
         slab.offset = (offset + used + 7) & ~7
-        const words = new Uint32Array(slab.memory, offset, used >>> 2)
-        const bytes = new BufferView(slab.memory, offset, used)
-        return new Rows(bytes, words, used, META[META_COUNT] as number)
+        const { memory } = slab
+        const words = new Uint32Array(memory, offset, used >>> 2)
+        const bytes = new BufferView(memory, offset, used)
+        return new Rows(bytes, memory, offset, words, used, META[META_COUNT] as number)
       }
       if (used !== STATUS_TOO_BIG) return notFilled(used)
       return this.#fillOwn(end, content, META[META_LENGTH] as number, countLimit, flags)
     }
     if (reuse !== undefined && reuse.bytes.length >= byteLimit) {
-      return this.#fillInto(end, content, byteLimit, countLimit, flags, reuse.bytes, reuse.words)
+      return this.#fillInto(end, content, byteLimit, countLimit, flags, reuse)
     }
     return this.#fillOwn(end, content, byteLimit, countLimit, flags)
   }
@@ -222,8 +247,7 @@ class NativeScan implements ScanEngine {
     countLimit: number,
     flags: number,
   ): RowBatch | undefined | null {
-    const bytes = Buffer.allocUnsafeSlow((byteLimit + 3) & ~3)
-    return this.#fillInto(end, content, byteLimit, countLimit, flags, bytes, wordsOf(bytes))
+    return this.#fillInto(end, content, byteLimit, countLimit, flags, freshRows(byteLimit))
   }
 
   #fillInto(
@@ -232,14 +256,13 @@ class NativeScan implements ScanEngine {
     byteLimit: number,
     countLimit: number,
     flags: number,
-    bytes: Buffer,
-    words: Uint32Array,
+    rows: RowBatch,
   ): RowBatch | undefined | null {
     this.#prepare(end, content, byteLimit, countLimit, flags)
-    fillBuffer(bytes)
+    fillBuffer(rows.bytes)
     const used = META[META_STATUS] as number
     if (used < STATUS_MIN) {
-      return this.#took(end) ? new Rows(bytes, words, used, META[META_COUNT] as number) : undefined
+      return this.#took(end) ? refilled(rows, used, META[META_COUNT] as number) : undefined
     }
     if (used !== STATUS_TOO_BIG) return notFilled(used)
     return this.#fillOwn(end, content, META[META_LENGTH] as number, countLimit, flags)
@@ -250,10 +273,6 @@ class NativeScan implements ScanEngine {
     if ((META[META_FLAGS] as number) === FILL_END) this.#setEnded(end, true)
     return (META[META_COUNT] as number) > 0
   }
-}
-
-function wordsOf(bytes: Buffer): Uint32Array {
-  return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2)
 }
 
 const asFrontRows: Convert<RowBatch | undefined> = (record, index, scan) =>

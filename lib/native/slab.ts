@@ -10,25 +10,6 @@ import { markAsUntransferable } from 'node:worker_threads'
 import { door, loadFailure } from './addon.ts'
 import { OWN_BUFFER_MIN, SLAB_BYTES } from './protocol.ts'
 
-type BufferConstructor = new (memory: ArrayBufferLike, offset: number, length: number) => Buffer
-
-/**
- * Node's own subclass of Uint8Array behind `Buffer`: what `Buffer.from(memory, offset, length)` makes,
- * in half the time.
- */
-export const BufferView: BufferConstructor = findBufferView()
-
-function findBufferView(): BufferConstructor {
-  const species = (Buffer as unknown as Record<symbol, unknown>)[Symbol.species]
-  if (typeof species === 'function' && species.prototype === Buffer.prototype) {
-    return species as BufferConstructor
-  }
-  const viaFrom = function (memory: ArrayBuffer, offset: number, length: number): Buffer {
-    return Buffer.from(memory, offset, length)
-  }
-  return viaFrom as unknown as BufferConstructor
-}
-
 class Slab {
   bytes: Buffer = Buffer.alloc(0)
   memory: ArrayBufferLike = this.bytes.buffer
