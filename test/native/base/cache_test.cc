@@ -170,6 +170,25 @@ TEST_F(CacheTest, TheRetryAfterAMissIsNotASecondUse) {
   EXPECT_GT(hits, kRoom / 2 * 95 / 100);
 }
 
+// Blocks that were used for a while and then no more fill the main queue again and again; those in
+// use get a second chance each time and stay.
+TEST_F(CacheTest, BlocksInUseOutliveThoseThatWere) {
+  constexpr size_t kBlock = 4096;
+  constexpr uint64_t kRoom = 1000;
+  constexpr uint64_t kHot = 100;
+  Cache cache(kRoom * kBlock);
+  uint64_t misses = 0;
+  for (uint64_t round = 0; round < 200; ++round) {
+    for (uint64_t i = 0; i < 4 * kHot; ++i) {
+      const bool hit = Touch(&cache, {1, i % kHot}, kBlock);
+      misses += hit ? 0 : 1;
+    }
+    for (uint64_t i = 0; i < 4 * 100; ++i) Touch(&cache, {2, round * 100 + i % 100}, kBlock);
+  }
+  // Once to load it, and once more while the queues settle.
+  EXPECT_LE(misses, 3 * kHot);
+}
+
 TEST_F(CacheTest, DestructionReleasesEverything) {
   {
     Cache cache(1 << 20);

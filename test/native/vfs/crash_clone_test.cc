@@ -191,6 +191,16 @@ TEST_F(CrashCloneTest, TornWritesAreFilledAsAsked) {
   EXPECT_EQ(garbage, After(CrashPolicy::Torn(1, 512, Fill::kGarbage), "/d/a", 1));
 }
 
+// What cannot be torn is lost as a whole.
+TEST_F(CrashCloneTest, ATornChangeThatIsNoWriteIsLost) {
+  const auto a = CreateDurable("/d/a", "data");
+  ASSERT_TRUE(a->Write(0, "D").ok());
+  ASSERT_TRUE(a->Truncate(1).ok());
+  ASSERT_TRUE(vfs_.Rename("/d/a", "/d/b").ok());
+  EXPECT_EQ(After(CrashPolicy::Torn(1, 0, CrashPolicy::Fill::kZero), "/d/a"), "Data");
+  EXPECT_EQ(After(CrashPolicy::Torn(2, 0, CrashPolicy::Fill::kZero), "/d/a"), "D");
+}
+
 TEST_F(CrashCloneTest, SizeFirstKeepsTheLengthWithoutTheData) {
   const auto a = CreateDurable("/d/a", "old");
   ASSERT_TRUE(a->Write(2, "new and longer").ok());

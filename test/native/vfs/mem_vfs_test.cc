@@ -94,9 +94,11 @@ TEST_F(MemVfsTest, SpaceIsLimited) {
   ASSERT_TRUE(vfs_.FreeBytes("/d", &free).ok());
   EXPECT_EQ(free, 4096u);
   const auto clone = Crash(CrashPolicy::All());
-  uint64_t free_in_clone = 0;
-  ASSERT_TRUE(clone->FreeBytes("/d", &free_in_clone).ok());
-  EXPECT_EQ(free_in_clone, 4u * 4096);
+  ASSERT_TRUE(clone->FreeBytes("/d", &free).ok());
+  EXPECT_EQ(free, 4u * 4096);
+  ASSERT_TRUE(clone->Remove("/d/b").ok());
+  ASSERT_TRUE(clone->FreeBytes("/d", &free).ok());
+  EXPECT_EQ(free, 5u * 4096);
 }
 
 TEST_F(MemVfsTest, SpaceOfAClosedAndRemovedFileIsFree) {
@@ -112,6 +114,11 @@ TEST_F(MemVfsTest, SpaceOfAClosedAndRemovedFileIsFree) {
   ASSERT_TRUE(vfs_.Remove("/d/b").ok());
   ASSERT_TRUE(vfs_.FreeBytes("/d", &free).ok());
   EXPECT_EQ(free, 10u * 4096);
+  ASSERT_TRUE(Create("/d/old")->Write(0, std::string(4096, 'o')).ok());
+  ASSERT_TRUE(Create("/d/new")->Write(0, std::string(4096, 'n')).ok());
+  ASSERT_TRUE(vfs_.Rename("/d/new", "/d/old").ok());
+  ASSERT_TRUE(vfs_.FreeBytes("/d", &free).ok());
+  EXPECT_EQ(free, 9u * 4096);
 }
 
 // Without limit, a random run of operations and then: `none` equals a model of what was synced,
