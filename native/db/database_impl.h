@@ -136,6 +136,7 @@ class Database::Impl : public CommitSink {
   Status CreateKeyspace(const std::string& name, const TreeOptions& options,
                         Ref<Keyspace>* keyspace);
   Status CommitCreation(const TreeState& state, Seqno seqno);
+  void TakeBack(uint32_t id, Seqno seqno, const Status& cause);
   Status AppendKeyspaceRecord(Kind kind, uint32_t id, Slice key, Slice value, Seqno seqno);
   Status ChangeOptions(Keyspace* keyspace, const TreeOptions& options);
 

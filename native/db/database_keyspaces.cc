@@ -115,14 +115,20 @@ Status Database::Impl::CreateKeyspace(const std::string& name, const TreeOptions
   }
   if (!queue_->failed()) {
     queue_->PublishOne(seqno);
-    // The journal says that it exists and the manifest does not: take it back.
-    if (!status.ok() &&
-        AppendKeyspaceRecord(kKeyspaceDelete, state.id, Slice(), Slice(), seqno + 1).ok()) {
-      queue_->PublishOne(seqno + 1);
-      static_cast<void>(queue_->SyncTo(seqno + 1));
-    }
+    if (!status.ok()) TakeBack(state.id, seqno + 1, status);
   }
   return status;
+}
+
+// The journal says that the keyspace exists and the manifest does not: another commit says that it does
+// not. If that fails as well, nothing may follow.
+void Database::Impl::TakeBack(uint32_t id, Seqno seqno, const Status& cause) {
+  if (!AppendKeyspaceRecord(kKeyspaceDelete, id, Slice(), Slice(), seqno).ok()) {
+    return queue_->Fail(cause);
+  }
+  queue_->PublishOne(seqno);
+  // A failed sync fails the queue.
+  static_cast<void>(queue_->SyncTo(seqno));
 }
 
 Status Database::Impl::CommitCreation(const TreeState& state, Seqno seqno) {

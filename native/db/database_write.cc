@@ -297,6 +297,14 @@ Status Database::Impl::Write(Slice entries, Durability durability) {
   bool compress = false;
   SHALE_RETURN_IF_ERROR(CheckEntries(entries, &commit.count, &compress));
   if (commit.count == 0) return Status::Ok();
+  if (BugIsOn(SeededBug::kSplitBatch) && commit.count > 1) {
+    BatchReader first(entries);
+    BatchEntry entry;
+    first.Next(&entry);
+    const size_t size = static_cast<size_t>(entry.value.end() - entries.data());
+    SHALE_RETURN_IF_ERROR(Write(Slice(entries.data(), size), durability));
+    return Write(Slice(entries.data() + size, entries.size() - size), durability);
+  }
   if (!control_->free()) SHALE_RETURN_IF_ERROR(control_->Admit(entries.size()));
   commit.entries = entries;
   commit.durability = durability;

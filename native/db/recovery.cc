@@ -29,8 +29,7 @@ Status Recovery::Damage(const Journal& journal, const std::string& message,
   return Status::Corruption(message, PathOf(journal), offset);
 }
 
-void Recovery::Report(size_t index, uint64_t bytes, bool commits_known) {
-  const std::string path = PathOf(journals_[index]);
+void Recovery::Report(const std::string& path, uint64_t bytes, bool commits_known) {
   const std::string name = path.substr(path.rfind('/') + 1);
   report_.bytes_dropped += bytes;
   if (!commits_known) report_.commits_dropped = std::nullopt;
@@ -48,6 +47,10 @@ Status Recovery::Replay() {
       next_seqno_ = std::max(next_seqno_, table.meta.highest_seqno + 1);
     }
     next_seqno_ = std::max({next_seqno_, tree.flushed_seqno, tree.created_seqno});
+  }
+  if (const uint64_t bytes = context_.manifest->dropped_bytes(); bytes > 0) {
+    Report(FileName(context_.directory, FileKind::kManifest, context_.manifest->file_number()),
+           bytes, true);
   }
   SHALE_RETURN_IF_ERROR(context_.vfs->List(context_.directory, &names_));
   SHALE_RETURN_IF_ERROR(FindJournals());
@@ -183,7 +186,7 @@ Status Recovery::EndJournal(size_t index) {
     case LogReader::Tail::kDamaged:
       if (mode_ != RecoveryMode::kSalvage) return reader.status();
       salvaged_ = true;
-      Report(index, reader.dropped_bytes(), false);
+      Report(PathOf(journals_[index]), reader.dropped_bytes(), false);
       return Status::Ok();
   }
   return Status::Ok();
@@ -194,7 +197,7 @@ Status Recovery::Lose(size_t index, uint64_t offset) {
   const uint64_t bytes = journal.reader != nullptr ? journal.reader->dropped_bytes() : 0;
   if (mode_ == RecoveryMode::kSalvage) {
     if (bytes > 0) {
-      Report(index, bytes, false);
+      Report(PathOf(journals_[index]), bytes, false);
       salvaged_ = true;
     }
     return Status::Ok();
@@ -203,7 +206,7 @@ Status Recovery::Lose(size_t index, uint64_t offset) {
   if (mode_ == RecoveryMode::kStrict) {
     return Damage(journal, "commits are missing at the end of the journal", offset);
   }
-  if (bytes > 0) Report(index, bytes, false);
+  if (bytes > 0) Report(PathOf(journals_[index]), bytes, false);
   lost_ = true;
   return Status::Ok();
 }
@@ -234,7 +237,8 @@ Status Recovery::CheckBehindLoss(size_t lost, uint64_t offset) {
     }
     if (commits > 0) {
       if (report_.commits_dropped.has_value()) *report_.commits_dropped += commits;
-      Report(i, bytes + journal.reader->dropped_bytes(), journal.reader->dropped_bytes() == 0);
+      Report(PathOf(journal), bytes + journal.reader->dropped_bytes(),
+             journal.reader->dropped_bytes() == 0);
     }
     journal.durable_end = kLogHeaderBytes;
   }

@@ -78,7 +78,7 @@ class Recovery {
   void KeepTail(size_t index, const LogRecordHeader& header, Slice payload, uint64_t offset);
   Status WriteTail(JournalManager* journal);
   Status FlushSalvaged();
-  void Report(size_t index, uint64_t bytes, bool commits_known);
+  void Report(const std::string& path, uint64_t bytes, bool commits_known);
   std::string PathOf(const Journal& journal) const;
   Status Damage(const Journal& journal, const std::string& message, uint64_t offset) const;
 

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <utility>
 
+#include "base/seeded_bug.h"
 #include "table/key_heads.h"
 #include "table/table_iterator.h"
 #include "table/table_parts.h"
@@ -115,7 +116,10 @@ Status TableReader::Verify() const { return VerifyTable(impl_->parts.context, im
 
 const TableMeta& TableReader::meta() const { return impl_->parts.meta; }
 
-void TableReader::MarkObsolete() { impl_->obsolete.store(true, std::memory_order_release); }
+void TableReader::MarkObsolete() {
+  impl_->obsolete.store(true, std::memory_order_release);
+  if (BugIsOn(SeededBug::kIteratorNotPinned)) impl_->parts.file.Remove();
+}
 
 size_t TableReader::pinned_bytes() const {
   return impl_->parts.index.pinned_bytes() + impl_->parts.filter.pinned_bytes();

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/seeded_bug.h"
 #include "tree/run_iterator.h"
 
 namespace shale {
@@ -26,6 +27,7 @@ std::optional<std::string> PrefixEnd(Slice prefix) {
   while (n > 0 && prefix[n - 1] == 0xff) n--;
   if (n == 0) return std::nullopt;
   std::string end = prefix.Prefix(n).ToString();
+  if (BugIsOn(SeededBug::kPrefixEndOffByOne)) return end + '\xff';
   end.back() = static_cast<char>(prefix[n - 1] + 1);
   return end;
 }
