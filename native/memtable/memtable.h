@@ -8,8 +8,8 @@
 // Invariants:
 //   I1  an entry, once linked, never moves and never changes, except that versions are linked in;
 //   I2  an entry is complete before the release-store that links it;
-//   I3  what is replaced (grown nodes, a second write with the same key and seqno) stays in the arena
-//       and counts as used.
+//   I3  what is replaced (grown nodes, a second write with the same key and seqno) stays in the
+//       arena and counts as used.
 // Lifetime: entries live until the memtable dies; iterators keep no reference, their owner does.
 // Keys: any bytes, 1 to 65,535 of them, a key may be a prefix of another; no recursion by key
 // length.

@@ -1,10 +1,11 @@
 // RadixMemtable: adaptive radix tree over keys of any length.
 //
 // Lookups skip compressed paths and compare the whole key once, at the entry (optimistic descent).
-// Insertions compare each path with the node's own prefix, so they touch an entry only where one is split.
+// Insertions compare each path with the node's own prefix, so they touch an entry only where one is
+// split.
 // Threads, lifetime: as Memtable. Node invariants: radix_node.h.
-// Cost: one node per distinguishing key byte; an entry of 24 bytes beside key and value, and 15 to 35 bytes
-// of nodes for each, what was replaced included.
+// Cost: one node per distinguishing key byte; an entry of 24 bytes beside key and value, and 15 to
+// 35 bytes of nodes for each, what was replaced included.
 #pragma once
 
 #include <atomic>
@@ -40,20 +41,31 @@ class RadixMemtable final : public Memtable {
     Slot* terminal;  // set if the key ends at the node `ref`
   };
 
+  struct Added {
+    const StoredEntry* entry;  // one of the key
+    size_t bytes;
+    bool replaced;
+  };
+
   Place FindPlace(Slice key);
-  // Each adds `entry` and answers the bytes it took.
-  size_t AddFirst(Slot* slot, const Entry& entry);
-  size_t AddToChain(Slot* slot, const Entry& entry);
-  size_t AddChildAt(const Place& place, const Entry& entry);
-  size_t Split(Slot* slot, radix::NodeRef below, uint8_t below_byte, size_t from, size_t depth,
-               const Entry& entry);
-  size_t SplitEntry(const Place& place, const Entry& entry);
+  Added AddAt(const Place& place, const Entry& entry);
+  Added AddFirst(Slot* slot, const Entry& entry);
+  Added AddToChain(Slot* slot, const Entry& entry);
+  Added AddChildAt(const Place& place, const Entry& entry);
+  Added Split(const Place& place, uint8_t below_byte, size_t depth, const Entry& entry);
+  Added SplitEntry(const Place& place, const Entry& entry);
   radix::NodeRef Descend(Slice key) const;
 
   Arena entries_;
   radix::NodeFactory nodes_;
   HeightSource heights_;
   Slot root_{0};
+
+  // Writer only: the slot where the last descent ended, and a key of which the first hint_from_
+  // bytes lead there. Keys that come in order start at it.
+  Slot* hint_slot_ = nullptr;
+  size_t hint_from_ = 0;
+  const char* hint_key_ = nullptr;
 };
 
 }  // namespace shale

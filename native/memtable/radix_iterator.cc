@@ -104,18 +104,6 @@ const StoredEntry* Walker::Next() {
 
 namespace shale {
 
-namespace {
-
-// An entry of common size: header, key and the start of the value.
-void PrefetchEntry(const StoredEntry* entry) {
-  const char* const p = reinterpret_cast<const char*>(entry);
-  __builtin_prefetch(p);
-  __builtin_prefetch(p + 64);
-  __builtin_prefetch(p + 128);
-}
-
-}  // namespace
-
 void RadixIterator::Restart() {
   ahead_first_ = 0;
   ahead_count_ = 0;
@@ -126,7 +114,7 @@ const StoredEntry* RadixIterator::TakeKey() {
   while (ahead_count_ < ahead_wanted_) {
     const StoredEntry* const entry = walker_.Next();
     if (entry == nullptr) break;
-    PrefetchEntry(entry);
+    entry->Prefetch();
     ahead_[(ahead_first_ + ahead_count_++) % kAheadMax] = entry;
   }
   if (ahead_count_ == 0) return nullptr;

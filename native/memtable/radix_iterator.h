@@ -1,11 +1,11 @@
 // RadixWalker and RadixIterator: ordered walks over a radix tree that is being written.
 //
-// The walker runs some keys ahead of the iterator and starts loading the entries it passes, so that a scan
-// over entries that lie anywhere in memory does not wait for each of them.
-// Threads: one each; the writer goes on meanwhile. A node that is replaced under a walker keeps all it held
-// (radix_node.h, I2 and I3), so nothing that was there at the start is missed.
-// Invariant: the stack is explicit and only holds nodes with something left; depth is bounded by memory, not
-// by the thread's stack.
+// The walker runs some keys ahead of the iterator and starts loading the entries it passes, so that
+// a scan over entries that lie anywhere in memory does not wait for each of them.
+// Threads: one each; the writer goes on meanwhile. A node that is replaced under a walker keeps all
+// it held (radix_node.h, I2 and I3), so nothing that was there at the start is missed.
+// Invariant: the stack is explicit and only holds nodes with something left; depth is bounded by
+// memory, not by the thread's stack.
 #pragma once
 
 #include <atomic>

@@ -12,7 +12,8 @@ constexpr auto kRelaxed = std::memory_order_relaxed;
 constexpr auto kAcquire = std::memory_order_acquire;
 constexpr auto kRelease = std::memory_order_release;
 
-// Where key byte `index` of a node lies: word 0 has seven behind the count, then come the words from 3 on.
+// Where key byte `index` of a node lies: word 0 has seven behind the count, then come the words
+// from 3 on.
 struct Lane {
   size_t word;
   unsigned shift;
@@ -25,6 +26,12 @@ Lane LaneOf(size_t index) {
 uint8_t LaneByte(const RadixNode* node, size_t index) {
   const Lane lane = LaneOf(index);
   return static_cast<uint8_t>(WordAt(node, lane.word)->load(kRelaxed) >> lane.shift);
+}
+
+uint64_t Repeat(uint8_t byte) { return uint64_t{0x0101010101010101} * byte; }
+
+uint64_t WithByte(uint64_t word, unsigned shift, uint8_t byte) {
+  return (word & ~(uint64_t{0xff} << shift)) | uint64_t{byte} << shift;
 }
 
 // The bitmap of a node 256.
@@ -114,6 +121,8 @@ RadixNode* NodeFactory::Allocate(NodeType type) {
   } else {
     place = arena_.Allocate(kLayouts[type].bytes);
   }
+  // Not met on any system we know: addresses beyond 48 bits are handed out on demand only.
+  if (reinterpret_cast<uintptr_t>(place) >> 48 != 0) throw std::bad_alloc();
   RadixNode* const node = new (place) RadixNode;
   node->word.store(0, kRelaxed);
   for (size_t i = 2; i < kLayouts[type].bytes / 8; ++i) {
@@ -152,8 +161,11 @@ NodeRef NodeFactory::Grow(NodeRef ref) {
     }
   } else {
     node->word.store(word, kRelaxed);
-    for (size_t i = 0; i < kLayouts[TypeOf(ref)].key_words; ++i) {
-      WordAt(node, 3 + i)->store(WordAt(old, 3 + i)->load(kRelaxed), kRelaxed);
+    for (size_t i = 0; i < kLayouts[type].key_words; ++i) {
+      const bool is_there = i < kLayouts[TypeOf(ref)].key_words;
+      WordAt(node, 3 + i)
+          ->store(is_there ? WordAt(old, 3 + i)->load(kRelaxed) : Repeat(LaneByte(old, 0)),
+                  kRelaxed);
     }
     for (size_t i = 0; i < count; ++i) {
       Child(node, type, i)->store(Child(old, TypeOf(ref), i)->load(kRelaxed), kRelaxed);
@@ -173,13 +185,16 @@ bool AddChild(NodeRef ref, uint8_t byte, NodeRef child) {
   const size_t count = word & kCountMask;
   if (count == kLayouts[type].capacity) return false;
   Child(node, type, count)->store(child, kRelaxed);
-  const Lane lane = LaneOf(count);
-  const uint64_t bits = uint64_t{byte} << lane.shift;
-  if (lane.word == 0) {
-    word |= bits;
+  if (count == 0) {
+    for (size_t i = 0; i < kLayouts[type].key_words; ++i) {
+      WordAt(node, 3 + i)->store(Repeat(byte), kRelaxed);
+    }
+    word = (word & 0xff) | (Repeat(byte) & ~uint64_t{0xff});
+  } else if (const Lane lane = LaneOf(count); lane.word == 0) {
+    word = WithByte(word, lane.shift, byte);
   } else {
     std::atomic<uint64_t>* const keys = WordAt(node, lane.word);
-    keys->store(keys->load(kRelaxed) | bits, kRelaxed);
+    keys->store(WithByte(keys->load(kRelaxed), lane.shift, byte), kRelease);
   }
   node->word.store(word + 1, kRelease);
   return true;

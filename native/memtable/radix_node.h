@@ -1,26 +1,29 @@
 // RadixNode: the inner nodes of the radix memtable.
 //
-// A node stands for a key prefix of `depth` bytes and branches on the byte at `depth`. Its depth and its
-// type travel in the word that points at it (NodeRef), so that a lookup knows which key byte it needs, and
-// how to search for it, before the node itself has arrived from memory.
+// A node stands for a key prefix of `depth` bytes and branches on the byte at `depth`. Its depth
+// and its type travel in the word that points at it (NodeRef), so that a lookup knows which key
+// byte it needs, and how to search for it, before the node itself has arrived from memory.
 //
 //   offset  field
 //   0       word: child count (6 bits), long-prefix flag (bit 7), key bytes 0..6 of the children
 //   8       prefix: the last 8 key bytes before depth, or a pointer to a key that has them all
-//   16      terminal: the entry whose key ends at depth (not in node 2, which has its children here)
+//   16      terminal: the entry whose key ends at depth (node 2 has none, its children are here)
 //   24      further key words of 8 bytes each (node 256: presence bitmap of 4 words)
 //   ..      children
 //
 // Threads: one writer; readers without locks.
 // Invariants:
-//   I1  depth, prefix and children bytes never change; children only come in, at the end, and the release
-//       store of `word` (node 256: of the bitmap) makes one visible.
-//   I2  a child is replaced only by one that holds everything it holds: a newer entry of the same key, a
-//       grown copy of the node, or a node above it.
-//   I3  prefix covers all bytes between the node and any parent it has ever had: parents only come closer.
-//       So a node never changes when one is put above it, and a reader on a replaced node loses nothing
-//       that was there before.
+//   I1  depth, prefix and the bytes of children never change. A child comes in at the end; the
+//       release store of its key byte (node 256: of the slot) makes it visible to lookups, that of
+//       the count (node 256: of the bitmap) to iterators.
+//   I2  a child is replaced only by one that holds everything it holds: a newer entry of the same
+//       key, a grown copy of the node, or a node above it.
+//   I3  prefix covers all bytes between the node and any parent it has ever had: parents only come
+//       closer. So a node never changes when one is put above it, and a reader on a replaced node
+//       loses nothing that was there before.
 //   I4  a full node is replaced by a copy of the next type; the old one stays as it is.
+//   I5  key bytes without a child repeat the first one, so that the first match is right whatever
+//       the count: a lookup need not know it.
 // Sizes are whole cache lines (node 2: half of one); capacities follow from that.
 // Source: Leis, Kemper, Neumann: The Adaptive Radix Tree, 2013 (types by fill, path compression).
 #pragma once
@@ -41,7 +44,8 @@
 
 namespace shale::radix {
 
-// 0, a StoredEntry (type 0), or a node: address in bits 3 to 47, type in bits 0 to 2, depth in bits 48 to 63.
+// 0, a StoredEntry (type 0), or a node: address in bits 3 to 47, type in bits 0 to 2, depth in bits
+// 48 to 63.
 using NodeRef = uint64_t;
 static_assert(sizeof(void*) == 8, "NodeRef needs 64-bit addresses of which 48 bits are used");
 static_assert(kKeyBytesMax < (size_t{1} << 16));
@@ -129,45 +133,34 @@ inline uint64_t MatchBytes(uint64_t low, uint64_t high, uint8_t byte) {
 #endif
 }
 
-// Index of the child for `byte`, or -1. Not for node 256.
-template <NodeType type>
-inline int FindIndex(const RadixNode* node, uint8_t byte) {
-  constexpr auto kRelaxed = std::memory_order_relaxed;
-  constexpr unsigned kWords = kLayouts[type].key_words;
-  const uint64_t word = node->word.load(std::memory_order_acquire);
-  const uint64_t valid = ~(~uint64_t{0} << (word & kCountMask));
-  uint64_t match = MatchBytes(word, kWords > 0 ? WordAt(node, 3)->load(kRelaxed) : 0, byte);
-  for (unsigned i = 1; i < kWords; i += 2) {
-    const uint64_t high = i + 1 < kWords ? WordAt(node, 4 + i)->load(kRelaxed) : 0;
-    match |= MatchBytes(WordAt(node, 3 + i)->load(kRelaxed), high, byte) << (8 * (i + 1));
-  }
-  match = (match >> 1) & valid;  // byte 0 is the count
-  return match == 0 ? -1 : std::countr_zero(match);
-}
-
+// The slot of the child for `byte`, or null. Not for node 256.
 template <NodeType type>
 inline std::atomic<NodeRef>* FindIn(const RadixNode* node, uint8_t byte) {
-  const int index = FindIndex<type>(node, byte);
-  return index < 0 ? nullptr : Child(node, type, static_cast<size_t>(index));
+  constexpr auto kAcquire = std::memory_order_acquire;
+  constexpr unsigned kWords = kLayouts[type].key_words;
+  const uint64_t second = kWords > 0 ? WordAt(node, 3)->load(kAcquire) : 0;
+  uint64_t match = MatchBytes(node->word.load(kAcquire), second, byte);
+  if constexpr (kWords == 0) match &= 0xff;
+  for (unsigned i = 1; i < kWords; i += 2) {
+    const uint64_t low = WordAt(node, 3 + i)->load(kAcquire);
+    const uint64_t high = i + 1 < kWords ? WordAt(node, 4 + i)->load(kAcquire) : low;
+    match |= MatchBytes(low, high, byte) << (8 * (i + 1));
+  }
+  match &= ~uint64_t{1};  // that was the count
+  if (match == 0) return nullptr;
+  return WordAt(node, ChildrenAt(type) - 1 + static_cast<size_t>(std::countr_zero(match)));
 }
 
 // The slot of the child for `byte`, or null. The slot of a node 256 may hold 0.
 inline std::atomic<NodeRef>* FindSlot(NodeRef ref, uint8_t byte) {
   const RadixNode* const node = NodeOf(ref);
-  switch (TypeOf(ref)) {
-    case kNode2:
-      return FindIn<kNode2>(node, byte);
-    case kNode5:
-      return FindIn<kNode5>(node, byte);
-    case kNode12:
-      return FindIn<kNode12>(node, byte);
-    case kNode26:
-      return FindIn<kNode26>(node, byte);
-    case kNode55:
-      return FindIn<kNode55>(node, byte);
-    default:
-      return Child(node, kNode256, byte);
-  }
+  const NodeType type = TypeOf(ref);
+  // Not a switch: two or three well-predicted branches beat an indirect jump.
+  if (type == kNode12) return FindIn<kNode12>(node, byte);
+  if (type == kNode5) return FindIn<kNode5>(node, byte);
+  if (type == kNode2) return FindIn<kNode2>(node, byte);
+  if (type == kNode256) return Child(node, kNode256, byte);
+  return type == kNode26 ? FindIn<kNode26>(node, byte) : FindIn<kNode55>(node, byte);
 }
 
 // The child for `byte`, or 0.
@@ -204,8 +197,9 @@ class ByteSet {
 // The bytes that have a child.
 ByteSet ChildBytes(NodeRef ref);
 
-// First position in [from, depth) at which `key` differs from the prefix of the node, where the end of the
-// key differs from everything; depth if there is none. Requires: the bytes before `from` are equal.
+// First position in [from, depth) at which `key` differs from the prefix of the node, where the end
+// of the key differs from everything; depth if there is none. Requires: the bytes before `from` are
+// equal.
 inline size_t MatchPrefix(NodeRef ref, Slice key, size_t from);
 size_t MatchPrefixSlow(NodeRef ref, Slice key, size_t from);
 
@@ -219,8 +213,8 @@ inline size_t MatchPrefix(NodeRef ref, Slice key, size_t from) {
 // Takes memory for nodes out of whole cache lines. Writer only.
 class NodeFactory {
  public:
-  // An empty node for the prefix key[0, depth) below a parent that covers key[0, from). `key` must live as
-  // long as the arena.
+  // An empty node for the prefix key[0, depth) below a parent that covers key[0, from). `key` must
+  // live as long as the arena.
   NodeRef New(NodeType type, Slice key, size_t from, size_t depth);
   // A copy of the next larger type.
   NodeRef Grow(NodeRef ref);

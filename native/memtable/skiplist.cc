@@ -34,7 +34,7 @@ uint64_t BigEndian(const char* p, size_t n) {
   return v;
 }
 
-// Keys outside the window lie before or behind all keys in it: the ends of the range stand for them.
+// Keys outside the window lie before or behind all keys in it; the ends of the range do for them.
 uint64_t HeadOf(Slice key, const Window* window) {
   if (window == nullptr) return 0;
   const size_t n = window->bytes;
@@ -48,7 +48,7 @@ uint64_t HeadOf(Slice key, const Window* window) {
 struct Search {
   Search(Slice k, const Window* w) : key(k), window(w), head(HeadOf(k, w)) {}
 
-  // The node behind `at` on `level` if it comes before the key; else null, and `*stop` is that node.
+  // The node after `at` on `level` if it comes before the key; else null, and `*stop` is it.
   Node* Step(const Node* at, int level, Node** stop) const {
     const Link& link = at->link(level);
     const uint64_t next_head = link.head.load(kAcquire);
@@ -123,7 +123,7 @@ std::unique_ptr<Iterator> SkiplistMemtable::NewIterator() const {
 
 // ---- adding ----
 
-// Sets before_ to the last node before the key on each level; returns the one behind them on level 0.
+// Sets before_ to the last node before the key on each level; returns what follows on level 0.
 Node* SkiplistMemtable::FindSplice(Slice key) {
   if (hint_ != nullptr) {
     Node* const behind = hint_->link(0).next.load(kRelaxed);

@@ -1,20 +1,24 @@
 // SkiplistMemtable: a skiplist of keys, each with its chain of versions.
 //
-// Towers are inlined in front of the nodes. Beside every next pointer stands the head of that next key: the
-// 8 bytes behind a prefix that the first keys had in common (the window), as a number. Most steps are then
-// decided without touching the next node at all, which is what a skiplist spends its time on.
+// Towers are inlined in front of the nodes. Beside every next pointer stands the head of that next
+// key: the 8 bytes behind a prefix that the first keys had in common (the window), as a number.
+// Most steps are then decided without touching the next node at all, which is what a skiplist
+// spends its time on.
 //
 // Threads, lifetime: as Memtable.
 // Invariants:
 //   I1  a node, once linked, is never unlinked; its key never changes.
-//   I2  link: the writer stores next, then head (release); readers load head (acquire), then next. A reader
-//       may so pair a head with a newer, smaller next, and both decisions stay right: a head below the
-//       wanted one means that next is below it as well; a head above leads down a level, where only a node
-//       that came during this very search can be missed.
-//   I3  heads order keys as far as they go: head(a) < head(b) implies a < b. Equal heads say nothing.
+//   I2  link: the writer stores next, then head (release); readers load head (acquire), then next.
+//       A reader may so pair a head with a newer, smaller next, and both decisions stay right: a
+//       head below the wanted one means that next is below it as well; a head above leads down a
+//       level, where only a node that came during this very search can be missed.
+//   I3  heads order keys as far as they go: head(a) < head(b) implies a < b. Equal heads say
+//       nothing.
 //   I4  the window is set once, after every link that was there has got its head.
-//   I5  prev of a node is a node before it with nothing between but nodes that came later than the load.
-// Cost: O(log n) expected, O(1) for a key next to the last one added; a step in either direction O(1).
+//   I5  prev of a node is a node before it with nothing between but nodes that came later than the
+//       load.
+// Cost: O(log n) expected, O(1) for a key next to the last one added; a step in either direction
+// O(1).
 // Source: Pugh 1990; published-node rule as in LevelDB.
 #pragma once
 

@@ -1,6 +1,7 @@
 // SkiplistIterator: walks the nodes of a skiplist and the versions under each.
 //
-// Threads: one each; the writer goes on meanwhile. Nodes are never unlinked, so a position stays good.
+// Threads: one each; the writer goes on meanwhile. Nodes are never unlinked, so a position stays
+// good.
 #pragma once
 
 #include "base/iterator.h"

@@ -1,7 +1,8 @@
 // StoredEntry: one version of one key in an arena; both index structures link these.
 //
-// Layout: next u64, tag u64, value length u32, key length u16, key, value; the key starts in the first
-// cache line more often than not. An entry that is tall (I3 of version_chain.h) has link words in front.
+// Layout: next u64, tag u64, value length u32, key length u16, key, value; the key starts in the
+// first cache line more often than not. An entry that is tall (I3 of version_chain.h) has link
+// words in front.
 // Threads: everything but the links is written before the entry is published and never again.
 // Lifetime: the arena's.
 #pragma once
@@ -23,6 +24,29 @@ struct Links {
   const std::atomic<uintptr_t>& at(int level) const { return (&next)[-level]; }
 };
 
+// memcmp(a, b, n) == 0 in place: for the short runs that keys are, the call costs more than the
+// work.
+inline bool EqualBytes(const char* a, const char* b, size_t n) {
+  auto differ = [](const char* x, const char* y) {
+    uint64_t u;
+    uint64_t v;
+    std::memcpy(&u, x, sizeof u);
+    std::memcpy(&v, y, sizeof v);
+    return u != v;
+  };
+  if (n > 64) return std::memcmp(a, b, n) == 0;
+  if (n < 8) {
+    for (size_t i = 0; i < n; ++i) {
+      if (a[i] != b[i]) return false;
+    }
+    return true;
+  }
+  for (size_t i = 0; i + 8 < n; i += 8) {
+    if (differ(a + i, b + i)) return false;
+  }
+  return !differ(a + n - 8, b + n - 8);
+}
+
 struct StoredEntry {
   static constexpr size_t kHeaderBytes = 22;
   static constexpr uint32_t kTallBit = uint32_t{1} << 31;
@@ -38,7 +62,14 @@ struct StoredEntry {
   Slice key() const { return {key_data(), key_bytes}; }
   Slice value() const { return {key_data() + key_bytes, value_word & ~kTallBit}; }
   bool HasKey(Slice key) const {
-    return key_bytes == key.size() && std::memcmp(key_data(), key.data(), key.size()) == 0;
+    return key_bytes == key.size() && EqualBytes(key_data(), key.data(), key.size());
+  }
+  // Starts loading an entry of common size: header, key and the start of the value.
+  void Prefetch() const {
+    const char* const p = reinterpret_cast<const char*>(this);
+    __builtin_prefetch(p);
+    __builtin_prefetch(p + 64);
+    __builtin_prefetch(p + 128);
   }
   void CopyTo(Entry* entry) const {
     entry->key = key();

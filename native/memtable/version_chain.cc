@@ -102,8 +102,7 @@ bool InsertIntoList(StoredEntry* newest, StoredEntry* added) {
   return replaced;
 }
 
-// Last entry of the index with a seqno above `seqno`, or null. 0 for the oldest of all is not special:
-// callers that want that pass a bound below every seqno through `all`.
+// Last entry of the index with a seqno above `seqno`, or of all; null if there is none.
 const StoredEntry* LastAbove(const ChainIndex* index, Seqno seqno, bool all) {
   const Links* at = &index->links;
   const StoredEntry* last = nullptr;

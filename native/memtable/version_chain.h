@@ -1,19 +1,22 @@
 // Version chain: the versions of one key, newest first, in the two memtables alike.
 //
-// The index structure points at the newest entry; the others hang behind it. A short chain is a plain list.
-// Once a version draws a height above one, as every fourth does, the chain gets a ChainIndex: a skiplist
-// over all versions but the newest. So a version is found and added in logarithmic time at any length and
-// in any order of seqnos, while a key with one version pays nothing and a few versions cost next to nothing.
+// The index structure points at the newest entry; the others hang behind it. A short chain is a
+// plain list. Once a version draws a height above one, as every fourth does, the chain gets a
+// ChainIndex: a skiplist over all versions but the newest. So a version is found and added in
+// logarithmic time at any length and in any order of seqnos, while a key with one version pays
+// nothing and a few versions cost next to nothing.
 //
 // Threads: one writer; readers start from a newest entry, which may have been superseded meanwhile.
 // Invariants:
-//   I1  newest->next is null, the next older entry, or (lowest bit set) the ChainIndex; the next of any
-//       other entry is null or the next older one.
-//   I2  the ChainIndex holds every version older than the newest, and never loses one: a replaced version
-//       gives its place to its successor.
-//   I3  a tall entry that is not in a ChainIndex keeps its height in link 1; nobody else reads that word.
+//   I1  newest->next is null, the next older entry, or (lowest bit set) the ChainIndex; the next of
+//       any other entry is null or the next older one.
+//   I2  the ChainIndex holds every version older than the newest, and never loses one: a replaced
+//       version gives its place to its successor.
+//   I3  a tall entry that is not linked above level 0 keeps its height in link 1, which no reader
+//       looks at.
 //   I4  an entry's links are complete before it is linked, lowest level first.
-// Cost: NewestBelow, OldestAbove, Oldest, AddVersion O(log n) expected; Older O(1) unless superseded.
+// Cost: NewestBelow, OldestAbove, Oldest, AddVersion O(log n) expected; Older O(1) unless
+// superseded.
 #pragma once
 
 #include <cstddef>
@@ -26,8 +29,8 @@ namespace shale {
 
 inline constexpr int kChainHeightMax = 12;
 
-// Heights for skiplists: h with probability 3/4 * 4^(1-h). Seeded alike everywhere: keys and seqnos cannot
-// know it, and runs repeat.
+// Heights for skiplists: h with probability 3/4 * 4^(1-h). Seeded alike everywhere: keys and seqnos
+// cannot know it, and runs repeat.
 class HeightSource {
  public:
   int Next(int max) {

@@ -1,5 +1,6 @@
-// One writer and three readers on one memtable. Every value names its key, its seqno and the position
-// of its Add in the writer's list, so that a reader can tell a wrong entry and a missing one.
+// One writer and three readers on one memtable. Every value names its key, its seqno and the
+// position of its Add in the writer's list, so that a reader can tell a wrong entry and a missing
+// one.
 #include <gtest/gtest.h>
 
 #include <atomic>

@@ -1,5 +1,5 @@
-// What the memtable tests share: an ordered map that says what a memtable must answer, and keys that
-// bring out what is hard about ordering them.
+// What the memtable tests share: an ordered map that says what a memtable must answer, and keys
+// that bring out what is hard about ordering them.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -59,8 +59,8 @@ class KeyMaker {
  public:
   explicit KeyMaker(TestRandom* random) : random_(random) {}
 
-  // Short keys over few bytes collide and are prefixes of one another; some extend or cut a known key,
-  // some share long runs, and a few are as long as a key may be.
+  // Short keys over few bytes collide and are prefixes of one another; some extend or cut a known
+  // key, some share long runs, and a few are as long as a key may be.
   std::string Make() {
     std::string key = Draw();
     if (key.empty()) key.push_back(Byte());
