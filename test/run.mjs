@@ -19,6 +19,8 @@ import { fileURLToPath } from 'node:url'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const require = createRequire(import.meta.url)
 const args = process.argv.slice(2)
+// Other releases of clang-format break some lines elsewhere.
+const CLANG_FORMAT = 14
 const jobs = Math.min(availableParallelism(), 8)
 const work = mkdtempSync(join(tmpdir(), 'shale-run-'))
 if (args.includes('--long')) process.env.SHALE_SCALE ??= '10'
@@ -67,8 +69,9 @@ async function format() {
   const sources = '**/*.{ts,mts,cts,mjs,cjs,json}'
   const prettier = [write ? '--write' : '--check', '--log-level', 'warn', sources]
   const code = await runTool('prettier', 'prettier', prettier)
-  if (spawnSync('clang-format', ['--version']).status !== 0) {
-    console.log('clang-format was not found: the C++ sources are not checked')
+  const { stdout } = spawnSync('clang-format', ['--version'], { encoding: 'utf8' })
+  if (!stdout?.includes(` ${CLANG_FORMAT}.`)) {
+    console.log(`clang-format ${CLANG_FORMAT} was not found: the C++ sources are left alone`)
     return one(code)
   }
   const files = filesUnder(['native', 'test', 'bench'], /\.(cc|h)$/)
