@@ -43,9 +43,8 @@ LogWriter::LogWriter(std::unique_ptr<File> file, uint64_t file_number, uint64_t 
 
 LogWriter::~LogWriter() = default;
 
-Status LogWriter::Create(Vfs* vfs, const std::string& path, const char* magic,
-                         uint64_t file_number, uint64_t preallocate_bytes,
-                         std::unique_ptr<LogWriter>* writer) {
+Status LogWriter::Create(Vfs* vfs, const std::string& path, const char* magic, uint64_t file_number,
+                         uint64_t preallocate_bytes, std::unique_ptr<LogWriter>* writer) {
   std::unique_ptr<File> file;
   SHALE_RETURN_IF_ERROR(vfs->Open(path, OpenMode::kCreateNew, &file));
   std::unique_ptr<LogWriter> w(new LogWriter(std::move(file), file_number, 0));

@@ -92,8 +92,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (r.tail != LogReader::Tail::kDamaged) Check(known <= r.end_offset);
 
   // What was found good is good on its own, and sealed at its end.
-  const Reading cut = shale::test::ReadLog(bytes.substr(0, r.end_offset), kNumber, r.end_offset,
-                                           r.end_offset);
+  const Reading cut =
+      shale::test::ReadLog(bytes.substr(0, r.end_offset), kNumber, r.end_offset, r.end_offset);
   Check(cut.open.ok() && cut.tail == LogReader::Tail::kClean && cut.data == r.data);
 
   // Salvage ends, goes forward, and finds nothing twice.

@@ -251,7 +251,7 @@ TEST(LogReader, RightChecksumOverImpossibleFieldsIsDamage) {
   EXPECT_EQ(with(8, 1), Tail::kClean);
   EXPECT_EQ(with(8, 0), Tail::kDamaged);
   EXPECT_EQ(with(8, 3), Tail::kDamaged);
-  EXPECT_EQ(with(8, 2), Tail::kDamaged);   // a synced-to record with a payload
+  EXPECT_EQ(with(8, 2), Tail::kDamaged);  // a synced-to record with a payload
   EXPECT_EQ(with(9, 1), Tail::kDamaged);
   EXPECT_EQ(with(11, 1), Tail::kDamaged);
   EXPECT_EQ(with(17, 1), Tail::kDamaged);  // synced_to 256

@@ -478,8 +478,8 @@ TEST(LogWriter, ReopenGoesOnBehindTheLastRecord) {
   ASSERT_TRUE(vfs.Open(kPath, OpenMode::kReadWrite, &file).ok());
   ASSERT_TRUE(file->Write(end, Slice("garbage of a torn record, longer than what follows")).ok());
   std::unique_ptr<LogWriter> writer;
-  EXPECT_TRUE(LogWriter::Reopen(&vfs, kPath, kNumber, uint64_t{1} << 40, &writer)
-                  .Is(Code::kCorruption));
+  EXPECT_TRUE(
+      LogWriter::Reopen(&vfs, kPath, kNumber, uint64_t{1} << 40, &writer).Is(Code::kCorruption));
   ASSERT_TRUE(LogWriter::Reopen(&vfs, kPath, kNumber, end, &writer).ok());
   EXPECT_EQ(writer->size(), end);
   EXPECT_EQ(writer->synced_to(), end);
@@ -514,13 +514,19 @@ TEST(LogWriter, ReopenReportsAFailedSyncAsSuch) {
 // Crash images before every operation of a workload: a prefix is found, at least what was synced,
 // and what a crash did is never called damage.
 TEST(LogWriter, EveryCrashLeavesAPrefix) {
-  const CrashPolicy policies[] = {
-      CrashPolicy::None(),       CrashPolicy::All(),       CrashPolicy::Prefix(1),
-      CrashPolicy::Random(10),   CrashPolicy::Random(50),  CrashPolicy::Random(90),
-      CrashPolicy::SizeFirst(),  CrashPolicy::MetaFirst(), CrashPolicy::DropOne(1),
-      CrashPolicy::DropOne(2),   CrashPolicy::Torn(0, 512, CrashPolicy::Fill::kZero),
-      CrashPolicy::Torn(1, 512, CrashPolicy::Fill::kGarbage),
-      CrashPolicy::Torn(1, 4096, CrashPolicy::Fill::kOld)};
+  const CrashPolicy policies[] = {CrashPolicy::None(),
+                                  CrashPolicy::All(),
+                                  CrashPolicy::Prefix(1),
+                                  CrashPolicy::Random(10),
+                                  CrashPolicy::Random(50),
+                                  CrashPolicy::Random(90),
+                                  CrashPolicy::SizeFirst(),
+                                  CrashPolicy::MetaFirst(),
+                                  CrashPolicy::DropOne(1),
+                                  CrashPolicy::DropOne(2),
+                                  CrashPolicy::Torn(0, 512, CrashPolicy::Fill::kZero),
+                                  CrashPolicy::Torn(1, 512, CrashPolicy::Fill::kGarbage),
+                                  CrashPolicy::Torn(1, 4096, CrashPolicy::Fill::kOld)};
   uint64_t images = 0;
   for (uint64_t seed = 1; seed <= 3; ++seed) {
     MemVfs vfs(seed);
