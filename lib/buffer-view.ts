@@ -1,10 +1,6 @@
 /** Views as real Buffers, made as cheaply as a Uint8Array. */
 
-type BufferViewConstructor = new (
-  memory: ArrayBufferLike,
-  offset: number,
-  length: number,
-) => Buffer
+type BufferViewConstructor = new (memory: ArrayBufferLike, offset: number, length: number) => Buffer
 
 /**
  * `new BufferView(memory, offset, length)` is `Buffer.from(memory, offset, length)` in half the time:

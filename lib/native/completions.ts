@@ -103,7 +103,8 @@ export const asValue: Convert<Buffer> = (record, index) => {
   return own
 }
 
-export const asText: Convert<string> = (record, index) => asValue(record, index, undefined).toString()
+export const asText: Convert<string> = (record, index) =>
+  asValue(record, index, undefined).toString()
 
 /** Copies the bytes of an answer to the beginning of `target`. */
 export function copyAnswer(index: number, target: Uint8Array): void {
@@ -126,7 +127,7 @@ function deliverBatch(): number {
   META[META_OFFSET] = slab.offset
   door.takeAnswers()
   const count = META[META_COUNT] as number
-  slab.offset = META[META_OFFSET] as number
+  slab.offset = META[META_OFFSET]
   for (let i = 0; i < count; i++) {
     const record = META_RECORDS + i * RECORD_WORDS
     const number = META[record + RECORD_OPERATION] as number

@@ -3,13 +3,7 @@
 import type { MajorCompaction } from '../engine.ts'
 import { door, META, NUMBERS } from './addon.ts'
 import { completion } from './completions.ts'
-import {
-  META_HANDLE,
-  META_NUMBER,
-  META_NUMBER2,
-  META_STATUS,
-  STATUS_PENDING,
-} from './protocol.ts'
+import { META_HANDLE, META_NUMBER, META_NUMBER2, META_STATUS, STATUS_PENDING } from './protocol.ts'
 
 type JobOptions = Pick<MajorCompaction, 'onProgress' | 'signal'>
 

@@ -12,7 +12,9 @@ import {
   type TreeFigures,
   type VersionData,
 } from '../engine.ts'
-import { keyError, ShaleError } from '../errors.ts'
+import type { ShaleError } from '../errors.ts'
+import { keyError } from '../errors.ts'
+import { rejected } from '../receiver.ts'
 import type { KeyInput } from '../types.ts'
 import { door, META, NUMBERS } from './addon.ts'
 import {
@@ -129,7 +131,7 @@ export class NativeReads implements ReadEngine {
       getInto(key, target)
       status = META[META_STATUS] as number
     }
-    if (status === 0) return META[META_LENGTH] as number
+    if (status === 0) return META[META_LENGTH]
     if (status === STATUS_NOT_FOUND) return undefined
     throw readFailure(status, key)
   }
@@ -189,7 +191,7 @@ export class NativeReads implements ReadEngine {
         })
       }
     } catch (error) {
-      return Promise.reject(error as Error)
+      return rejected(error)
     } finally {
       door.endMany()
     }
@@ -219,8 +221,8 @@ export class NativeReads implements ReadEngine {
       throw keyError(keys[bad], `keys[${bad}]`)
     }
     if (status !== 0) throw failure(status)
-    const count = META[META_COUNT] as number
-    slab.offset = META[META_OFFSET] as number
+    const count = META[META_COUNT]
+    slab.offset = META[META_OFFSET]
     const { memory } = slab
     const words = META.slice(META_KEYS, META_KEYS + 2 * Math.min(count, MANY_MAX))
     for (let i = 0; i < count; i++) {

@@ -11,6 +11,7 @@ import {
   type ScanRange,
 } from '../engine.ts'
 import { ShaleError } from '../errors.ts'
+import { rejected } from '../receiver.ts'
 import { door, META, NUMBERS } from './addon.ts'
 import { announce, copyAnswer, pending, type Convert } from './completions.ts'
 import { failure } from './failure.ts'
@@ -108,7 +109,7 @@ export function openScan(reads: number, range: ScanRange): ScanEngine {
   door.openScan(range.lower, range.upper)
   const status = META[META_STATUS] as number
   if (status !== 0) throw failure(status)
-  return new NativeScan(META[META_HANDLE] as number)
+  return new NativeScan(META[META_HANDLE])
 }
 
 class NativeScan implements ScanEngine {
@@ -158,7 +159,7 @@ class NativeScan implements ScanEngine {
       if (status !== STATUS_PENDING) throw scanFailure(status)
       return pending(end === FRONT ? asFrontRows : asBackRows, this)
     } catch (error) {
-      return Promise.reject(error as Error)
+      return rejected(error)
     }
   }
 

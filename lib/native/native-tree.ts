@@ -37,7 +37,7 @@ const { addSync } = door
 function describe(handle: number): { path: string; reads: number } {
   META[META_HANDLE] = handle
   const path = door.describeTree()
-  return { path, reads: META[META_HANDLE] as number }
+  return { path, reads: META[META_HANDLE] }
 }
 
 export class NativeTree extends NativeReads implements BareTreeEngine {

@@ -1,4 +1,5 @@
-// The door: what Node loads. One function, bind(), makes everything else for the caller's environment.
+// The door: what Node loads. One function, bind(), makes everything else for the caller's
+// environment.
 
 #include "binding/environment.h"
 

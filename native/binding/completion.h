@@ -1,15 +1,16 @@
 // Completion: the one way from the engine's threads back to JavaScript.
 //
 // An asynchronous call leaves a Reply with the engine; the answer is put on the channel of the
-// environment that called, which wakes its event loop once for however many answers there are by then.
+// environment that called, which wakes its event loop once for however many answers there are by
+// then.
 //
 // Threads: Reply and Channel::Post from any; the rest of Channel on the environment's own thread.
 // Invariants:
 //   I1  every Reply answers exactly once: what is dropped unanswered answers DB_CLOSED;
 //   I2  an answer costs no allocation: its memory is taken when the call begins;
 //   I3  after Detach nothing touches the environment; answers that come then are dropped.
-// Lifetime: the channel lives as long as anyone who may still post. It keeps the event loop alive only
-// while an answer is outstanding.
+// Lifetime: the channel lives as long as anyone who may still post. It keeps the event loop alive
+// only while an answer is outstanding.
 #pragma once
 
 #include <node_api.h>

@@ -158,7 +158,8 @@ Durability DurabilityOf(const uint32_t* meta) {
   return static_cast<Durability>(std::min(meta[kMetaFlags] & 3u, 2u));
 }
 
-// One entry: key in argument 0, value (unless it is a removal) in argument 1; kMetaFlags: durability and kind.
+// One entry: key in argument 0, value (unless it is a removal) in argument 1; kMetaFlags:
+// durability and kind.
 template <bool kAsync, bool kHasValue>
 napi_value WriteEntry(Call<kHasValue ? 2 : 1>& call) {
   Environment* e = call.environment;
@@ -183,16 +184,16 @@ napi_value WriteEntry(Call<kHasValue ? 2 : 1>& call) {
       return nullptr;
     }
   } else {
-    const bool weak = (call.meta[kMetaFlags] >> kWriteKindShift) ==
-                      static_cast<uint32_t>(Kind::kWeakTombstone);
+    const bool weak =
+        (call.meta[kMetaFlags] >> kWriteKindShift) == static_cast<uint32_t>(Kind::kWeakTombstone);
     kind = weak ? Kind::kWeakTombstone : Kind::kTombstone;
   }
   const Durability durability = DurabilityOf(call.meta);
   if constexpr (kAsync) {
     std::shared_ptr<Reply> reply = e->PrepareReply();
-    Status status = database->WriteOneAsync(
-        target->keyspace(), kind, key.slice(), value, durability,
-        [reply](Status outcome) { reply->Send(std::move(outcome)); });
+    Status status =
+        database->WriteOneAsync(target->keyspace(), kind, key.slice(), value, durability,
+                                [reply](Status outcome) { reply->Send(std::move(outcome)); });
     e->ReportAsync(std::move(status), std::move(reply));
   } else {
     e->Report(database->WriteOne(target->keyspace(), kind, key.slice(), value, durability));
@@ -215,9 +216,8 @@ napi_value WriteEntries(Call<1>& call) {
   const Durability durability = DurabilityOf(call.meta);
   if constexpr (kAsync) {
     std::shared_ptr<Reply> reply = e->PrepareReply();
-    Status status = database->WriteAsync(entries, durability, [reply](Status outcome) {
-      reply->Send(std::move(outcome));
-    });
+    Status status = database->WriteAsync(
+        entries, durability, [reply](Status outcome) { reply->Send(std::move(outcome)); });
     e->ReportAsync(std::move(status), std::move(reply));
   } else {
     e->Report(database->Write(entries, durability));
@@ -232,9 +232,8 @@ napi_value Persist(Call<0>& call) {
   if (database == nullptr) return nullptr;
   if constexpr (kAsync) {
     std::shared_ptr<Reply> reply = e->PrepareReply();
-    Status status = database->PersistAsync(DurabilityOf(call.meta), [reply](Status outcome) {
-      reply->Send(std::move(outcome));
-    });
+    Status status = database->PersistAsync(
+        DurabilityOf(call.meta), [reply](Status outcome) { reply->Send(std::move(outcome)); });
     e->ReportAsync(std::move(status), std::move(reply));
   } else {
     e->Report(database->Persist(DurabilityOf(call.meta)));
@@ -294,10 +293,8 @@ napi_value FlushKeyspace(Call<0>& call) {
   if (target == nullptr) return nullptr;
   if constexpr (kAsync) {
     std::shared_ptr<Reply> reply = e->PrepareReply();
-    Status status =
-        target->database()->FlushKeyspaceAsync(target->keyspace(), [reply](Status outcome) {
-          reply->Send(std::move(outcome));
-        });
+    Status status = target->database()->FlushKeyspaceAsync(
+        target->keyspace(), [reply](Status outcome) { reply->Send(std::move(outcome)); });
     e->ReportAsync(std::move(status), std::move(reply));
   } else {
     e->Report(target->database()->FlushKeyspace(target->keyspace()));
@@ -305,7 +302,8 @@ napi_value FlushKeyspace(Call<0>& call) {
   return nullptr;
 }
 
-// kMetaNumber: bytes of an output table, 0 = the strategy's. The asynchronous form also makes a job.
+// kMetaNumber: bytes of an output table, 0 = the strategy's. The asynchronous form also makes a
+// job.
 template <bool kAsync>
 napi_value MajorCompaction(Call<0>& call) {
   Environment* e = call.environment;
@@ -321,8 +319,7 @@ napi_value MajorCompaction(Call<0>& call) {
         [reply](Status outcome) { reply->Send(std::move(outcome)); });
     e->ReportAsync(Code::kWouldBlock, std::move(reply));
   } else {
-    e->Report(
-        target->database()->MajorCompaction(target->keyspace(), target_size, control.get()));
+    e->Report(target->database()->MajorCompaction(target->keyspace(), target_size, control.get()));
   }
   return nullptr;
 }
@@ -358,8 +355,8 @@ auto WithCore(OpenCore* open, Use use) {
 napi_value CompactorState(Call<0>& call) {
   OpenCore* open = FindOpen(call);
   if (open == nullptr) return nullptr;
-  call.meta[kMetaCount] = WithCore(
-      open, [](auto* core) { return static_cast<uint32_t>(core->compactor_state()); });
+  call.meta[kMetaCount] =
+      WithCore(open, [](auto* core) { return static_cast<uint32_t>(core->compactor_state()); });
   return nullptr;
 }
 

@@ -56,8 +56,8 @@ void Workers::Run() {
 
 Environment::Environment(napi_env env) : missed(std::make_unique<MissedReads>()), env_(env) {}
 
-// Pins before their cores, cores one by one; whatever an engine thread still holds of them goes when
-// that thread lets go.
+// Pins before their cores, cores one by one; whatever an engine thread still holds of them goes
+// when that thread lets go.
 Environment::~Environment() {
   channel_->Detach();
   workers_.Stop();
@@ -208,8 +208,8 @@ void WriteRecord(Environment* environment, Answer* answer, uint32_t* record, uin
   if (size < kOwnBufferMin && size <= environment->slab_bytes() - *offset) {
     std::memcpy(environment->slab() + *offset, answer->bytes.data(), size);
     record[kRecordOffset] = *offset;
-    *offset = std::min((*offset + static_cast<uint32_t>(size) + 7) & ~7u,
-                       environment->slab_bytes());
+    *offset =
+        std::min((*offset + static_cast<uint32_t>(size) + 7) & ~7u, environment->slab_bytes());
   }
 }
 
@@ -268,7 +268,8 @@ napi_value LastError(Call<0>& call) {
   return ErrorObject(call.env, call.environment->last_error());
 }
 
-// Gives a handle up. A database or tree is closed, in the background: this is for what was abandoned.
+// Gives a handle up. A database or tree is closed, in the background: this is for what was
+// abandoned.
 napi_value Release(Call<0>& call) {
   std::unique_ptr<Handle> handle = call.environment->handles().Remove(call.meta[kMetaHandle]);
   call.SetStatus(0);

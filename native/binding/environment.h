@@ -1,12 +1,12 @@
 // Environment: what one copy of lib/native holds in one Node environment: its register file, slab,
 // handles, channel and threads for calls that block.
 //
-// bind() makes one and returns the functions of the addon with it as their data. Two copies of the library
-// in one environment (ESM and CommonJS) have one each; so has every worker thread.
+// bind() makes one and returns the functions of the addon with it as their data. Two copies of the
+// library in one environment (ESM and CommonJS) have one each; so has every worker thread.
 //
 // Threads: the environment's own, but for Channel and what Workers run.
-// Lifetime: from bind() to the environment's clean-up hook, which drops answers to come, waits for running
-// work, closes what JavaScript left open and frees it. No JavaScript runs after that.
+// Lifetime: from bind() to the environment's clean-up hook, which drops answers to come, waits for
+// running work, closes what JavaScript left open and frees it. No JavaScript runs after that.
 #pragma once
 
 #include <node_api.h>
@@ -30,8 +30,8 @@
 
 namespace shale {
 
-// Threads for calls that block and have no asynchronous form in the core: open, close, openKeyspace.
-// Started when needed, at most kThreads; they wait between calls.
+// Threads for calls that block and have no asynchronous form in the core: open, close,
+// openKeyspace. Started when needed, at most kThreads; they wait between calls.
 class Workers {
  public:
   Workers() = default;
@@ -153,8 +153,8 @@ struct Call {
   }
 };
 
-// Every function of the addon enters here: the environment is its data, and running out of memory is a
-// status like any other.
+// Every function of the addon enters here: the environment is its data, and running out of memory
+// is a status like any other.
 template <size_t kArguments, napi_value (*kBody)(Call<kArguments>&)>
 napi_value Enter(napi_env env, napi_callback_info info) noexcept {
   Call<kArguments> call;

@@ -1,8 +1,9 @@
 // Handle: an object of the core that JavaScript knows by a number.
 //
-// Numbers instead of closures or wrapped objects: the functions of an environment are made once, calls to
-// them stay monomorphic however many keyspaces there are, and what is left of a stale number is one
-// failed lookup. A number holds the slot in its low 20 bits and a count of the slot's uses above.
+// Numbers instead of closures or wrapped objects: the functions of an environment are made once,
+// calls to them stay monomorphic however many keyspaces there are, and what is left of a stale
+// number is one failed lookup. A number holds the slot in its low 20 bits and a count of the slot's
+// uses above.
 //
 // Threads: the environment's own.
 #pragma once

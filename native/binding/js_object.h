@@ -1,4 +1,5 @@
-// JsObject: cold helpers that make plain JavaScript objects, and read the ones lib/native passes in.
+// JsObject: cold helpers that make plain JavaScript objects, and read the ones lib/native passes
+// in.
 //
 // A failure of Node here means that an exception is pending (the environment is being stopped): the
 // result is of no interest then, so results are not checked one by one.

@@ -62,9 +62,9 @@ void MissedReads::Submit() {
       auto work = std::make_shared<ReadWork>();
       work->core = group.core;
       const auto begin = group.reads.begin();
-      work->reads.assign(std::make_move_iterator(begin + static_cast<ptrdiff_t>(total * i / hops)),
-                         std::make_move_iterator(
-                             begin + static_cast<ptrdiff_t>(total * (i + 1) / hops)));
+      work->reads.assign(
+          std::make_move_iterator(begin + static_cast<ptrdiff_t>(total * i / hops)),
+          std::make_move_iterator(begin + static_cast<ptrdiff_t>(total * (i + 1) / hops)));
       // Not taken: it goes here and now, and its replies say so.
       (void)group.open->SubmitRead([work] { work->Run(); });
     }

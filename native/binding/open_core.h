@@ -1,9 +1,10 @@
 // OpenCore: what one open() of a database or tree holds in an environment, and the handles to it.
 //
 // Threads: the environment's own; Closing from any.
-// Lifetime: from open to close. Closing drops every reference into the core at once, so that what the
-// core holds in memory goes although JavaScript still has its objects; calls through them answer
-// DB_CLOSED. Open scans keep their pin, and with it the core, until they are closed themselves.
+// Lifetime: from open to close. Closing drops every reference into the core at once, so that what
+// the core holds in memory goes although JavaScript still has its objects; calls through them
+// answer DB_CLOSED. Open scans keep their pin, and with it the core, until they are closed
+// themselves.
 #pragma once
 
 #include <condition_variable>
@@ -35,7 +36,8 @@ class ReadTarget : public Handle {
   Keyspace* keyspace() const { return keyspace_.get(); }
   const std::shared_ptr<OpenCore>& open() const { return open_; }
 
-  // The exclusive read seqno that JavaScript's number means. Call it after pinning the super version.
+  // The exclusive read seqno that JavaScript's number means. Call it after pinning the super
+  // version.
   Seqno ReadSeqno(double given) const {
     if (!(given >= 0)) return database_ != nullptr ? database_->visible() : kReadAll;
     return given >= static_cast<double>(kReadAll) ? kReadAll : static_cast<Seqno>(given);
@@ -77,13 +79,13 @@ class Closing {
 };
 
 struct OpenCore {
-  ~OpenCore();  // closes what nobody closed: its environment is gone
+  ~OpenCore();                             // closes what nobody closed: its environment is gone
   std::unique_ptr<DatabaseHandle> handle;  // databases
   Ref<StandaloneTree> tree;                // bare trees
   std::set<ReadTarget*> targets;
-  std::multiset<Seqno> snapshots;          // open ones, taken through this open()
+  std::multiset<Seqno> snapshots;  // open ones, taken through this open()
   std::vector<std::weak_ptr<JobControl>> jobs;
-  std::shared_ptr<Closing> closing;        // set once closing
+  std::shared_ptr<Closing> closing;  // set once closing
 
   // Null for a bare tree, and once closing.
   Database* database() const { return handle != nullptr ? handle->database() : nullptr; }

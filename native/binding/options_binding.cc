@@ -88,8 +88,11 @@ Status GivenTreeOptions::Read(napi_env env, napi_value given, GivenTreeOptions* 
   const auto size = [&r](napi_value item) { return r.ToNumber<uint32_t>(item); };
   const auto ratio = [&r](napi_value item) { return r.ToNumber<double>(item); };
   const auto flag = [&r](napi_value item) { return r.ToBool(item); };
-  const auto codec = [&r](napi_value item) { return static_cast<Codec>(r.ToIndex(item, kCodecNames)); };
-  if (present("maxMemtableSize", kMaxMemtableSize)) r.Number("maxMemtableSize", &v->max_memtable_size);
+  const auto codec = [&r](napi_value item) {
+    return static_cast<Codec>(r.ToIndex(item, kCodecNames));
+  };
+  if (present("maxMemtableSize", kMaxMemtableSize))
+    r.Number("maxMemtableSize", &v->max_memtable_size);
   if (present("memtable", kMemtable)) {
     size_t kind = 0;
     r.Enum("memtable", {"auto", "skiplist", "radix"}, &kind);

@@ -1,5 +1,5 @@
-// Options as lib/engine.ts gives them (DatabaseSettings, TreeSettingsGiven, PlanData), read from own
-// properties. Ranges and words were checked in TypeScript.
+// Options as lib/engine.ts gives them (DatabaseSettings, TreeSettingsGiven, PlanData), read from
+// own properties. Ranges and words were checked in TypeScript.
 #pragma once
 
 #include <node_api.h>

@@ -1,5 +1,5 @@
-// Point reads. The newest state is read from memory under an epoch guard, without a lock or a shared write;
-// a state that has to stay for longer is pinned by a count.
+// Point reads. The newest state is read from memory under an epoch guard, without a lock or a
+// shared write; a state that has to stay for longer is pinned by a count.
 
 #include <algorithm>
 #include <utility>
@@ -56,8 +56,8 @@ inline napi_value Look(Call<kArguments>& call, Use use) {
   return nullptr;
 }
 
-// The value goes to the slab at kMetaOffset. One that is too large for that is kStatusTooBig, and with
-// kReadOwn the result, in a Buffer of its own.
+// The value goes to the slab at kMetaOffset. One that is too large for that is kStatusTooBig, and
+// with kReadOwn the result, in a Buffer of its own.
 napi_value Get(Call<1>& call) {
   return Look(call, [&call](Slice value) -> napi_value {
     const Environment& e = *call.environment;
@@ -121,10 +121,10 @@ napi_value SizeOf(Call<1>& call) {
 
 // --- getMany -----------------------------------------------------------------------------------
 
-// Answers keys kMetaCount.. of the array in argument 0, at most kManyMax of them, all from one state:
-// the first call (kMetaCount = 0) pins it, endMany lets it go. kMetaCount: how many were answered. Each has two words
-// from kMetaKeys on: offset in the slab, and length or status. A key that is kStatusTooBig or
-// kStatusMin + kWouldBlock is to be asked for alone, with kReadPinned.
+// Answers keys kMetaCount.. of the array in argument 0, at most kManyMax of them, all from one
+// state: the first call (kMetaCount = 0) pins it, endMany lets it go. kMetaCount: how many were
+// answered. Each has two words from kMetaKeys on: offset in the slab, and length or status. A key
+// that is kStatusTooBig or kStatusMin + kWouldBlock is to be asked for alone, with kReadPinned.
 class ManyReads {
  public:
   ManyReads(Call<1>* call, ReadTarget* target) : call_(*call), target_(target) {}
@@ -137,7 +137,8 @@ class ManyReads {
     slab_offset_ = std::min(call_.meta[kMetaOffset], e->slab_bytes());
     uint32_t answered = 0;
     while (answered < ends_.size()) {
-      const uint32_t group = std::min<uint32_t>(kGroup, static_cast<uint32_t>(ends_.size()) - answered);
+      const uint32_t group =
+          std::min<uint32_t>(kGroup, static_cast<uint32_t>(ends_.size()) - answered);
       for (uint32_t i = 0; i < group; ++i) Prefetch(Key(answered + i));
       for (uint32_t i = 0; i < group; ++i) {
         if (!Answer(answered + i)) return Finish(answered + i);
@@ -197,12 +198,14 @@ class ManyReads {
     TreeHit hit;
     if ((call_.meta[kMetaFlags] & kReadMayBlock) == 0) {
       const EpochGuard guard;
-      return Store(words, target_->tree()->Get(many.super_version.get(), Key(i), many.read_seqno,
-                                               ReadMode::kMemoryOnly, &hit),
+      return Store(words,
+                   target_->tree()->Get(many.super_version.get(), Key(i), many.read_seqno,
+                                        ReadMode::kMemoryOnly, &hit),
                    hit.value);
     }
-    return Store(words, target_->tree()->Get(many.super_version.get(), Key(i), many.read_seqno,
-                                             ReadMode::kMayBlock, &hit),
+    return Store(words,
+                 target_->tree()->Get(many.super_version.get(), Key(i), many.read_seqno,
+                                      ReadMode::kMayBlock, &hit),
                  hit.value);
   }
 
@@ -234,8 +237,8 @@ class ManyReads {
 
   Call<1>& call_;
   ReadTarget* const target_;
-  std::string keys_;           // one after the other
-  std::vector<size_t> ends_;   // where each of them ends
+  std::string keys_;          // one after the other
+  std::vector<size_t> ends_;  // where each of them ends
   uint32_t slab_offset_ = 0;
   Status failure_;
 };
@@ -260,8 +263,8 @@ napi_value EndMany(Call<0>& call) {
 
 // --- reads that wait for the disk --------------------------------------------------------------
 
-// Leaves the key for submitReads; the answer is filed under kMetaOperation. kReadSize: only the length;
-// kReadPinned: of the state that getMany has pinned.
+// Leaves the key for submitReads; the answer is filed under kMetaOperation. kReadSize: only the
+// length; kReadPinned: of the state that getMany has pinned.
 napi_value GetLater(Call<1>& call) {
   Environment* e = call.environment;
   auto* target = call.Find<ReadTarget>();

@@ -1,8 +1,8 @@
 // Scans: rows of a range, packed, a batch per crossing.
 //
-// A scan pins one super version and one read seqno for both of its ends; each end is a cursor that fills
-// buffers of JavaScript's (on its thread) or memory of its own (on a reader thread, handed over when it is
-// done).
+// A scan pins one super version and one read seqno for both of its ends; each end is a cursor that
+// fills buffers of JavaScript's (on its thread) or memory of its own (on a reader thread, handed
+// over when it is done).
 
 #include <algorithm>
 #include <atomic>
@@ -27,17 +27,19 @@ struct FillLimits {
 };
 
 struct Filled {
-  Code code = Code::kOk;   // why it stopped: kOk = limit reached, kNotFound = the end, ...
+  Code code = Code::kOk;  // why it stopped: kOk = limit reached, kNotFound = the end, ...
   uint32_t bytes = 0;
   uint32_t rows = 0;
-  uint32_t needed = 0;     // bytes of the row that did not fit
+  uint32_t needed = 0;  // bytes of the row that did not fit
 };
 
 // The state that both ends share. Shared with reader threads.
 class Scan : public RefCounted {
  public:
   Scan(Ref<RefCounted> core, Ref<SuperVersion> pin, Seqno read_seqno, Bounds bounds)
-      : core_(std::move(core)), pin_(std::move(pin)), read_seqno_(read_seqno),
+      : core_(std::move(core)),
+        pin_(std::move(pin)),
+        read_seqno_(read_seqno),
         bounds_(std::move(bounds)) {}
 
   struct End {
@@ -179,8 +181,8 @@ ScanHandle* FindFree(const Call<kArguments>& call) {
   return handle;
 }
 
-// kMetaStatus: bytes filled; kMetaCount: rows; kMetaFlags: kFillEnd if nothing comes after them. No row
-// fits: kStatusTooBig, and kMetaLength is what it needs.
+// kMetaStatus: bytes filled; kMetaCount: rows; kMetaFlags: kFillEnd if nothing comes after them. No
+// row fits: kStatusTooBig, and kMetaLength is what it needs.
 void FillHere(Environment* e, Scan* scan, char* dst, uint32_t capacity) {
   uint32_t* meta = e->meta();
   const bool back = (meta[kMetaFlags] & kFillBack) != 0;
@@ -200,8 +202,8 @@ void FillHere(Environment* e, Scan* scan, char* dst, uint32_t capacity) {
   meta[kMetaStatus] = filled.rows == 0 && filled.needed != 0 ? kStatusTooBig : filled.bytes;
 }
 
-// Fills the slab from kMetaOffset (a multiple of 4) on. The first row may go beyond the limit, as far as a
-// small value would.
+// Fills the slab from kMetaOffset (a multiple of 4) on. The first row may go beyond the limit, as
+// far as a small value would.
 napi_value FillSlab(Call<0>& call) {
   ScanHandle* handle = FindFree(call);
   if (handle == nullptr) return nullptr;
@@ -227,8 +229,8 @@ napi_value FillBuffer(Call<1>& call) {
   return nullptr;
 }
 
-// A fill on a reader thread. However it goes, run or dropped, the end is free again before the answer
-// is on its way.
+// A fill on a reader thread. However it goes, run or dropped, the end is free again before the
+// answer is on its way.
 struct FillWork {
   FillWork(Ref<Scan> s, bool b, const FillLimits& l, std::shared_ptr<Reply> r)
       : scan(std::move(s)), back(b), limits(l), reply(std::move(r)) {

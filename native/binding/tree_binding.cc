@@ -31,9 +31,8 @@ napi_value OpenTree(Call<2>& call) {
       !status.ok()) {
     e->Fail(std::move(status));
   } else if constexpr (kAsync) {
-    e->RunAsync([path, options, given](Answer* answer) {
-      return Open(path, options, given, answer);
-    });
+    e->RunAsync(
+        [path, options, given](Answer* answer) { return Open(path, options, given, answer); });
   } else {
     Answer answer;
     status = Open(path, options, given, &answer);
@@ -76,8 +75,8 @@ bool EntrySeqno(Environment* e, Seqno* seqno) {
   return true;
 }
 
-// kMetaHandle: the core; key in argument 0, value in argument 1; kMetaFlags: the kind; kMetaSeqno: of the entry.
-// kMetaNumber, kMetaNumber2: bytes of the entry, of the memtable after it.
+// kMetaHandle: the core; key in argument 0, value in argument 1; kMetaFlags: the kind; kMetaSeqno:
+// of the entry. kMetaNumber, kMetaNumber2: bytes of the entry, of the memtable after it.
 napi_value Add(Call<2>& call) {
   Environment* e = call.environment;
   OpenCore* open = FindTree(call);
@@ -89,8 +88,7 @@ napi_value Add(Call<2>& call) {
   }
   const auto kind = static_cast<Kind>(std::min(call.meta[kMetaFlags], 2u));
   Slice value;
-  if (kind == Kind::kValue &&
-      !ReadValue(call.env, call.arguments[1], &e->value_scratch, &value)) {
+  if (kind == Kind::kValue && !ReadValue(call.env, call.arguments[1], &e->value_scratch, &value)) {
     call.SetStatus(kStatusBadValue);
     return nullptr;
   }

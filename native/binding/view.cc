@@ -77,8 +77,8 @@ napi_value StrategyObject(napi_env env, const StrategyOptions& strategy) {
       .Text("name", strategy.name)
       .Number("l0Threshold", strategy.l0_threshold)
       .Number("targetSize", strategy.target_size)
-      .Set("levelRatio", JsArray(env, strategy.level_ratio,
-                                 [env](double ratio) { return JsNumber(env, ratio); }))
+      .Set("levelRatio",
+           JsArray(env, strategy.level_ratio, [env](double ratio) { return JsNumber(env, ratio); }))
       .value();
 }
 
@@ -103,9 +103,9 @@ napi_value SuperVersionObject(napi_env env, const SuperVersion& version) {
       .Set("version", VersionObject(env, *version.version))
       .Number("seqno", version.seqno)
       .Set("activeMemtable", MemtableObject(env, *version.active))
-      .Set("sealedMemtables", JsArray(env, version.sealed, [env](const Ref<Memtable>& memtable) {
-             return MemtableObject(env, *memtable);
-           }))
+      .Set("sealedMemtables",
+           JsArray(env, version.sealed,
+                   [env](const Ref<Memtable>& memtable) { return MemtableObject(env, *memtable); }))
       .value();
 }
 
@@ -195,8 +195,8 @@ napi_value RecoveryObject(napi_env env, const RecoveryReport& report) {
       .Set("commitsDropped", report.commits_dropped
                                  ? JsNumber(env, static_cast<double>(*report.commits_dropped))
                                  : JsUndefined(env))
-      .Set("files", JsArray(env, report.files,
-                            [env](const std::string& file) { return JsText(env, file); }))
+      .Set("files",
+           JsArray(env, report.files, [env](const std::string& file) { return JsText(env, file); }))
       .value();
 }
 

@@ -60,7 +60,10 @@ async function changedAfterCall(directory) {
     const many = keyspace.getMany([wanted, wanted])
     wanted.fill(0)
     assert.equal((await read)?.length, 3000)
-    assert.deepEqual((await many).map((v) => v?.length), [3000, 3000])
+    assert.deepEqual(
+      (await many).map((v) => v?.length),
+      [3000, 3000],
+    )
   })
 }
 
@@ -74,7 +77,8 @@ async function detachedArguments(directory) {
       () => keyspace.getManySync(['a', detached()]),
       () => keyspace.removeSync(detached()),
     ]
-    for (const call of calls) assert.equal(await failureOf(call, false), 'INVALID_KEY', String(call))
+    for (const call of calls)
+      assert.equal(await failureOf(call, false), 'INVALID_KEY', String(call))
     assert.equal(await failureOf(() => keyspace.insertSync('k', detached())), 'INVALID_VALUE')
     assert.equal(await failureOf(() => keyspace.insert('k', detached()), true), 'INVALID_VALUE')
     assert.equal(keyspace.lenSync(), 0)
@@ -163,6 +167,8 @@ async function reentrancy(directory) {
     })
     assert.equal(visited, 500)
     let asked = 0
+    // A polluted prototype is the one way to run code inside the resolving of a promise.
+    // oxlint-disable-next-line no-extend-native, unicorn/no-thenable
     Object.defineProperty(Object.prototype, 'then', {
       configurable: true,
       get() {
@@ -220,8 +226,15 @@ async function sizes(directory) {
       const lengths = (found) => found.map((v) => v.length)
       assert.deepEqual(lengths(keyspace.getManySync(keys)), edges)
       assert.deepEqual(lengths(await keyspace.getMany(keys)), edges)
-      const rows = new Map(keyspace.iter().toArraySync().map(([k, v]) => [k.toString(), v]))
-      const asyncRows = new Map((await keyspace.iter().toArray()).map(([k, v]) => [k.toString(), v]))
+      const rows = new Map(
+        keyspace
+          .iter()
+          .toArraySync()
+          .map(([k, v]) => [k.toString(), v]),
+      )
+      const asyncRows = new Map(
+        (await keyspace.iter().toArray()).map(([k, v]) => [k.toString(), v]),
+      )
       for (const size of edges) {
         assert(rows.get(`size ${size}`).equals(Buffer.alloc(size, size % 251)), `row ${size}`)
         assert(asyncRows.get(`size ${size}`).equals(Buffer.alloc(size, size % 251)))
@@ -251,7 +264,13 @@ async function strings(directory) {
         assert.equal(await keyspace.getText(text), text)
       }
     }
-    for (const bad of ['\ud800', 'a\udfff', '\ud800a', 'x'.repeat(200) + '\udc00', '\ud83d\ud83d']) {
+    for (const bad of [
+      '\ud800',
+      'a\udfff',
+      '\ud800a',
+      'x'.repeat(200) + '\udc00',
+      '\ud83d\ud83d',
+    ]) {
       assert.equal(await failureOf(() => keyspace.insertSync(bad, 'v')), 'INVALID_KEY')
       assert.equal(await failureOf(() => keyspace.insertSync('k', bad)), 'INVALID_VALUE')
       assert.equal(await failureOf(() => keyspace.get(bad), true), 'INVALID_KEY')

@@ -115,13 +115,14 @@ async function twice(directory) {
 
   const third = await Database.open(path)
   assert.equal((await third.keyspace('k')).getTextSync('a'), '1')
-  await third[Symbol.asyncDispose]()
+  await Promise.all([third[Symbol.asyncDispose]()])
+  assert.equal(third.status, 'closed')
   const fourth = Database.openSync(path)
   assert.equal(fourth.keyspaceSync('k').getTextSync('a'), '1')
   fourth[Symbol.dispose]()
   assert.equal(fourth.status, 'closed')
   // Opening many at once and closing each as soon as it is there: one core or one after the other.
-  await Promise.all(Array.from({ length: 8 }, () => Database.open(path).then((db) => db.close())))
+  await Promise.all(Array.from({ length: 8 }, async () => (await Database.open(path)).close()))
 }
 
 /** Two opens of one directory in one environment are two handles on one core. */
@@ -290,15 +291,15 @@ async function treeAfterClose(directory) {
 /** A visitor may close what it visits: the scan goes on over its state. */
 async function closeInsideVisitor(directory) {
   const { db, keyspace } = await openCold(join(directory, 'db'), 20_000)
-  let closing
+  const closing = []
   let visited = 0
   const total = keyspace.iter().forEachSync((k, v) => {
     assert.equal(k.toString(), key(visited))
     assert.equal(v.length, 100)
-    if (visited++ === 10) closing = db.close()
+    if (visited++ === 10) closing.push(db.close())
   })
   assert.equal(total, 20_000)
-  await closing
+  await Promise.all(closing)
 }
 
 await main({

@@ -169,7 +169,10 @@ async function cycles(directory) {
   for (let i = 2; i < 80; i++) await once(i)
   // An environment keeps up to 8 threads for calls that block.
   await collectUntil(() => count('fd') <= before.fd && count('task') <= before.task + 8)
-  assert.equal(await codeOf(Database.open(join(directory, 'db')).then((db) => db.close())), undefined)
+  assert.equal(
+    await codeOf(Database.open(join(directory, 'db')).then((db) => db.close())),
+    undefined,
+  )
 }
 
 await main({ database, keptOpen, pins, files, underStress, retainedValues, cycles })

@@ -49,7 +49,7 @@ switch (ending) {
     process.exit(3)
     break
   case 'exitInCallback':
-    keyspace.insert('x', 'y', { durability: 'sync' }).then(() => process.exit(3))
+    void keyspace.insert('x', 'y', { durability: 'sync' }).then(() => process.exit(3))
     break
   case 'exitInVisitor':
     keyspace.iter().forEachSync(() => process.exit(3))

@@ -58,21 +58,21 @@ async function ending(directory, how) {
   const keyspace = await db.keyspace('k')
   const others = [1, 2].map((id) => start({ path, id, ending: 'close', writes: 1500 }))
   const leaving = start({ path, id: 0, ending: how, writes: 200 })
-  let running = true
+  const state = { running: true }
   const committing = (async () => {
-    for (let i = 0; running; i++) await keyspace.insert(`main/${i}`, value(i))
+    for (let i = 0; state.running; i++) await keyspace.insert(`main/${i}`, value(i))
   })()
   if (how === 'terminated') {
     while (leaving.acknowledged < 250) await once(leaving, 'message')
     await leaving.terminate()
   } else if (how === 'terminatedInLoop') {
-    for (let message; message !== 'looping'; ) [message] = await once(leaving, 'message')
+    for (let message; message !== 'looping';) [message] = await once(leaving, 'message')
     await leaving.terminate()
   }
   assert.equal(await leaving.ended, ENDINGS[how])
   if (how === 'throw') assert.match((await leaving.failed).message, /the worker throws/)
   for (const other of others) assert.equal(await other.ended, 0)
-  running = false
+  state.running = false
   await committing
   await db.close()
   await verify(path, [[0, leaving.acknowledged], ...others.map((o, i) => [i + 1, 1499])])
@@ -85,7 +85,10 @@ async function workerOnly(directory, how) {
     const worker = start({ path, id: round, ending: how, writes: 50 })
     assert.equal(await worker.ended, ENDINGS[how])
   }
-  await verify(path, [0, 1, 2].map((id) => [id, 49]))
+  await verify(
+    path,
+    [0, 1, 2].map((id) => [id, 49]),
+  )
 }
 
 /** Eight environments share one core: each sees what all wrote. */
@@ -95,7 +98,10 @@ async function many(directory) {
     start({ path, id, ending: 'close', writes: 200 }),
   )
   for (const worker of workers) assert.equal(await worker.ended, 0)
-  await verify(path, workers.map((_, id) => [id, 199]))
+  await verify(
+    path,
+    workers.map((_, id) => [id, 199]),
+  )
 }
 
 /** Ended at every stage of opening and closing. */
