@@ -138,7 +138,8 @@ Status JournalKeeper::CreateNext() {
   }
   if (!status.ok()) {
     writer.reset();
-    static_cast<void>(parts_.vfs->Remove(path));  // else the next open removes it
+    // After a failed sync the manifest may name it; what nobody names goes at the next open.
+    if (!status.Is(Code::kSyncFailed)) static_cast<void>(parts_.vfs->Remove(path));
     return status;
   }
   parts_.journal->SetNext(std::move(writer));
