@@ -115,7 +115,7 @@ async function twice(directory) {
 
   const third = await Database.open(path)
   assert.equal((await third.keyspace('k')).getTextSync('a'), '1')
-  await Promise.all([third[Symbol.asyncDispose]()])
+  assert.equal(await codeOf(third[Symbol.asyncDispose]()), undefined)
   assert.equal(third.status, 'closed')
   const fourth = Database.openSync(path)
   assert.equal(fourth.keyspaceSync('k').getTextSync('a'), '1')
