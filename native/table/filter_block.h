@@ -41,7 +41,8 @@ class FilterBlockBuilder {
   std::string block_;
 };
 
-class FilterBlock final : public Block {
+// The object fills one cache line; the lines of the filter follow.
+class alignas(kCacheLineBytes) FilterBlock final : public Block {
  public:
   static constexpr BlockType kType = BlockType::kFilter;
 
@@ -76,7 +77,6 @@ class FilterBlock final : public Block {
   uint32_t probes_;
   uint32_t line_count_;
   uint32_t key_count_;
-  char unused_[28] = {};  // the lines begin with the next cache line
 };
 
 }  // namespace shale

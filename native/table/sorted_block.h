@@ -2,9 +2,8 @@
 // keys are truncated against the head of their restart interval.
 //
 // `E` is the entry form (data_block.h, index_block.h): fields shared, rest_size, rest, seqno, and
-//   static const char* Decode(const char* p, E* e)                       of a checked entry
-//   static const char* DecodeChecked(const char* p, const char* limit, E* e)   null if it is
-// damaged both returning the byte after the entry.
+// two functions that return the byte behind the entry at `p`: Decode(p, &e) of a checked entry, and
+// DecodeChecked(p, limit, &e), which returns null if it is damaged.
 //
 // Parsing checks every byte once and adds what makes searching fast: heads and offsets of every
 // entry, or of every second or fourth ("sample") where entries are small. Any entry decodes from

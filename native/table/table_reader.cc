@@ -49,6 +49,7 @@ Status TableReader::Impl::Get(Slice key, uint64_t key_hash, Seqno read_seqno,
   Status status = parts.index.Find(needle, context, &handle);
   if (status.ok()) {
     SHALE_RETURN_IF_ERROR(block.Acquire(parts.file, handle, BlockType::kData, context));
+    block->Prefetch();
     if (block->Get(needle, key_hash, &hit->entry)) {
       hit->entry.tag += global << 8;
       hit->pin = block.TakeRef();
