@@ -26,8 +26,8 @@ Status SyncFailed(const Status& cause) {
 
 }  // namespace
 
-// `sync` is held during a sync; `poison` only for a moment, so that an append never waits for a sync
-// to learn that the writer is poisoned.
+// `sync` is held during a sync; `poison` only for a moment, so that an append never waits for a
+// sync to learn that the writer is poisoned.
 struct LogWriter::SyncState {
   std::mutex sync;
   std::mutex poison;

@@ -8,8 +8,9 @@
 // Threads: methods under "write lock" are called with the database's write lock, one at a time; the
 // others from any thread.
 // Invariants:
-//   I1  journals are synced in the order of their numbers: nothing in a journal counts as durable before
-//       all older ones are (Sync goes through them in order, and is called by one thread at a time);
+//   I1  journals are synced in the order of their numbers: nothing in a journal counts as durable
+//       before all older ones are (Sync goes through them in order, and is called by one thread at
+//       a time);
 //   I2  a sealed journal never grows;
 //   I3  sealed journals leave in order, oldest first, and only when synced.
 #pragma once
@@ -87,8 +88,8 @@ class JournalManager {
   void MarkRecorded(uint64_t number);
   // Where all journals end that are not recorded, when no more records come. After Sync.
   std::vector<std::pair<uint64_t, uint64_t>> FinalLengths() const;
-  // The oldest sealed journals that hold nothing unflushed. `flushed_seqno` answers nullopt for a tree
-  // that is gone. *last_seqno: highest seqno of a record in them.
+  // The oldest sealed journals that hold nothing unflushed. `flushed_seqno` answers nullopt for a
+  // tree that is gone. *last_seqno: highest seqno of a record in them.
   using FlushedSeqno = std::function<std::optional<Seqno>(uint32_t tree)>;
   std::vector<uint64_t> Evictable(const FlushedSeqno& flushed_seqno, Seqno* last_seqno) const;
   void Drop(const std::vector<uint64_t>& numbers);

@@ -59,7 +59,7 @@ function wholeNumber(text: string, where: string): number {
   return Number(text)
 }
 
-/** The lines of a fenced example that starts at `at`; continuation lines belong to the one above. */
+/** The lines of a fenced example that starts at `at`. */
 function exampleAt(lines: readonly string[], at: number): ExampleLine[] {
   const result: ExampleLine[] = []
   for (let i = at; lines[i] !== '```'; i++) {

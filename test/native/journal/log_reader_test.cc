@@ -2,11 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include <random>
 #include <string>
 #include <vector>
 
 #include "journal/log_support.h"
+#include "support/seed.h"
 
 namespace shale::test {
 namespace {
@@ -116,7 +116,7 @@ TEST(LogReader, TruncationAtEveryOffset) {
 // Zeros, garbage and copies of other parts over every range of the log.
 TEST(LogReader, OverwrittenRanges) {
   const LogBuilder log = SmallLog();
-  std::mt19937_64 random(20261);
+  TestRandom random;
   const size_t size = log.bytes().size();
   for (size_t begin = kLogHeaderBytes; begin < size; begin += 3) {
     for (size_t length : {size_t{8}, size_t{32}, size_t{90}, size - begin}) {
@@ -124,7 +124,7 @@ TEST(LogReader, OverwrittenRanges) {
       std::string zeros = log.bytes();
       zeros.replace(begin, n, n, '\0');
       std::string garbage = log.bytes();
-      for (size_t i = begin; i < begin + n; ++i) garbage[i] = static_cast<char>(random() | 1);
+      for (size_t i = begin; i < begin + n; ++i) garbage[i] = static_cast<char>(random.Next() | 1);
       std::string moved = log.bytes();
       moved.replace(begin, n, log.bytes().substr(kLogHeaderBytes, n));
       for (const std::string& bytes : {zeros, garbage, moved}) {
@@ -298,20 +298,20 @@ TEST(LogReader, ReadErrorsAreReportedAsSuch) {
 }
 
 TEST(LogReader, SalvageDeliversEveryIntactRecord) {
-  std::mt19937_64 random(20262);
-  for (int round = 0; round < 16; ++round) {
+  TestRandom random;
+  for (uint64_t round = 0; round < Scaled(16); ++round) {
     LogBuilder log(kNumber);
     for (Seqno i = 1; i <= 200; ++i) {
-      const size_t size = random() % 60 == 0 ? random() % 1000000 : random() % 200;
-      log.Data(i, std::string(size, static_cast<char>('a' + i % 26)), random() % log.end());
+      const size_t size = random.Next() % 60 == 0 ? random.Next() % 1000000 : random.Next() % 200;
+      log.Data(i, std::string(size, static_cast<char>('a' + i % 26)), random.Next() % log.end());
     }
-    log.Zeros(random() % 5000);
+    log.Zeros(random.Next() % 5000);
     std::string bytes = log.bytes();
     std::vector<uint64_t> hit;
-    for (uint64_t n = random() % 12; n > 0; --n) {
-      hit.push_back(random() % log.records().size());
+    for (uint64_t n = random.Next() % 12; n > 0; --n) {
+      hit.push_back(random.Next() % log.records().size());
       const BuiltRecord& r = log.records()[hit.back()];
-      bytes[r.offset + random() % (r.end - r.offset)] ^= 0x10;
+      bytes[r.offset + random.Next() % (r.end - r.offset)] ^= 0x10;
     }
     std::vector<std::pair<uint64_t, std::string>> want;
     for (const BuiltRecord& r : log.records()) {

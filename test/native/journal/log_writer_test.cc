@@ -3,12 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "journal/log_support.h"
+#include "journal/log_writer_support.h"
 #include "vfs/fault_vfs.h"
 #include "vfs/mem_vfs.h"
 
@@ -17,62 +16,12 @@ namespace {
 
 using Tail = LogReader::Tail;
 
-constexpr uint64_t kNumber = 9;
-const char* const kPath = "/db/000009.journal";
-constexpr uint64_t kReserve = uint64_t{64} << 20;  // as a journal
-constexpr uint64_t kSmallReserve = 8 << 10;        // readers of many images pass over less
-
-std::string Payload(uint64_t i, size_t size) {
-  std::string out = "record " + std::to_string(i) + " ";
-  out.resize(std::max(size, out.size()), static_cast<char>('a' + i % 26));
-  return out;
-}
-
-std::unique_ptr<LogWriter> NewLog(Vfs* vfs, uint64_t reserve = kReserve) {
-  EXPECT_TRUE(vfs->MakeDir("/db").ok());
-  EXPECT_TRUE(vfs->SyncDir("/").ok());
-  std::unique_ptr<LogWriter> writer;
-  EXPECT_TRUE(LogWriter::Create(vfs, kPath, kJournalMagic, kNumber, reserve, &writer).ok());
-  EXPECT_TRUE(vfs->SyncDir("/db").ok());
-  return writer;
-}
-
-Status AppendData(LogWriter* writer, Seqno seqno, const std::string& payload) {
-  uint64_t end = 0;
-  const uint64_t before = writer->size();
-  Status s = writer->Append(RecordType::kData, 1, seqno, payload, &end);
-  if (s.ok()) {
-    EXPECT_EQ(end, before + kLogRecordHeaderBytes + payload.size());
-    EXPECT_EQ(writer->size(), end);
-  } else {
-    EXPECT_EQ(writer->size(), before);
-  }
-  return s;
-}
-
-Reading ReadBack(Vfs* vfs, uint64_t known_durable = 0) {
-  Reading out;
-  std::unique_ptr<File> file;
-  out.open = vfs->Open(kPath, OpenMode::kRead, &file);
-  if (!out.open.ok()) return out;
-  std::unique_ptr<LogReader> reader;
-  out.open = LogReader::Open(file.get(), kJournalMagic, kNumber, known_durable, &reader);
-  if (out.open.ok()) ReadRest(reader.get(), &out);
-  return out;
-}
-
-std::vector<std::string> Payloads(const Reading& reading) {
-  std::vector<std::string> out;
-  for (const auto& [offset, payload] : reading.data) out.push_back(payload);
-  return out;
-}
-
 TEST(LogWriter, WhatIsAppendedIsReadBack) {
   MemVfs vfs;
   const auto writer = NewLog(&vfs);
   EXPECT_EQ(writer->size(), kLogHeaderBytes);
-  EXPECT_EQ(writer->file_number(), kNumber);
-  EXPECT_EQ(writer->path(), kPath);
+  EXPECT_EQ(writer->file_number(), kLogNumber);
+  EXPECT_EQ(writer->path(), kLogPath);
   std::vector<std::string> want;
   for (uint64_t i = 1; i <= 100; ++i) {
     want.push_back(Payload(i, i * 37));
@@ -92,9 +41,9 @@ TEST(LogWriter, ReadsAreFullHeaders) {
   uint64_t end = 0;
   ASSERT_TRUE(writer->Append(RecordType::kData, 77, 12345, Slice("p"), &end).ok());
   std::unique_ptr<File> file;
-  ASSERT_TRUE(vfs.Open(kPath, OpenMode::kRead, &file).ok());
+  ASSERT_TRUE(vfs.Open(kLogPath, OpenMode::kRead, &file).ok());
   std::unique_ptr<LogReader> reader;
-  ASSERT_TRUE(LogReader::Open(file.get(), kJournalMagic, kNumber, 0, &reader).ok());
+  ASSERT_TRUE(LogReader::Open(file.get(), kJournalMagic, kLogNumber, 0, &reader).ok());
   LogRecordHeader h;
   Slice payload;
   uint64_t offset = 0;
@@ -111,7 +60,7 @@ TEST(LogWriter, CreateRefusesAnExistingFileAndLeavesNoHalfFile) {
   FaultVfs vfs(&memory);
   NewLog(&vfs);
   std::unique_ptr<LogWriter> writer;
-  Status s = LogWriter::Create(&vfs, kPath, kJournalMagic, kNumber, 0, &writer);
+  Status s = LogWriter::Create(&vfs, kLogPath, kJournalMagic, kLogNumber, 0, &writer);
   EXPECT_TRUE(IsErrno(s, EEXIST));
   EXPECT_EQ(ReadBack(&vfs).tail, Tail::kClean);
 
@@ -155,7 +104,7 @@ TEST(LogWriter, StepsGrowWithTheFileUpToTheLimitGiven) {
     FlakyVfs vfs;
     const auto writer = NewLog(&vfs, c.expected);
     std::unique_ptr<File> file;
-    ASSERT_TRUE(vfs.Open(kPath, OpenMode::kRead, &file).ok());
+    ASSERT_TRUE(vfs.Open(kLogPath, OpenMode::kRead, &file).ok());
     uint64_t size = 0;
     ASSERT_TRUE(file->Size(&size).ok());
     EXPECT_EQ(size, c.first);
@@ -236,8 +185,8 @@ TEST(LogWriter, EncodedRecordsAreOneWrite) {
   ASSERT_TRUE(writer->Sync().ok());
   const auto encode = [&](Seqno seqno, const std::string& payload, std::string* out) {
     char header[kLogRecordHeaderBytes];
-    EncodeLogRecordHeader({.count = 1, .synced_to = writer->synced_to(), .seqno = seqno}, kNumber,
-                          writer->size() + out->size(), payload, header);
+    EncodeLogRecordHeader({.count = 1, .synced_to = writer->synced_to(), .seqno = seqno},
+                          kLogNumber, writer->size() + out->size(), payload, header);
     out->append(header, sizeof header);
     out->append(payload);
   };
@@ -307,29 +256,6 @@ TEST(LogWriter, FailedAppendLeavesNoTrace) {
   }
 }
 
-// A write that reported an error though all of it arrived: once a later record is acknowledged, no
-// crash may bring the failed one back, neither alone nor behind the later one.
-TEST(LogWriter, NoCrashBringsAFailedAppendBack) {
-  const std::string failing = Payload(66, 3000);
-  for (uint64_t seed = 0; seed < 400; ++seed) {
-    FlakyVfs vfs;
-    const auto writer = NewLog(&vfs, seed % 2 == 0 ? kSmallReserve : 0);
-    ASSERT_TRUE(AppendData(writer.get(), 1, "before").ok());
-    ASSERT_TRUE(writer->Sync().ok());
-    vfs.plan.write = 1;
-    vfs.plan.partial = kLogRecordHeaderBytes + failing.size();
-    ASSERT_FALSE(AppendData(writer.get(), 2, failing).ok());
-    ASSERT_TRUE(AppendData(writer.get(), 2, Payload(2, seed % 3 == 0 ? 3000 : 20)).ok());
-    for (const CrashPolicy& policy : {CrashPolicy::None(), CrashPolicy::Random(50)}) {
-      const auto crashed = vfs.CrashClone(policy, seed);
-      const Reading got = ReadBack(crashed.get());
-      ASSERT_TRUE(got.open.ok());
-      ASSERT_NE(got.tail, Tail::kDamaged);
-      for (const std::string& payload : Payloads(got)) ASSERT_NE(payload, failing) << seed;
-    }
-  }
-}
-
 TEST(LogWriter, AppendThatCannotBeCutBackPoisons) {
   FlakyVfs vfs;
   const auto writer = NewLog(&vfs);
@@ -366,7 +292,7 @@ TEST(LogWriter, FailedSyncPoisonsAndIsNotRepeated) {
   ASSERT_NE(first.details(), nullptr);
   EXPECT_TRUE(first.details()->indeterminate);
   EXPECT_EQ(first.details()->error_number, EIO);
-  EXPECT_EQ(first.details()->path, kPath);
+  EXPECT_EQ(first.details()->path, kLogPath);
   for (int i = 0; i < 2; ++i) {
     EXPECT_TRUE(writer->Sync().Is(Code::kSyncFailed));
     EXPECT_TRUE(AppendData(writer.get(), 3, "three").Is(Code::kSyncFailed));
@@ -403,65 +329,6 @@ TEST(LogWriter, SyncThatCoversACutIsNotRepeated) {
   EXPECT_EQ(vfs.plan.syncs, syncs);
 }
 
-// Every kind of fault of FaultVfs at every call of a workload: the file holds what was
-// acknowledged, in order, up to a fault that nobody was told of.
-TEST(LogWriter, FaultAtEveryCall) {
-  const auto run = [](FaultVfs* vfs, std::vector<std::string>* acknowledged, uint64_t* durable) {
-    std::unique_ptr<LogWriter> writer;
-    if (!vfs->MakeDir("/db").ok()) return;
-    if (!LogWriter::Create(vfs, kPath, kJournalMagic, kNumber, kSmallReserve, &writer).ok()) return;
-    if (!vfs->SyncDir("/db").ok()) return;
-    for (uint64_t i = 1; i <= 12; ++i) {
-      const std::string payload = Payload(i, i == 7 ? 20000 : 300);
-      if (AppendData(writer.get(), i, payload).ok()) acknowledged->push_back(payload);
-      if (i % 3 == 0) static_cast<void>(writer->Sync());
-      if (i % 4 == 0) static_cast<void>(writer->Witness());
-      *durable = writer->synced_to();
-    }
-  };
-  uint64_t cases = 0;
-  for (const FaultOp op : {FaultOp::kCreate, FaultOp::kWrite, FaultOp::kTruncate, FaultOp::kSync,
-                           FaultOp::kPreallocate, FaultOp::kSyncDir}) {
-    MemVfs counted;
-    FaultVfs counter(&counted);
-    std::vector<std::string> all;
-    uint64_t ignored = 0;
-    run(&counter, &all, &ignored);
-    ASSERT_EQ(all.size(), 12u);
-    for (size_t k = 0; k < kFaultKinds; ++k) {
-      const auto kind = static_cast<FaultKind>(k);
-      if (!FaultApplies(kind, op)) continue;
-      for (uint64_t nth = 0; nth < counter.Count(op); ++nth) {
-        for (const bool sticky : {false, true}) {
-          MemVfs memory;
-          FaultVfs vfs(&memory, nth + 1);
-          const FaultPlan plan = {{.op = op, .nth = nth, .kind = kind, .sticky = sticky}};
-          vfs.SetPlan(plan);
-          std::vector<std::string> acknowledged;
-          uint64_t durable = 0;
-          run(&vfs, &acknowledged, &durable);
-          vfs.SetPlan({});
-          ++cases;
-          const bool silent = kind == FaultKind::kLostWrite || kind == FaultKind::kBitFlipWrite ||
-                              kind == FaultKind::kMisdirectedWrite;
-          const Reading got = ReadBack(&vfs, durable);
-          const std::vector<std::string> payloads = Payloads(got);
-          if (!silent && kind != FaultKind::kSyncDropped) {
-            ASSERT_EQ(payloads, acknowledged) << ToString(plan);
-            ASSERT_NE(got.tail, Tail::kDamaged) << ToString(plan);
-          } else {
-            ASSERT_LE(payloads.size(), acknowledged.size()) << ToString(plan);
-            for (size_t i = 0; i < payloads.size(); ++i) {
-              ASSERT_EQ(payloads[i], acknowledged[i]) << ToString(plan);
-            }
-          }
-        }
-      }
-    }
-  }
-  EXPECT_GT(cases, 200u);
-}
-
 TEST(LogWriter, ReopenGoesOnBehindTheLastRecord) {
   MemVfs vfs;
   std::vector<std::string> want;
@@ -475,12 +342,12 @@ TEST(LogWriter, ReopenGoesOnBehindTheLastRecord) {
     end = writer->size();
   }
   std::unique_ptr<File> file;
-  ASSERT_TRUE(vfs.Open(kPath, OpenMode::kReadWrite, &file).ok());
+  ASSERT_TRUE(vfs.Open(kLogPath, OpenMode::kReadWrite, &file).ok());
   ASSERT_TRUE(file->Write(end, Slice("garbage of a torn record, longer than what follows")).ok());
   std::unique_ptr<LogWriter> writer;
-  EXPECT_TRUE(
-      LogWriter::Reopen(&vfs, kPath, kNumber, uint64_t{1} << 40, &writer).Is(Code::kCorruption));
-  ASSERT_TRUE(LogWriter::Reopen(&vfs, kPath, kNumber, end, &writer).ok());
+  EXPECT_TRUE(LogWriter::Reopen(&vfs, kLogPath, kLogNumber, uint64_t{1} << 40, &writer)
+                  .Is(Code::kCorruption));
+  ASSERT_TRUE(LogWriter::Reopen(&vfs, kLogPath, kLogNumber, end, &writer).ok());
   EXPECT_EQ(writer->size(), end);
   EXPECT_EQ(writer->synced_to(), end);
   want.push_back("s");
@@ -507,78 +374,8 @@ TEST(LogWriter, ReopenReportsAFailedSyncAsSuch) {
   }
   vfs.plan.sync = 1;
   std::unique_ptr<LogWriter> writer;
-  EXPECT_TRUE(LogWriter::Reopen(&vfs, kPath, kNumber, end, &writer).Is(Code::kSyncFailed));
+  EXPECT_TRUE(LogWriter::Reopen(&vfs, kLogPath, kLogNumber, end, &writer).Is(Code::kSyncFailed));
   EXPECT_EQ(writer, nullptr);
-}
-
-// Crash images before every operation of a workload: a prefix is found, at least what was synced,
-// and what a crash did is never called damage.
-TEST(LogWriter, EveryCrashLeavesAPrefix) {
-  const CrashPolicy policies[] = {CrashPolicy::None(),
-                                  CrashPolicy::All(),
-                                  CrashPolicy::Prefix(1),
-                                  CrashPolicy::Random(10),
-                                  CrashPolicy::Random(50),
-                                  CrashPolicy::Random(90),
-                                  CrashPolicy::SizeFirst(),
-                                  CrashPolicy::MetaFirst(),
-                                  CrashPolicy::DropOne(1),
-                                  CrashPolicy::DropOne(2),
-                                  CrashPolicy::Torn(0, 512, CrashPolicy::Fill::kZero),
-                                  CrashPolicy::Torn(1, 512, CrashPolicy::Fill::kGarbage),
-                                  CrashPolicy::Torn(1, 4096, CrashPolicy::Fill::kOld)};
-  uint64_t images = 0;
-  for (uint64_t seed = 1; seed <= 3; ++seed) {
-    MemVfs vfs(seed);
-    std::mt19937_64 random(seed);
-    const auto writer = NewLog(&vfs, seed % 2 == 0 ? 16 << 10 : 0);
-    std::vector<std::string> appended;
-    std::vector<uint64_t> ends;
-    vfs.SetHook([&](const MemVfs::Operation& op) {
-      for (const CrashPolicy& policy : policies) {
-        const auto crashed = vfs.CrashClone(policy, op.index);
-        const uint64_t durable = writer->synced_to();
-        const Reading got = ReadBack(crashed.get(), durable);
-        ++images;
-        if (!got.open.ok()) {
-          ASSERT_EQ(durable, 0u) << policy.ToString();
-          continue;
-        }
-        ASSERT_NE(got.tail, Tail::kDamaged) << policy.ToString() << got.status.ToString();
-        ASSERT_LE(got.data.size(), appended.size());
-        for (size_t i = 0; i < got.data.size(); ++i) ASSERT_EQ(got.data[i].second, appended[i]);
-        size_t must = 0;
-        while (must < ends.size() && ends[must] <= durable) ++must;
-        ASSERT_GE(got.data.size(), must) << policy.ToString();
-      }
-    });
-    for (uint64_t i = 1; i <= 80 && !::testing::Test::HasFatalFailure(); ++i) {
-      appended.push_back(Payload(i, random() % 12 == 0 ? random() % 9000 : random() % 200));
-      ASSERT_TRUE(AppendData(writer.get(), i, appended.back()).ok());
-      ends.push_back(writer->size());
-      if (random() % 4 == 0) {
-        ASSERT_TRUE(writer->Sync().ok());
-      }
-      if (random() % 4 == 0) {
-        ASSERT_TRUE(writer->Witness().ok());
-      }
-    }
-    vfs.SetHook(nullptr);
-    // What was witnessed as durable is known to be: every flip below that is called damage.
-    const Reading whole = ReadBack(&vfs);
-    ASSERT_GT(whole.synced_to, 0u);
-    std::unique_ptr<File> file;
-    ASSERT_TRUE(vfs.Open(kPath, OpenMode::kRead, &file).ok());
-    std::string bytes(writer->size(), '\0');
-    size_t got = 0;
-    ASSERT_TRUE(file->Read(0, bytes.size(), bytes.data(), &got).ok());
-    for (uint64_t at = kLogHeaderBytes; at < whole.synced_to; at += 1 + random() % 400) {
-      bytes[at] ^= 4;
-      ASSERT_EQ(ReadLog(bytes, kNumber).tail, Tail::kDamaged) << at;
-      bytes[at] ^= 4;
-    }
-  }
-  EXPECT_GT(images, 4000u);
 }
 
 // One thread appends, two sync; what is called synced was whole records, and in the end everything.
