@@ -57,6 +57,7 @@
               "-O3",
               "-static-libstdc++",
               "-static-libgcc",
+              "-Wl,--version-script=<(module_root_dir)/native/binding/exports.map",
               "-Wl,--gc-sections",
               "-Wl,--exclude-libs,ALL",
               "-Wl,-z,relro",

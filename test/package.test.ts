@@ -153,6 +153,20 @@ describe('installed without scripts, compiler or PATH', () => {
     expect(evaluate('commonjs', code)).toBe('object\n')
   })
 
+  test('a database opens on the native engine and keeps what it is given', () => {
+    const code = `
+      const { Database } = require('shale')
+      const path = require('node:path').join(process.cwd(), 'data')
+      for (const round of [1, 2]) {
+        const db = Database.openSync(path, { engine: 'native' })
+        const keyspace = db.keyspaceSync('default')
+        if (round === 1) keyspace.insertSync('key', 'value')
+        else console.log(db.engine, keyspace.getTextSync('key'))
+        db.closeSync()
+      }`
+    expect(evaluate('commonjs', code)).toBe('native value\n')
+  })
+
   test('a binary that does not load is named in the error', () => {
     const broken = join(work, 'broken.node')
     writeFileSync(broken, 'not a library')
