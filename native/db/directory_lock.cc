@@ -91,16 +91,22 @@ bool IsLeftoverName(const std::string& name) {
 class Taker {
  public:
   Taker(Vfs* vfs, std::string directory) : vfs_(vfs), directory_(std::move(directory)) {
-    do self_.token = vfs->Random();
-    while (self_.token == 0);
     self_.pid = vfs->ProcessId();
     self_.start_time = vfs->ProcessStartTime(self_.pid);
     self_.boot_id = vfs->BootId();
   }
 
   Status Acquire() {
-    const std::string own = directory_ + "/lock." + Hex(self_.token);
-    SHALE_RETURN_IF_ERROR(WriteOwnFile(own, &file_, &lock_));
+    std::string own;
+    Status written;
+    int tries = 0;
+    do {
+      do self_.token = vfs_->Random();
+      while (self_.token == 0);
+      own = directory_ + "/lock." + Hex(self_.token);
+      written = WriteOwnFile(own, &file_, &lock_);
+    } while (IsErrno(written, EEXIST) && ++tries < kAttemptsMax);
+    SHALE_RETURN_IF_ERROR(written);
     const Status status = Take(own);
     // What cannot be removed is a stale file for a later holder.
     static_cast<void>(vfs_->Remove(own));

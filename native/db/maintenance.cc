@@ -292,6 +292,7 @@ void Maintenance::EndTask() {
 }
 
 void Maintenance::NothingToCompact(const Ref<Keyspace>& keyspace) {
+  SetProblem(kCompactionSource, keyspace.get(), Status::Ok());
   std::lock_guard<std::mutex> lock(mutex_);
   // No compaction will make room in level 0: the flush that waits for it goes ahead.
   if (keyspace->upkeep.flush_held && keyspace->upkeep.compactions == 0) {

@@ -59,7 +59,23 @@ Status Recovery::Replay() {
     if (BugIsOn(SeededBug::kForgetSealedJournal) && i + 1 < journals_.size()) continue;
     SHALE_RETURN_IF_ERROR(ReplayJournal(i));
   }
+  if (mode_ != RecoveryMode::kSalvage) SHALE_RETURN_IF_ERROR(CheckReach());
   if (!BugIsOn(SeededBug::kSeqnoNotRestored)) next_seqno_ = std::max(next_seqno_, last_ + 1);
+  return Status::Ok();
+}
+
+// The manifest names an effect only after the journal is durable up to it: commits below it cannot be
+// missing, whatever the end of the journal looks like.
+Status Recovery::CheckReach() const {
+  const Seqno reached = std::max(last_, state_.last_seqno);
+  for (const auto& [id, tree] : state_.trees) {
+    Seqno effect = tree.created_seqno;
+    if (tree.flushed_seqno > 0) effect = std::max(effect, tree.flushed_seqno - 1);
+    if (effect > reached) {
+      return Status::Corruption("the journals end before what is in tables", context_.directory)
+          .WithKeyspace(tree.name);
+    }
+  }
   return Status::Ok();
 }
 

@@ -65,6 +65,7 @@ class Recovery {
   };
 
   Status FindJournals();
+  Status CheckReach() const;
   Status OpenJournal(Journal* journal);
   Status ReplayJournal(size_t index);
   Status ReplayRecord(size_t index, const LogRecordHeader& header, Slice payload, uint64_t offset);

@@ -28,6 +28,7 @@ struct Generation {
   uint64_t end = 0;
   uint64_t dropped_bytes = 0;
   bool has_successor = false;
+  bool witnessed = true;  // the last record is known to be durable
 };
 
 Status ApplyRecord(Slice payload, bool first, Generation* g) {
@@ -78,6 +79,7 @@ Status ReadGeneration(Vfs* vfs, const std::string& directory, uint64_t number, G
   LogRecordHeader header;
   Slice payload;
   uint64_t offset = 0;
+  uint64_t last_record_end = 0;
   while (reader->Next(&header, &payload, &offset)) {
     const bool first = g->snapshot_end == 0;
     if (Status s = ApplyRecord(payload, first, g); !s.ok()) {
@@ -85,8 +87,11 @@ Status ReadGeneration(Vfs* vfs, const std::string& directory, uint64_t number, G
       return Status::Ok();
     }
     g->sound = true;
-    if (first) g->snapshot_end = offset + kLogRecordHeaderBytes + payload.size();
+    const uint64_t record_end = offset + kLogRecordHeaderBytes + payload.size();
+    if (first) g->snapshot_end = record_end;
+    last_record_end = record_end;
   }
+  g->witnessed = last_record_end <= reader->synced_to();
   g->end = reader->end_offset();
   g->dropped_bytes = reader->dropped_bytes();
   g->status = reader->status();
@@ -198,7 +203,7 @@ class Manifest::Impl {
       std::lock_guard<std::mutex> lock(state_mutex);
       static_cast<void>(edit.ApplyTo(&state));  // checked above
     }
-    if (writer->size() >= roll_at) Roll();
+    if (writer->size() >= roll_at) static_cast<void>(Roll());
     return Status::Ok();
   }
 
@@ -270,7 +275,7 @@ class Manifest::Impl {
 
   // Goes over to a new generation. A failure is no failure of the commit before it: the old one goes
   // on, if the new one can be removed for good.
-  void Roll() {
+  Status Roll() {
     const uint64_t number = next_file_number.fetch_add(1, std::memory_order_relaxed);
     std::unique_ptr<LogWriter> next;
     const uint64_t old_roll_at = roll_at;
@@ -279,24 +284,28 @@ class Manifest::Impl {
     Status s = WriteGeneration(number, &next);
     if (s.ok()) s = Write(writer.get(), edit.Encode());
     // It is unknown whether the old one names its successor: both must stay.
-    if (!Failure().ok()) return;
+    if (!Failure().ok()) return Failure();
     if (!s.ok()) {
       next.reset();
       roll_at = old_roll_at + kGenerationBytes;
       Status removed = vfs->Remove(PathOf(number));
       if (removed.ok() || IsErrno(removed, ENOENT)) removed = vfs->SyncDir(directory);
       if (!removed.ok()) static_cast<void>(Poison(removed));
-      return;
+      return s;
     }
     std::lock_guard<std::mutex> lock(state_mutex);
     older.push_back(writer->file_number());
     writer = std::move(next);
     live = number;
+    return Status::Ok();
   }
 
-  // After the live generation was read: takes it over for writing and removes the others.
-  Status TakeOver(uint64_t end, const Listing& listing, uint64_t torn) {
-    SHALE_RETURN_IF_ERROR(LogWriter::Reopen(vfs, PathOf(live), live, end, &writer));
+  // After the live generation was read: takes it over for writing and removes the others. A last record
+  // that nothing says to be durable may be what a failed sync left in memory alone, which no later sync
+  // writes: then the state goes to a new file.
+  Status TakeOver(const Generation& read, const Listing& listing, uint64_t torn) {
+    SHALE_RETURN_IF_ERROR(LogWriter::Reopen(vfs, PathOf(live), live, read.end, &writer));
+    if (!read.witnessed) SHALE_RETURN_IF_ERROR(Roll());
     const bool numbers_grew = listing.highest_number >= state.next_file_number;
     const bool others = listing.manifests.size() > 1;
     if (!numbers_grew && !others) return Status::Ok();
@@ -306,7 +315,7 @@ class Manifest::Impl {
     if (s.Is(Code::kDiskFull) && torn == 0) return Status::Ok();
     SHALE_RETURN_IF_ERROR(s);
     for (uint64_t number : listing.manifests) {
-      if (number == live) continue;
+      if (number == live || number == read.number) continue;
       s = vfs->Remove(PathOf(number));
       if (!s.ok() && number == torn) return s;  // it would hide this one from the next open
     }
@@ -395,7 +404,7 @@ Status Manifest::Load(Vfs* vfs, const std::string& directory, bool read_only,
   impl->next_file_number = std::max(impl->state.next_file_number, listing.highest_number + 1);
   impl->next_tree_id = impl->state.next_tree_id;
   impl->roll_at = std::max(kGenerationBytes, kGenerationFactor * generation.snapshot_end);
-  if (!read_only) SHALE_RETURN_IF_ERROR(impl->TakeOver(generation.end, listing, torn));
+  if (!read_only) SHALE_RETURN_IF_ERROR(impl->TakeOver(generation, listing, torn));
   manifest->reset(new Manifest(std::move(impl)));
   return Status::Ok();
 }

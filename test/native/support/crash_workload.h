@@ -45,6 +45,8 @@ class Workload {
   // Contents as they are visible now, if the database is open and can be read.
   std::string CheckLive();
   void Close();
+  // Runs what is due in the background, until nothing is.
+  void RunIdle();
 
   const History& history() const { return history_; }
   const std::string& problem() const { return problem_; }
