@@ -53,6 +53,7 @@ struct Search {
     const Link& link = at->link(level);
     const uint64_t next_head = link.head.load(kAcquire);
     Node* const next = link.next.load(kAcquire);
+    if (level > 0) __builtin_prefetch(at->link(level - 1).next.load(kRelaxed));
     if (next == nullptr || next == *stop) {
       *stop = next;
       return nullptr;
@@ -79,7 +80,7 @@ const Node* SkiplistMemtable::FindAtOrAfter(Slice key) const {
   const Search search(key, window_.load(kAcquire));
   const Node* at = start();
   Node* stop = nullptr;
-  for (int level = kHeightMax - 1; level >= 0; --level) {
+  for (int level = height_.load(kRelaxed) - 1; level >= 0; --level) {
     while (const Node* next = search.Step(at, level, &stop)) at = next;
   }
   // A head may have told of a node behind one that has come since (I2).
@@ -92,7 +93,7 @@ const Node* SkiplistMemtable::FindBefore(Slice key) const {
   const Search search(key, window_.load(kAcquire));
   const Node* at = start();
   Node* stop = nullptr;
-  for (int level = kHeightMax - 1; level >= 0; --level) {
+  for (int level = height_.load(kRelaxed) - 1; level >= 0; --level) {
     while (const Node* next = search.Step(at, level, &stop)) at = next;
   }
   return at == start() ? nullptr : at;
@@ -102,7 +103,7 @@ const Node* SkiplistMemtable::First() const { return start()->link(0).next.load(
 
 const Node* SkiplistMemtable::Last() const {
   const Node* at = start();
-  for (int level = kHeightMax - 1; level >= 0; --level) {
+  for (int level = height_.load(kRelaxed) - 1; level >= 0; --level) {
     while (const Node* next = at->link(level).next.load(kAcquire)) at = next;
   }
   return at == start() ? nullptr : at;
@@ -114,6 +115,21 @@ bool SkiplistMemtable::Get(Slice key, Seqno read_seqno, Entry* entry) const {
   const StoredEntry* const found = NewestBelow(node->newest.load(kAcquire), read_seqno);
   if (found == nullptr) return false;
   found->CopyTo(entry);
+  return true;
+}
+
+bool SkiplistMemtable::IsOrderedForTest() const {
+  const Window* const window = window_.load(kAcquire);
+  for (int level = 0; level < kHeightMax; ++level) {
+    const Node* at = start();
+    while (const Node* next = at->link(level).next.load(kAcquire)) {
+      if (at != start() && !(at->key() < next->key())) return false;
+      if (window != nullptr && at->link(level).head.load(kAcquire) != HeadOf(next->key(), window)) {
+        return false;
+      }
+      at = next;
+    }
+  }
   return true;
 }
 
@@ -137,7 +153,9 @@ Node* SkiplistMemtable::FindSplice(Slice key) {
   const Search search(key, window_.load(kRelaxed));
   Node* at = start();
   Node* stop = nullptr;
-  for (int level = kHeightMax - 1; level >= 0; --level) {
+  const int height = height_.load(kRelaxed);
+  std::fill(before_ + height, before_ + kHeightMax, start());
+  for (int level = height - 1; level >= 0; --level) {
     while (Node* next = search.Step(at, level, &stop)) at = next;
     before_[level] = at;
   }
@@ -206,9 +224,10 @@ size_t SkiplistMemtable::Add(Slice key, Slice value, Seqno seqno, Kind kind) {
     if (!added.replaced) Count(seqno);
     return added.bytes;
   }
-  const int height = heights_.Next(kHeightMax);
+  const int height = heights_.Next(skiplist::kHeightBits, kHeightMax);
   Node* const node = NewNode(entry, height);
   LinkNode(node, height);
+  if (height > height_.load(kRelaxed)) height_.store(height, kRelaxed);
   hint_ = node;
   hint_height_ = height;
   Count(seqno);

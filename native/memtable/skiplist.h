@@ -33,7 +33,8 @@ namespace shale {
 
 namespace skiplist {
 
-inline constexpr int kHeightMax = 12;
+inline constexpr int kHeightMax = 20;
+inline constexpr int kHeightBits = 1;  // every second node rises: heads make levels cheap
 inline constexpr uint64_t kHeadMax = ~uint64_t{0};
 
 struct Node;
@@ -80,6 +81,9 @@ class SkiplistMemtable final : public Memtable {
   const skiplist::Node* First() const;
   const skiplist::Node* Last() const;
 
+  // Whether every level lists its nodes in order, with their heads.
+  bool IsOrderedForTest() const;
+
  private:
   using Node = skiplist::Node;
   static constexpr size_t kWindowSample = 16;  // keys seen before the window is set
@@ -95,6 +99,7 @@ class SkiplistMemtable final : public Memtable {
   HeightSource heights_;
   mutable skiplist::Link start_[skiplist::kHeightMax];
   std::atomic<const skiplist::Window*> window_{nullptr};
+  std::atomic<int> height_{1};  // of the highest node; a reader that sees less just starts lower
 
   // Writer only: the last node added or met, its height, and per level the last node before it.
   Node* hint_ = nullptr;

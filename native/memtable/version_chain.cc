@@ -144,7 +144,7 @@ StoredEntry* NewStoredEntry(const Entry& entry, Arena* arena) { return NewEntry(
 
 AddedVersion AddVersion(StoredEntry* newest, const Entry& entry, Arena* arena,
                         HeightSource* heights) {
-  const int height = heights->Next(kChainHeightMax);
+  const int height = heights->Next(kChainHeightBits, kChainHeightMax);
   StoredEntry* const added = NewEntry(entry, height, arena);
   AddedVersion result{newest, StoredEntry::Bytes(entry) + (height - 1) * sizeof(uintptr_t), false};
   const uintptr_t next = newest->links.next.load(kRelaxed);

@@ -19,6 +19,7 @@
 // superseded.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -28,17 +29,18 @@
 namespace shale {
 
 inline constexpr int kChainHeightMax = 12;
+inline constexpr int kChainHeightBits = 2;
 
-// Heights for skiplists: h with probability 3/4 * 4^(1-h). Seeded alike everywhere: keys and seqnos
-// cannot know it, and runs repeat.
+// Heights for skiplists: above every level goes one in 2^bits. Seeded alike everywhere, so that
+// runs repeat.
 class HeightSource {
  public:
-  int Next(int max) {
+  int Next(int bits, int max) {
     state_ ^= state_ << 13;
     state_ ^= state_ >> 7;
     state_ ^= state_ << 17;
-    const int zeros = __builtin_ctzll((state_ >> 16) | (uint64_t{1} << 40));
-    const int height = 1 + zeros / 2;
+    const int zeros = std::countr_zero((state_ >> 16) | (uint64_t{1} << 40));
+    const int height = 1 + zeros / bits;
     return height < max ? height : max;
   }
 
