@@ -13,12 +13,6 @@ namespace {
 constexpr uint64_t kThrottleSliceNanos = 20'000'000;
 constexpr uint64_t kSimulatedStepNanos = 1'000'000;
 
-std::string ParentOf(const std::string& path) {
-  const size_t slash = path.find_last_of('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
 }  // namespace
 
 Database::Impl::Impl(Vfs* vfs, std::unique_ptr<Executor> executor, std::string path,
@@ -69,8 +63,7 @@ Status Database::Impl::PrepareDirectory() {
     if (IsErrno(status, ENOENT)) {
       return Status(Code::kDbNotFound, "the parent folder does not exist").WithPath(path_);
     }
-    if (!IsErrno(status, EEXIST)) SHALE_RETURN_IF_ERROR(status);
-    return vfs_->SyncDir(ParentOf(path_));
+    return IsErrno(status, EEXIST) ? Status::Ok() : status;
   }
   if (IsErrno(status, ENOTDIR)) {
     return Status(Code::kInvalidPath, "a part of the path is no folder").WithPath(path_);
@@ -101,6 +94,8 @@ Status Database::Impl::LoadManifest() {
   std::unique_ptr<Manifest> manifest;
   Status status = Manifest::Load(vfs_, path_, options_.read_only, &manifest);
   if (status.Is(Code::kDbNotFound) && options_.create_if_missing && !options_.read_only) {
+    // Whoever made the directory: its name must be as durable as what will be acknowledged in it.
+    SHALE_RETURN_IF_ERROR(vfs_->SyncDir(ParentDirectory(path_)));
     status = Manifest::Create(vfs_, path_, DirectoryKind::kDatabase, &manifest);
   } else if (status.ok() && options_.error_if_exists) {
     return Status(Code::kDbExists, "the folder holds a database").WithPath(path_);

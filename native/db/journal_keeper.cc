@@ -163,6 +163,8 @@ void JournalKeeper::AfterRotation() {
 }
 
 Status JournalKeeper::RecordSealed() {
+  // Not beside Evict: what it removes from the manifest must not be written there again.
+  std::lock_guard<std::mutex> lock(evict_mutex_);
   ManifestEdit edit;
   for (const auto& [number, length] : parts_.journal->Unrecorded()) {
     edit.journals.push_back({number, length});

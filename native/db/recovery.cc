@@ -294,7 +294,7 @@ Status Recovery::ApplyEntry(Journal* journal, Seqno seqno, const BatchEntry& ent
       return Status::Corruption("a keyspace record has a rest");
     }
     deleted_.push_back(entry.keyspace);
-    tree->MarkDeleted();
+    gone_.push_back(std::move(it->second));
     trees_->erase(it);
     return Status::Ok();
   }
@@ -396,6 +396,39 @@ Status Recovery::Finish(JournalManager* journal, uint64_t preallocate_bytes) {
   if (!salvaged_) SHALE_RETURN_IF_ERROR(WriteTail(journal));
   SHALE_RETURN_IF_ERROR(journal->Sync());
   SHALE_RETURN_IF_ERROR(context_.vfs->SyncDir(context_.directory));
+  ManifestEdit edit = TreesEdit();
+  if (salvaged_) {
+    // Before the manifest says where the old journals end: until then they can be read again.
+    SHALE_RETURN_IF_ERROR(context_.manifest->Commit(edit));
+    SHALE_RETURN_IF_ERROR(FlushSalvaged());
+    edit = ManifestEdit();
+  }
+  for (const Journal& old : journals_) {
+    if (old.named && !old.final_length.has_value()) {
+      edit.journals.push_back({old.number, old.durable_end});
+    }
+  }
+  edit.journals.push_back({number, std::nullopt});
+  SHALE_RETURN_IF_ERROR(context_.manifest->Commit(edit));
+  for (const Ref<Tree>& tree : gone_) tree->MarkDeleted();
+  gone_.clear();
+  for (Journal& old : journals_) {
+    if (!old.named) continue;
+    SealedJournal sealed;
+    sealed.number = old.number;
+    sealed.bytes = old.final_length.value_or(old.durable_end);
+    sealed.last_seqno = old.last_seqno;
+    sealed.watermarks = std::move(old.watermarks);
+    sealed.recorded = true;
+    journal->AddSealed(std::move(sealed));
+  }
+  journals_.clear();
+  std::string().swap(tail_bytes_);
+  return Status::Ok();
+}
+
+// What the journals said of trees.
+ManifestEdit Recovery::TreesEdit() const {
   ManifestEdit edit;
   edit.created_trees = created_;
   for (const uint32_t id : deleted_) {
@@ -409,26 +442,7 @@ Status Recovery::Finish(JournalManager* journal, uint64_t preallocate_bytes) {
     }
   }
   edit.clean_shutdown = false;
-  for (const Journal& old : journals_) {
-    if (old.named && !old.final_length.has_value()) {
-      edit.journals.push_back({old.number, old.durable_end});
-    }
-  }
-  edit.journals.push_back({number, std::nullopt});
-  SHALE_RETURN_IF_ERROR(context_.manifest->Commit(edit));
-  for (Journal& old : journals_) {
-    if (!old.named) continue;
-    SealedJournal sealed;
-    sealed.number = old.number;
-    sealed.bytes = old.final_length.value_or(old.durable_end);
-    sealed.last_seqno = old.last_seqno;
-    sealed.watermarks = std::move(old.watermarks);
-    sealed.recorded = true;
-    journal->AddSealed(std::move(sealed));
-  }
-  journals_.clear();
-  std::string().swap(tail_bytes_);
-  return salvaged_ ? FlushSalvaged() : Status::Ok();
+  return edit;
 }
 
 // What was salvaged has gaps that no journal may have: it goes to tables at once.

@@ -78,6 +78,7 @@ class Recovery {
   Status CreateTree(Seqno seqno, const BatchEntry& entry);
   void KeepTail(size_t index, const LogRecordHeader& header, Slice payload, uint64_t offset);
   Status WriteTail(JournalManager* journal);
+  ManifestEdit TreesEdit() const;
   Status FlushSalvaged();
   void Report(const std::string& path, uint64_t bytes, bool commits_known);
   std::string PathOf(const Journal& journal) const;
@@ -91,6 +92,7 @@ class Recovery {
   std::vector<std::string> names_;    // of the directory
   std::vector<TreeState> created_;    // by records of the journals
   std::vector<uint32_t> deleted_;
+  std::vector<Ref<Tree>> gone_;       // the deleted trees; their files stay until the manifest knows
   std::vector<TailRecord> tail_;
   std::string tail_bytes_;
   std::string scratch_;

@@ -36,6 +36,7 @@ class StandaloneTree::Impl {
     std::unique_ptr<Manifest> manifest;
     Status status = Manifest::Load(vfs_, path_, false, &manifest);
     if (status.Is(Code::kDbNotFound)) {
+      SHALE_RETURN_IF_ERROR(vfs_->SyncDir(ParentDirectory(path_)));
       status = Manifest::Create(vfs_, path_, DirectoryKind::kTree, &manifest);
     }
     SHALE_RETURN_IF_ERROR(status);
@@ -385,6 +386,16 @@ Status StandaloneTree::MajorCompaction(uint64_t target_size, JobControl* control
   impl_->maintenance_->MajorCompaction(impl_->keyspace_.get(), target_size, std::move(shared),
                                        waiting.Callback());
   return waiting.Wait();
+}
+
+void StandaloneTree::MajorCompactionAsync(uint64_t target_size,
+                                          std::shared_ptr<JobControl> control,
+                                          Completion completion) {
+  auto call = std::make_shared<Running<Impl>>(impl_.get());
+  if (!call->open()) return completion(Code::kDbClosed);
+  impl_->maintenance_->MajorCompaction(
+      impl_->keyspace_.get(), target_size, std::move(control),
+      [call, completion = std::move(completion)](Status status) { completion(std::move(status)); });
 }
 
 bool StandaloneTree::Submit(Lane lane, std::function<void()> work) {

@@ -42,6 +42,8 @@ class StandaloneTree : public RefCounted {
   // One decision of the strategy and its execution; ok with nothing to do.
   Status CompactOnce(const StrategyOptions& strategy);
   Status MajorCompaction(uint64_t target_size, JobControl* control);
+  void MajorCompactionAsync(uint64_t target_size, std::shared_ptr<JobControl> control,
+                            Completion completion);
   // Runs `work` on an engine thread; false once closing.
   bool Submit(Lane lane, std::function<void()> work);
 

@@ -57,4 +57,10 @@ ParsedName ParseFileName(const std::string& name) {
   return {};
 }
 
+std::string ParentDirectory(const std::string& path) {
+  const size_t slash = path.find_last_of('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
 }  // namespace shale

@@ -14,6 +14,9 @@ enum class FileKind : uint8_t { kManifest, kJournal, kTable, kBlob, kLock, kFore
 // "<directory>/lock".
 std::string FileName(const std::string& directory, FileKind kind, uint64_t number = 0);
 
+// The directory that holds the name of `path`.
+std::string ParentDirectory(const std::string& path);
+
 struct ParsedName {
   FileKind kind = FileKind::kForeign;
   uint64_t number = 0;
