@@ -188,7 +188,8 @@ void FillHere(Environment* e, Scan* scan, char* dst, uint32_t capacity) {
   const bool back = (meta[kMetaFlags] & kFillBack) != 0;
   const Filled filled = scan->Fill(back, LimitsOf(meta), dst, capacity);
   const bool failed = filled.code != Code::kOk && filled.code != Code::kNotFound;
-  if (failed && (filled.rows == 0 || filled.code != Code::kWouldBlock)) {
+  // Rows that were filled before a failure are handed out; the next fill meets it again.
+  if (failed && filled.rows == 0) {
     if (filled.code == Code::kWouldBlock) {
       meta[kMetaStatus] = kStatusMin + static_cast<uint32_t>(Code::kWouldBlock);
     } else {
@@ -262,7 +263,7 @@ struct FillWork {
     answer->number = filled.rows;
     answer->flags = filled.code == Code::kNotFound ? kFillEnd : 0;
     const bool failed = filled.code != Code::kOk && filled.code != Code::kNotFound;
-    return failed ? scan->StatusOf(back) : Status();
+    return failed && filled.rows == 0 ? scan->StatusOf(back) : Status();
   }
 
   const Ref<Scan> scan;

@@ -201,9 +201,19 @@ napi_value CompactWholeTree(Call<1>& call) {
   if (open == nullptr) return nullptr;
   const auto target_size =
       static_cast<uint64_t>(std::max(call.environment->Double(kMetaNumber), 0.0));
-  RunJob<kAsync>(call, open, [target_size](StandaloneTree* tree, JobControl* control) {
-    return tree->MajorCompaction(target_size, control);
+  Environment* e = call.environment;
+  std::shared_ptr<JobControl> control = open->NewJob();
+  if constexpr (!kAsync) {
+    e->Report(open->tree->MajorCompaction(target_size, control.get()));
+    return nullptr;
+  }
+  // Its own lane does the work: waiting there for it would be waiting for ever.
+  std::shared_ptr<Reply> reply = e->PrepareReply();
+  call.meta[kMetaHandle] = e->handles().Add(std::make_unique<JobHandle>(control));
+  open->tree->MajorCompactionAsync(target_size, control, [reply, tree = open->tree](Status status) {
+    reply->Send(std::move(status));
   });
+  e->ReportAsync(Code::kWouldBlock, std::move(reply));
   return nullptr;
 }
 
