@@ -180,7 +180,11 @@ Maintenance::Parts Database::Impl::MaintenanceParts() {
   parts.executor = executor_.get();
   parts.control = control_.get();
   parts.memory = &memory_;
-  parts.before_flush_commit = [this](Seqno highest) { return keeper_->EnsureDurable(highest); };
+  parts.before_flush_commit = [this](Seqno highest) {
+    // Memtables may hold half of the commit that failed: they must not become tables.
+    if (queue_->failed()) return queue_->SyncTo(kSeqnoMax);
+    return keeper_->EnsureDurable(highest);
+  };
   parts.after_flush = [this] {
     const Status status = keeper_->Evict();
     if (status.Is(Code::kSyncFailed)) queue_->Fail(status);

@@ -332,6 +332,8 @@ Status Maintenance::Execute(const Ref<Keyspace>& keyspace, const CompactionPlan&
     if (status.ok()) figures_.compactions_completed++;
     if (keyspace->upkeep.flush_held) {
       keyspace->upkeep.flush_held = false;
+      // While compactions fail, level 0 grows: waiting for them would try them again at once.
+      if (failed) keyspace->upkeep.flush_now = true;
       QueueFlush(keyspace.get());
     }
     if (!failed) {

@@ -456,16 +456,12 @@ Status Recovery::FlushSalvaged() {
 
 void Recovery::RemoveOrphans(const std::vector<uint64_t>& journals) {
   const ManifestState state = context_.manifest->state();
-  std::set<uint64_t> known(journals.begin(), journals.end());
-  for (const auto& [number, journal] : state.journals) known.insert(number);
-  for (const auto& [id, tree] : state.trees) {
-    for (const auto& [number, table] : tree.tables) known.insert(number);
-  }
+  const std::set<uint64_t> known(journals.begin(), journals.end());
   for (const std::string& name : names_) {
     const ParsedName parsed = ParseFileName(name);
     const bool ours = parsed.kind == FileKind::kJournal || parsed.kind == FileKind::kTable ||
                       parsed.kind == FileKind::kBlob;
-    if (!ours || known.count(parsed.number) != 0) continue;
+    if (!ours || known.count(parsed.number) != 0 || state.Uses(parsed.number)) continue;
     // What cannot be removed now is an orphan at the next open as well.
     static_cast<void>(context_.vfs->Remove(context_.directory + "/" + name));
   }

@@ -7,6 +7,7 @@
 // Afterwards inputs that left the version go with their last reader.
 #include <algorithm>
 #include <map>
+#include <new>
 #include <utility>
 
 #include "base/seeded_bug.h"
@@ -230,7 +231,11 @@ Status Tree::Compact(const CompactionPlan& plan, JobControl* control, JobStats* 
     const CompactionPlan& plan_;
   };
   ClaimHolder holder(this, plan);
-  return CompactionJob(this, plan, control).Execute(stats);
+  try {
+    return CompactionJob(this, plan, control).Execute(stats);
+  } catch (const std::bad_alloc&) {
+    return Code::kOutOfMemory;
+  }
 }
 
 }  // namespace shale

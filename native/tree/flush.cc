@@ -9,6 +9,7 @@
 //   5. A super version without the memtables and with the run is installed.
 // A failure before 4 leaves nothing behind; the memtables stay sealed and are flushed by the next call.
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "base/seeded_bug.h"
@@ -125,7 +126,11 @@ Status Tree::Flush(JobControl* control, const std::function<Status(Seqno highest
   std::lock_guard<std::mutex> lock(flush_mutex_);
   Ref<SuperVersion> base = Pin();
   if (base->sealed.empty()) return Status::Ok();
-  return FlushJob(this, std::move(base), control).Execute(before_commit, stats);
+  try {
+    return FlushJob(this, std::move(base), control).Execute(before_commit, stats);
+  } catch (const std::bad_alloc&) {
+    return Code::kOutOfMemory;
+  }
 }
 
 }  // namespace shale
