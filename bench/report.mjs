@@ -43,12 +43,15 @@ function short(rate) {
 
 function print(table) {
   const widths = table[0].map((_, column) => Math.max(...table.map((row) => row[column].length)))
-  const line = (row) =>
-    `| ${row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join(' | ')} |`
+  const line = (row) => {
+    const cells = row.map((cell, i) =>
+      i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]),
+    )
+    return `| ${cells.join(' | ')} |`
+  }
+  const rules = widths.map((width, i) => `${'-'.repeat(width + 1)}${i === 0 ? '-' : ':'}`)
   console.log(line(table[0]))
-  console.log(
-    `|${widths.map((width, i) => (i === 0 ? `${'-'.repeat(width + 1)}-` : `${'-'.repeat(width + 1)}:`)).join('|')}|`,
-  )
+  console.log(`|${rules.join('|')}|`)
   for (const row of table.slice(1)) console.log(line(row))
 }
 

@@ -3,7 +3,8 @@
 type BufferViewConstructor = new (memory: ArrayBufferLike, offset: number, length: number) => Buffer
 
 /**
- * `new BufferView(memory, offset, length)` is `Buffer.from(memory, offset, length)` in half the time:
+ * `new BufferView(memory, offset, length)` is `Buffer.from(memory, offset, length)` in half the
+ *                                          time:
  * Node's own subclass of Uint8Array behind `Buffer`, which has it as its species.
  */
 export const BufferView: BufferViewConstructor = findBufferView()

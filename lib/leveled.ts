@@ -3,7 +3,8 @@
  *
  * Level 0 is measured in runs, the levels below in bytes. The base level is the first one in use
  * below level 0 (the last one, at first); it may hold l0Threshold * targetSize bytes, each level
- * behind it `ratio` times as much. When all levels in use are full, the level above becomes the base.
+ * behind it `ratio` times as much. When all levels in use are full, the level above becomes the
+ * base.
  *
  * The choice, in this order:
  * 1. A lone run of level 0 that meets nothing below is moved.
@@ -40,8 +41,8 @@ const INTRA_RUNS_MIN = 4
 /** A merge between two levels takes at most this many tables' worth of bytes (or one table). */
 const MERGE_TABLES_MAX = 50
 /**
- * Tables with at least one tombstone in so many entries are not moved to the last level but rewritten,
- * because there tombstones end.
+ * Tables with at least one tombstone in so many entries are not moved to the last level but
+ * rewritten, because there tombstones end.
  */
 const TOMBSTONE_SHARE = 8
 /** Score of a full level whose tables can move without a merge. */
@@ -332,7 +333,9 @@ class Leveled {
     return this.#tablesOf(level).filter((table) => overlap(span, table))
   }
 
-  /** With neighbours that lie inside the span of the lower tables: they go down at no further cost. */
+  /**
+   * With neighbours that lie inside the span of the lower tables: they go down at no further cost.
+   */
   #widened(upper: Tables, lower: Tables, row: Tables): Tables {
     const [low, high] = [lower[0], lower.at(-1)]
     if (low === undefined || high === undefined) return row

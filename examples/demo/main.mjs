@@ -92,9 +92,12 @@ async function run(dir, limit) {
     )
     console.log()
     printTable()
+    const { acknowledged, batches, records, openedIn } = recovered
     console.log(
-      `\n  killed with SIGKILL: ${recovered.acknowledged} batches acknowledged, ${recovered.batches} found whole ` +
-        `(${recovered.records.toLocaleString('en')} records), reopened in ${recovered.openedIn.toFixed(0)} ms`,
+      `\n  killed with SIGKILL: ${acknowledged} batches acknowledged, ${batches} found whole`,
+    )
+    console.log(
+      `  (${records.toLocaleString('en')} records), reopened in ${openedIn.toFixed(0)} ms`,
     )
     console.log(`  on disk: ${(bytes / 2 ** 20).toFixed(1)} MiB`)
   } finally {

@@ -28,8 +28,8 @@ import {
 import { makeRoom, slab } from './slab.ts'
 
 /**
- * Makes the result of an answer: `record` is where its words begin, `index` its number in the batch,
- * `owner` who asked. Runs no user code.
+ * Makes the result of an answer: `record` is where its words begin, `index` its number in the
+ * batch, `owner` who asked. Runs no user code.
  */
 export type Convert<T> = (record: number, index: number, owner: unknown) => T
 

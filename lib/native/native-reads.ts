@@ -199,8 +199,8 @@ export class NativeReads implements ReadEngine {
   }
 
   /**
-   * Appends the values of the next keys. `alone` answers for a key that has to be read by itself: too
-   * large, or not in memory.
+   * Appends the values of the next keys. `alone` answers for a key that has to be read by itself:
+   * too large, or not in memory.
    */
   #someOf(
     keys: readonly KeyInput[],

@@ -40,8 +40,8 @@ void CommitQueue::Unlock() {
   }
 }
 
-// Hands the lock to the first who waits for it; deferred commits alone keep the queue marked, so that
-// nobody overtakes them.
+// Hands the lock to the first who waits for it; deferred commits alone keep the queue marked, so
+// that nobody overtakes them.
 void CommitQueue::UnlockSlow() {
   std::lock_guard<std::mutex> lock(mutex_);
   const auto first = std::find_if(queue_.begin(), queue_.end(),

@@ -1,19 +1,22 @@
-// CommitQueue: the order of commits: who writes next, when a commit becomes visible, when it is durable.
+// CommitQueue: the order of commits: who writes next, when a commit becomes visible, when it is
+// durable.
 //
-// A commit passes three gates: it is appended to the journal and inserted into the memtables by the one
-// thread that holds the write lock (together with all that wait behind it: a group, one system call);
-// then, with durability `sync`, the journal is synced by one of those who wait for it; then it is
-// published. Publishing goes in order of seqnos: what was committed behind a pending sync commit waits for
-// it.
+// A commit passes three gates: it is appended to the journal and inserted into the memtables by the
+// one thread that holds the write lock (together with all that wait behind it: a group, one system
+// call); then, with durability `sync`, the journal is synced by one of those who wait for it; then
+// it is published. Publishing goes in order of seqnos: what was committed behind a pending sync
+// commit waits for it.
 //
-// The write lock is a word and a queue: free, it is taken with one compare-and-swap; else commits line up
-// and the holder takes them along, async commits included, so that order is kept between all forms.
+// The write lock is a word and a queue: free, it is taken with one compare-and-swap; else commits
+// line up and the holder takes them along, async commits included, so that order is kept between
+// all forms.
 //
-// Threads: any. Sync forms may wait, async forms never do: they are done at once, or told by completion.
+// Threads: any. Sync forms may wait, async forms never do: they are done at once, or told by
+// completion.
 // Invariants:
 //   I1  seqnos are given in journal order, without gaps; a failed append gives none.
-//   I2  visible > s only if every commit up to s is in the memtables and every sync commit up to s is
-//       synced.
+//   I2  visible > s only if every commit up to s is in the memtables and every sync commit up to s
+//       is synced.
 //   I3  after a failed sync nothing is published or appended any more.
 // Cost: uncontended, two atomic operations and one system call; no allocation.
 #pragma once
@@ -64,8 +67,8 @@ struct DeferredCommit {
 class CommitSink {
  public:
   virtual ~CommitSink() = default;
-  // Stages and hands over the records of a group, with seqnos from `first` on. All or nothing. With all
-  // commits `buffered` they may stay staged.
+  // Stages and hands over the records of a group, with seqnos from `first` on. All or nothing. With
+  // all commits `buffered` they may stay staged.
   virtual Status Append(Commit* const* commits, size_t n, Seqno first) = 0;
   // Fills the memtables; seqnos are set.
   virtual void Insert(Commit* const* commits, size_t n) = 0;
@@ -92,8 +95,8 @@ class CommitQueue {
 
   // Returns when the commit is visible, or failed without a trace (kSyncFailed: outcome unknown).
   Status Run(Commit* commit);
-  // kOk: done and visible. kWouldBlock: `commit->completion` was taken and will be called. kStalled: the lock is busy,
-  // nothing was done; Defer it. Else: failed.
+  // kOk: done and visible. kWouldBlock: `commit->completion` was taken and will be called.
+  // kStalled: the lock is busy, nothing was done; Defer it. Else: failed.
   Status TryRun(Commit* commit);
   // Queues a commit; its completion will be called.
   void Defer(std::shared_ptr<DeferredCommit> deferred);
@@ -112,12 +115,13 @@ class CommitQueue {
    private:
     CommitQueue* const queue_;
   };
-  // With the write lock: gives the next seqno to a commit that the caller appends and that needs no sync.
-  // Publish it with PublishOne.
+  // With the write lock: gives the next seqno to a commit that the caller appends and that needs no
+  // sync. Publish it with PublishOne.
   Seqno next_seqno() const { return next_seqno_.load(std::memory_order_relaxed); }
   void PublishOne(Seqno seqno);
 
-  // Makes every commit up to `seqno` durable; it must have been handed over. kSyncFailed, indeterminate.
+  // Makes every commit up to `seqno` durable; it must have been handed over. kSyncFailed,
+  // indeterminate.
   Status SyncTo(Seqno seqno);
   Seqno synced() const;  // highest durable seqno
   bool failed() const { return failed_flag_.load(std::memory_order_acquire); }

@@ -2,8 +2,8 @@
 //
 // Files: database.cc (open, close, views), database_write.cc (commits), database_keyspaces.cc.
 // Threads: any; `gate_` counts calls that run, so that close can wait for them.
-// Lock order: create_mutex_, write lock, then any one of the leaves (keyspaces_mutex_, the mutexes of
-// queue, control, maintenance, tracker, journal).
+// Lock order: create_mutex_, write lock, then any one of the leaves (keyspaces_mutex_, the mutexes
+// of queue, control, maintenance, tracker, journal).
 #pragma once
 
 #include <map>

@@ -90,9 +90,9 @@ Status Database::Impl::ChangeOptions(Keyspace* keyspace, const TreeOptions& opti
   return Status::Ok();
 }
 
-// The creation is a commit like any other: journaled and synced in order, then recorded in the manifest
-// with its seqno. Writers wait meanwhile, so that nothing can be written to a keyspace that a crash
-// would undo.
+// The creation is a commit like any other: journaled and synced in order, then recorded in the
+// manifest with its seqno. Writers wait meanwhile, so that nothing can be written to a keyspace
+// that a crash would undo.
 Status Database::Impl::CreateKeyspace(const std::string& name, const TreeOptions& options,
                                       Ref<Keyspace>* keyspace) {
   const CommitQueue::WriteLock write_lock(queue_.get());
@@ -120,8 +120,8 @@ Status Database::Impl::CreateKeyspace(const std::string& name, const TreeOptions
   return status;
 }
 
-// The journal says that the keyspace exists and the manifest does not: another commit says that it does
-// not. If that fails as well, nothing may follow.
+// The journal says that the keyspace exists and the manifest does not: another commit says that it
+// does not. If that fails as well, nothing may follow.
 void Database::Impl::TakeBack(uint32_t id, Seqno seqno, const Status& cause) {
   if (!AppendKeyspaceRecord(kKeyspaceDelete, id, Slice(), Slice(), seqno).ok()) {
     return queue_->Fail(cause);

@@ -23,14 +23,13 @@ bool IsData(Kind kind) { return kind == Kind::kValue || IsTombstone(kind); }
 
 // ---- checks ----
 
-Status Database::Impl::CheckOne(const Keyspace* keyspace, Kind kind, Slice key,
-                                Slice value) const {
+Status Database::Impl::CheckOne(const Keyspace* keyspace, Kind kind, Slice key, Slice value) const {
   if (options_.read_only) return Status(Code::kReadOnly, "the database was opened read-only");
   if (!IsData(kind)) return Status(Code::kInvalidArgument, "not a kind that can be written");
   if (key.empty()) return Status(Code::kInvalidKey, "a key has at least one byte");
   if (key.size() > kKeyBytesMax) {
-    return Status(Code::kKeyTooLarge, "the key has " + std::to_string(key.size()) +
-                                          " bytes, the limit is 65535");
+    return Status(Code::kKeyTooLarge,
+                  "the key has " + std::to_string(key.size()) + " bytes, the limit is 65535");
   }
   if (value.size() > options_.max_value_size) {
     return Status(Code::kValueTooLarge, "the value has " + std::to_string(value.size()) +
@@ -41,7 +40,8 @@ Status Database::Impl::CheckOne(const Keyspace* keyspace, Kind kind, Slice key,
     return Status(Code::kInvalidValue, "a tombstone has no value");
   }
   if (keyspace->deleted()) {
-    return Status(Code::kKeyspaceDeleted, "the keyspace was deleted").WithKeyspace(keyspace->name());
+    return Status(Code::kKeyspaceDeleted, "the keyspace was deleted")
+        .WithKeyspace(keyspace->name());
   }
   return Status::Ok();
 }
@@ -261,8 +261,7 @@ Status Database::Impl::WriteOne(Keyspace* keyspace, Kind kind, Slice key, Slice 
   commit.key = key;
   commit.value = value;
   commit.durability = durability;
-  if (value.size() < kJournalCompressionMin ||
-      options_.journal_compression == Codec::kNone) {
+  if (value.size() < kJournalCompressionMin || options_.journal_compression == Codec::kNone) {
     return queue_->Run(&commit);
   }
   std::string journal_bytes;

@@ -136,8 +136,8 @@ class Taker {
     return status;
   }
 
-  // Gives the own record a shared name, if that is free. Where there are no hard links the record is
-  // written under that name, into a file that has to stay open.
+  // Gives the own record a shared name, if that is free. Where there are no hard links the record
+  // is written under that name, into a file that has to stay open.
   Status Publish(const std::string& own, const std::string& path, std::unique_ptr<File>* file,
                  std::unique_ptr<FileLock>* lock) {
     const Status status = vfs_->Link(own, path);
@@ -209,8 +209,8 @@ class Taker {
     return Replace(target, token, claim, again);
   }
 
-  // A claim that names nobody. Whoever removes it holds the system's lock on that very file, so that
-  // no claim made after it can be mistaken for it.
+  // A claim that names nobody. Whoever removes it holds the system's lock on that very file, so
+  // that no claim made after it can be mistaken for it.
   Status RemoveGarbage(const std::string& claim) {
     std::unique_ptr<File> file;
     Status status = vfs_->Open(claim, OpenMode::kReadWrite, &file);

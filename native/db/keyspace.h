@@ -1,6 +1,7 @@
 // Keyspace: a named tree of a database.
 //
-// Threads: any. Lifetime: shared by the database and every handle; keeps the caches that its tables use.
+// Threads: any. Lifetime: shared by the database and every handle; keeps the caches that its tables
+// use.
 #pragma once
 
 #include <atomic>

@@ -1,9 +1,9 @@
 // Maintenance: when memtables are flushed and levels compacted, and what happens when that fails.
 //
-// Flushes run on their own lane, one at a time, and never wait for a compaction, except that level 0 has a
-// limit of runs. Compactions run as many at once as there are threads, over all keyspaces, with
-// disjoint claims. A job that failed is tried again with a growing pause; meanwhile the state is degraded
-// and heals by itself. A failed sync is handed on: it ends writing.
+// Flushes run on their own lane, one at a time, and never wait for a compaction, except that level
+// 0 has a limit of runs. Compactions run as many at once as there are threads, over all keyspaces,
+// with disjoint claims. A job that failed is tried again with a growing pause; meanwhile the state
+// is degraded and heals by itself. A failed sync is handed on: it ends writing.
 //
 // Threads: any; one mutex, never held across I/O or a call into a tree that does I/O.
 #pragma once
@@ -23,7 +23,8 @@
 
 namespace shale {
 
-// Waits for one completion on the calling thread; with a manual executor it runs the work meanwhile.
+// Waits for one completion on the calling thread; with a manual executor it runs the work
+// meanwhile.
 class Waiting {
  public:
   Waiting(Vfs* vfs, Executor* executor);

@@ -64,8 +64,8 @@ Status Recovery::Replay() {
   return Status::Ok();
 }
 
-// The manifest names an effect only after the journal is durable up to it: commits below it cannot be
-// missing, whatever the end of the journal looks like.
+// The manifest names an effect only after the journal is durable up to it: commits below it cannot
+// be missing, whatever the end of the journal looks like.
 Status Recovery::CheckReach() const {
   const Seqno reached = std::max(last_, state_.last_seqno);
   for (const auto& [id, tree] : state_.trees) {
@@ -79,7 +79,8 @@ Status Recovery::CheckReach() const {
   return Status::Ok();
 }
 
-// Those that the manifest names, and unnamed ones above: what an interrupted rotation or recovery left.
+// Those that the manifest names, and unnamed ones above: what an interrupted rotation or recovery
+// left.
 Status Recovery::FindJournals() {
   std::set<uint64_t> present;
   for (const std::string& name : names_) {

@@ -1,9 +1,9 @@
 // Recovery: from what a directory holds to trees that hold every commit that survived.
 //
-// Replay reads the journals in order into the memtables and decides where the commits end (a torn tail)
-// or that something durable is damaged. Finish makes what was replayed durable: the part of the journals
-// that was not known to be is written again into a new journal, synced, and named by one manifest commit,
-// which also states where the old journals end. docs/format.md, section 5.4.
+// Replay reads the journals in order into the memtables and decides where the commits end (a torn
+// tail) or that something durable is damaged. Finish makes what was replayed durable: the part of
+// the journals that was not known to be is written again into a new journal, synced, and named by
+// one manifest commit, which also states where the old journals end. docs/format.md, section 5.4.
 //
 // Threads: one, before the database is open.
 // Invariants:
@@ -52,7 +52,7 @@ class Recovery {
     Seqno last_seqno = 0;
     Watermarks watermarks;
     std::unique_ptr<File> file;
-    std::unique_ptr<LogReader> reader;       // null: a torn creation
+    std::unique_ptr<LogReader> reader;  // null: a torn creation
   };
   // A replayed record that is not known to be durable; its payload lies in tail_bytes_.
   struct TailRecord {
@@ -89,14 +89,14 @@ class Recovery {
   Trees* const trees_;
   const ManifestState state_;
   std::vector<Journal> journals_;
-  std::vector<std::string> names_;    // of the directory
-  std::vector<TreeState> created_;    // by records of the journals
+  std::vector<std::string> names_;  // of the directory
+  std::vector<TreeState> created_;  // by records of the journals
   std::vector<uint32_t> deleted_;
-  std::vector<Ref<Tree>> gone_;       // the deleted trees; their files stay until the manifest knows
+  std::vector<Ref<Tree>> gone_;  // the deleted trees; their files stay until the manifest knows
   std::vector<TailRecord> tail_;
   std::string tail_bytes_;
   std::string scratch_;
-  Seqno last_ = 0;                    // of the last commit replayed
+  Seqno last_ = 0;  // of the last commit replayed
   Seqno next_seqno_ = 1;
   bool applied_ = false;              // the commit at hand changed something
   bool lost_ = false;                 // nothing more is replayed

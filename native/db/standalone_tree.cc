@@ -245,8 +245,8 @@ class StandaloneTree::Impl {
     return Status::Ok();
   }
 
-  // Everything that a read at gc_seqno or above may need is kept. If that cannot be recorded, what the
-  // manifest says holds.
+  // Everything that a read at gc_seqno or above may need is kept. If that cannot be recorded, what
+  // the manifest says holds.
   RetentionView View() {
     static_cast<void>(RecordGcSeqno());
     std::lock_guard<std::mutex> lock(gc_mutex_);

@@ -2,7 +2,8 @@
 // what the memtables are filled from; JavaScript encodes them too (lib/write-batch.ts).
 //
 //   entry   0  1  kind            (Kind; 0x40.. keyspace records)
-//           1  1  codec           (0: value as it is; else value = raw length u32, compressed bytes)
+//           1  1  codec           (0: value as it is; else value = raw length u32, compressed
+//                                 bytes)
 //           2  2  key length
 //           4  4  keyspace id
 //           8  4  value length    (stored bytes)
@@ -66,7 +67,8 @@ class BatchReader {
 // that pays.
 void AppendForJournal(const BatchEntry& entry, Codec codec, std::string* scratch,
                       std::string* out);
-// The value as it was written; points into the entry or into *scratch. kCorruption if it does not decode.
+// The value as it was written; points into the entry or into *scratch. kCorruption if it does not
+// decode.
 Status DecodeValue(const BatchEntry& entry, std::string* scratch, Slice* value);
 
 class WriteBatch {

@@ -1,14 +1,15 @@
 // WriteControl: slows writers down before memory or level 0 grow out of bounds.
 //
-// Two pressures, each from 0 (free) to 1 (stop): bytes in memtables over all keyspaces against the write
-// buffer, and runs in level 0 (sealed memtables count as runs to come). Between them writes are paid for
-// by the byte, at a rate that follows from the measured speed of flush or compaction: at pressure 1/2 it
-// equals that speed, towards 1 it goes to zero, so that writers settle where the background keeps up.
+// Two pressures, each from 0 (free) to 1 (stop): bytes in memtables over all keyspaces against the
+// write buffer, and runs in level 0 (sealed memtables count as runs to come). Between them writes
+// are paid for by the byte, at a rate that follows from the measured speed of flush or compaction:
+// at pressure 1/2 it equals that speed, towards 1 it goes to zero, so that writers settle where the
+// background keeps up.
 //
 // Threads: any. Free: one relaxed load. Sync callers wait on a condition, async ones are parked and
 // continued by an engine thread in order; nobody spins.
-// Errors: kStalled after max_stall_ms, nothing was written. While the background fails (disk full), a stop
-// answers with that error instead: no endless wait.
+// Errors: kStalled after max_stall_ms, nothing was written. While the background fails (disk full),
+// a stop answers with that error instead: no endless wait.
 #pragma once
 
 #include <atomic>

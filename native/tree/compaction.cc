@@ -1,5 +1,5 @@
-// Compaction: runs a claimed plan. Inputs stay in place until the manifest names the outputs; a job that is
-// stopped or fails changes nothing.
+// Compaction: runs a claimed plan. Inputs stay in place until the manifest names the outputs; a job
+// that is stopped or fails changes nothing.
 //
 //   merge  the inputs, newest first, through retention into tables of the destination
 //   move   the inputs change their place; not a byte is written

@@ -166,8 +166,9 @@ Code Cursor::SettleForward() {
 
 // ---- reverse ----
 //
-// The versions of a key come oldest first, so the newest visible one is known only when the key before
-// it, or the beginning, has been reached. The iterator then stands there, ready for the next call.
+// The versions of a key come oldest first, so the newest visible one is known only when the key
+// before it, or the beginning, has been reached. The iterator then stands there, ready for the next
+// call.
 
 void Cursor::PositionReverse() {
   positioned_ = true;

@@ -1,14 +1,16 @@
 // Cursor: what a user sees of a range, one end of it: the newest visible, living entry of each key.
 //
-// It pins one super version and reads at one seqno, so the sequence never changes under it. A cursor
-// goes in one direction; a double-ended range is two cursors over the same pin, which meet by
-// comparing keys.
+// It pins one super version and reads at one seqno, so the sequence never changes under it. A
+// cursor goes in one direction; a double-ended range is two cursors over the same pin, which meet
+// by comparing keys.
 //
 // Threads: one at a time; may move between threads between calls.
-// Blocking: in kMemoryOnly a step that needs I/O answers kWouldBlock and loses nothing: the same call
-// in kMayBlock goes on where it stopped. After a failure the same holds: the next call tries again.
+// Blocking: in kMemoryOnly a step that needs I/O answers kWouldBlock and loses nothing: the same
+// call in kMayBlock goes on where it stopped. After a failure the same holds: the next call tries
+// again.
 // Cost: over a single memtable a step adds about ten nanoseconds to that of the source; over tables
-// it copies the key, and in reverse the value too. Long runs of versions of one key are jumped over.
+// it copies the key, and in reverse the value too. Long runs of versions of one key are jumped
+// over.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +23,8 @@
 
 namespace shale {
 
-// Lower bound inclusive, upper bound exclusive, both as user keys; unset = unbounded. Callers turn gt
-// and lte into these (KeyAfter).
+// Lower bound inclusive, upper bound exclusive, both as user keys; unset = unbounded. Callers turn
+// gt and lte into these (KeyAfter).
 struct Bounds {
   std::optional<std::string> lower;
   std::optional<std::string> upper;
@@ -39,16 +41,17 @@ class Cursor {
   Cursor(Ref<SuperVersion> pin, Seqno read_seqno, Bounds bounds, Direction direction);
   ~Cursor();
 
-  // Moves to the next entry (the first one at the first call). kOk: key() and value() are set and live
-  // until the next call; kNotFound: the end; kWouldBlock: see above; else status() has the failure.
+  // Moves to the next entry (the first one at the first call). kOk: key() and value() are set and
+  // live until the next call; kNotFound: the end; kWouldBlock: see above; else status() has the
+  // failure.
   Code Next(ReadMode mode);
   Slice key() const { return entry_.key; }
   Slice value() const { return entry_.value; }
   // Of the last call; ok at the end.
   const Status& status() const { return status_; }
 
-  // Next() continues with the first entry at or after `key` inside the bounds (kReverse: at or before
-  // it). Reads nothing.
+  // Next() continues with the first entry at or after `key` inside the bounds (kReverse: at or
+  // before it). Reads nothing.
   void SeekTo(Slice key);
 
   const Ref<SuperVersion>& pin() const { return pin_; }

@@ -1,13 +1,14 @@
 // Flush: the sealed memtables of a tree become tables of one new run in level 0.
 //
-//   1. All sealed memtables are merged, newest first, through retention into tables of up to 64 MiB.
-//      Tombstones stay, whatever lies below: only compactions drop them.
+//   1. All sealed memtables are merged, newest first, through retention into tables of up to 64
+//      MiB. Tombstones stay, whatever lies below: only compactions drop them.
 //   2. The tables and their directory entries are synced.
-//   3. The journal is synced up to the last entry (before_commit), so that no keyspace can survive a
-//      power cut further than the others.
+//   3. The journal is synced up to the last entry (before_commit), so that no keyspace can survive
+//      a power cut further than the others.
 //   4. The manifest names the run and how far the tree is flushed, in one record.
 //   5. A super version without the memtables and with the run is installed.
-// A failure before 4 leaves nothing behind; the memtables stay sealed and are flushed by the next call.
+// A failure before 4 leaves nothing behind; the memtables stay sealed and are flushed by the next
+// call.
 #include <algorithm>
 #include <new>
 #include <utility>

@@ -1,18 +1,21 @@
 // The leveled strategy.
 //
-// Sizes: level 0 is measured in runs, the levels below in bytes. The base level is the first one in use
-// below level 0 (the last one, at first); it may hold l0_threshold * target_size bytes, each level
-// behind it `ratio` times as much. When all levels in use are full, the level above becomes the base.
+// Sizes: level 0 is measured in runs, the levels below in bytes. The base level is the first one in
+// use below level 0 (the last one, at first); it may hold l0_threshold * target_size bytes, each
+// level behind it `ratio` times as much. When all levels in use are full, the level above becomes
+// the base.
 //
 // The choice, in this order:
 //   1. A lone run of level 0 that meets nothing below is moved.
-//   2. The level that is the most above its measure, and if nothing can be done for it, the next one:
-//      level 0      all idle runs, and what they overlap in the base level, into the base level. While
+//   2. The level that is the most above its measure, and if nothing can be done for it, the next
+//      one: level 0      all idle runs, and what they overlap in the base level, into the base
+//      level. While
 //                   that is busy, new runs are merged with each other instead, so that their number
 //                   stays bounded under any load;
-//      level i      the tables that cost the least rewriting of the level below per byte that leaves;
-//                   moved where nothing is below;
-//      any level with several runs (a user's plan may leave them): the second oldest run, a table at a
+//      level i      the tables that cost the least rewriting of the level below per byte that
+//                   leaves; moved where nothing is below;
+//      any level with several runs (a user's plan may leave them): the second oldest run, a table
+//                at a
 //                   time, into the oldest.
 // What runs is never touched: an input is idle, and no output can meet a busy table.
 #include <algorithm>
@@ -27,8 +30,8 @@ namespace {
 constexpr size_t kIntraRunsMin = 4;
 // A merge between two levels takes at most this many tables' worth of bytes (or one table).
 constexpr double kMergeTablesMax = 50;
-// Tables with at least one tombstone in so many entries are not moved to the last level but rewritten,
-// because there tombstones end.
+// Tables with at least one tombstone in so many entries are not moved to the last level but
+// rewritten, because there tombstones end.
 constexpr uint64_t kTombstoneShare = 8;
 // Score of a full level whose tables can move without a merge.
 constexpr double kMoveScore = 99.99;
@@ -300,8 +303,8 @@ class Leveled {
     return before && behind;
   }
 
-  // The row of tables of the level with the least bytes to rewrite below per byte of their own, no larger
-  // than what the level has too much.
+  // The row of tables of the level with the least bytes to rewrite below per byte of their own, no
+  // larger than what the level has too much.
   std::optional<CompactionPlan> MergeWindow(int level) const {
     const Tables upper = TablesOf(level);
     const double excess = IdleBytes(level) - Target(level - base_);

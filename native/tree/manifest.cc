@@ -42,8 +42,8 @@ Status ApplyRecord(Slice payload, bool first, Generation* g) {
   return edit.ApplyTo(&g->state);
 }
 
-// Whether a file without a valid header is what a crash leaves of a creation: nothing was written behind
-// the header, and the header is cut off, missing or torn as a whole.
+// Whether a file without a valid header is what a crash leaves of a creation: nothing was written
+// behind the header, and the header is cut off, missing or torn as a whole.
 Status IsTornCreation(File* file, bool* torn) {
   *torn = false;
   uint64_t size = 0;
@@ -55,7 +55,8 @@ Status IsTornCreation(File* file, bool* torn) {
   bytes.resize(got);
   if (got < kLogHeaderBytes) {
     const Slice magic(kManifestMagic);
-    *torn = Slice(bytes).StartsWith(magic.Prefix(got)) || bytes.find_first_not_of('\0') == bytes.npos;
+    *torn =
+        Slice(bytes).StartsWith(magic.Prefix(got)) || bytes.find_first_not_of('\0') == bytes.npos;
   } else {
     *torn = bytes.find_first_not_of('\0', kLogHeaderBytes) == bytes.npos;
   }
@@ -106,7 +107,7 @@ Status ReadGeneration(Vfs* vfs, const std::string& directory, uint64_t number, G
 struct Listing {
   std::vector<uint64_t> manifests;  // ascending
   uint64_t highest_number = 0;
-  bool has_data = false;     // journals, tables or blob files
+  bool has_data = false;  // journals, tables or blob files
   bool has_foreign = false;
 };
 
@@ -141,7 +142,8 @@ Status ListDirectory(Vfs* vfs, const std::string& directory, Listing* listing) {
 
 Status NoManifest(const Listing& listing, const std::string& directory) {
   if (listing.has_data) {
-    return Status::Corruption("there is no manifest, but journals, tables or blob files", directory);
+    return Status::Corruption("there is no manifest, but journals, tables or blob files",
+                              directory);
   }
   if (listing.has_foreign && listing.manifests.empty()) {
     return Status(Code::kNotADatabase, "the directory holds other files").WithPath(directory);
@@ -259,9 +261,10 @@ class Manifest::Impl {
       state.next_file_number = next_file_number.load(std::memory_order_relaxed);
     }
     const std::string payload = ManifestEdit::SnapshotOf(state).Encode();
-    SHALE_RETURN_IF_ERROR(LogWriter::Create(vfs, PathOf(number), kManifestMagic, number,
-                                            kReserveBytes, log));
-    // A crash must not leave the record without the header: that would not look like a torn creation.
+    SHALE_RETURN_IF_ERROR(
+        LogWriter::Create(vfs, PathOf(number), kManifestMagic, number, kReserveBytes, log));
+    // A crash must not leave the record without the header: that would not look like a torn
+    // creation.
     SHALE_RETURN_IF_ERROR((*log)->Sync());
     uint64_t end = 0;
     SHALE_RETURN_IF_ERROR((*log)->Append(RecordType::kData, 0, 0, payload, &end));
@@ -273,8 +276,8 @@ class Manifest::Impl {
     return Status::Ok();
   }
 
-  // Goes over to a new generation. A failure is no failure of the commit before it: the old one goes
-  // on, if the new one can be removed for good.
+  // Goes over to a new generation. A failure is no failure of the commit before it: the old one
+  // goes on, if the new one can be removed for good.
   Status Roll() {
     const uint64_t number = next_file_number.fetch_add(1, std::memory_order_relaxed);
     std::unique_ptr<LogWriter> next;
@@ -300,17 +303,17 @@ class Manifest::Impl {
     return Status::Ok();
   }
 
-  // After the live generation was read: takes it over for writing and removes the others. A last record
-  // that nothing says to be durable may be what a failed sync left in memory alone, which no later sync
-  // writes: then the state goes to a new file.
+  // After the live generation was read: takes it over for writing and removes the others. A last
+  // record that nothing says to be durable may be what a failed sync left in memory alone, which no
+  // later sync writes: then the state goes to a new file.
   Status TakeOver(const Generation& read, const Listing& listing, uint64_t torn) {
     SHALE_RETURN_IF_ERROR(LogWriter::Reopen(vfs, PathOf(live), live, read.end, &writer));
     if (!read.witnessed) SHALE_RETURN_IF_ERROR(Roll());
     const bool numbers_grew = listing.highest_number >= state.next_file_number;
     const bool others = listing.manifests.size() > 1;
     if (!numbers_grew && !others) return Status::Ok();
-    // The numbers of what is removed now must never come back. A full disk need not keep a directory
-    // closed: everything may stay until the next open.
+    // The numbers of what is removed now must never come back. A full disk need not keep a
+    // directory closed: everything may stay until the next open.
     Status s = Commit(ManifestEdit());
     if (s.Is(Code::kDiskFull) && torn == 0) return Status::Ok();
     SHALE_RETURN_IF_ERROR(s);

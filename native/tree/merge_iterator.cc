@@ -16,8 +16,8 @@ class EmptyIterator final : public Iterator {
   void Prev() override {}
 };
 
-// The source that holds the current entry stands beside a binary heap of the others, whose top is the
-// runner-up: as long as the current source stays ahead of it, a step costs one comparison, and
+// The source that holds the current entry stands beside a binary heap of the others, whose top is
+// the runner-up: as long as the current source stays ahead of it, a step costs one comparison, and
 // with up to four sources never more than three.
 class MergeIterator final : public Iterator {
  public:
@@ -133,8 +133,8 @@ class MergeIterator final : public Iterator {
     entry_ = current_.iterator->entry();
   }
 
-  // A change of direction seeks every other source to its neighbour of the current entry; the current
-  // source moves last, because the entry points into it.
+  // A change of direction seeks every other source to its neighbour of the current entry; the
+  // current source moves last, because the entry points into it.
   void TurnForward() {
     for (size_t i = 0; i < sources_.size(); i++) {
       Iterator* s = sources_[i].get();

@@ -249,8 +249,8 @@ Status DecodeStrategy(Slice bytes, StrategyOptions* strategy) {
 
 // ---- filters ----
 
-// Rate of false positives of a filter of 512-bit lines: a line holds a Poisson-distributed number of
-// keys, and the fuller lines cost more than the emptier ones save.
+// Rate of false positives of a filter of 512-bit lines: a line holds a Poisson-distributed number
+// of keys, and the fuller lines cost more than the emptier ones save.
 double BlockedRate(double bits_per_key) {
   const double probes = std::clamp(std::floor(bits_per_key * 0.69 + 0.5), 1.0, 24.0);
   const double mean = 512 / bits_per_key;

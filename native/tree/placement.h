@@ -1,9 +1,10 @@
-// Placement: where the output of a compaction may stand, so that a newer version of a key is always found
-// before an older one (invariant I2 of version.h).
+// Placement: where the output of a compaction may stand, so that a newer version of a key is always
+// found before an older one (invariant I2 of version.h).
 //
-// Every table that is no input and shares keys with an input stays on the side of the output on which it
-// was of that input. Plans come from strategies and from users; none is trusted. Because other jobs
-// commit in the meantime, a job places its output once more, on the version of that moment.
+// Every table that is no input and shares keys with an input stays on the side of the output on
+// which it was of that input. Plans come from strategies and from users; none is trusted. Because
+// other jobs commit in the meantime, a job places its output once more, on the version of that
+// moment.
 //
 // Threads: values; pure functions of a version.
 // Cost: O(inputs * (runs * log tables + overlapping tables)).
@@ -25,8 +26,8 @@ struct InputTable {
 
 class Placement {
  public:
-  // kPlanStale if an input is not in `version`; kInvalidArgument if the plan is malformed or would put
-  // newer versions below older ones.
+  // kPlanStale if an input is not in `version`; kInvalidArgument if the plan is malformed or would
+  // put newer versions below older ones.
   static Status Make(const Version& version, const CompactionPlan& plan, Placement* placement);
 
   const std::vector<InputTable>& inputs() const { return inputs_; }
@@ -43,8 +44,8 @@ class Placement {
   // Whether a table below the output, inputs aside, may hold `key`. Asks filters, reads nothing.
   bool MayExistBelow(const Version& version, Slice key) const;
 
-  // First keys, ascending, of the tables that an output may come to lie beside in one run: a table of
-  // the output must not span one of them.
+  // First keys, ascending, of the tables that an output may come to lie beside in one run: a table
+  // of the output must not span one of them.
   std::vector<Slice> Fences(const Version& version) const;
 
  private:
@@ -55,7 +56,8 @@ class Placement {
   int destination_ = 0;
   std::vector<InputTable> inputs_;
   std::unordered_set<const TableReader*> input_set_;
-  // In the destination: the output is newer than runs up to `older_` and older than runs from `newer_`.
+  // In the destination: the output is newer than runs up to `older_` and older than runs from
+  // `newer_`.
   uint64_t older_ = 0;
   uint64_t newer_ = UINT64_MAX;
 };

@@ -1,21 +1,22 @@
 // Retention: which versions of a key a flush or a compaction has to keep.
 //
-// Fed with the versions of each key newest first, it passes on what some reader may still need. Readers
-// are the open snapshots and everyone who reads at `visible` or above. Snapshots cut the seqnos into
-// strata: no reader can tell two versions of one stratum apart, as long as both are below `visible`.
+// Fed with the versions of each key newest first, it passes on what some reader may still need.
+// Readers are the open snapshots and everyone who reads at `visible` or above. Snapshots cut the
+// seqnos into strata: no reader can tell two versions of one stratum apart, as long as both are
+// below `visible`.
 //
 // For the versions of one key, with p the next newer version of q, both in one stratum:
 //   1. q is a value: nobody sees it through p. Dropped.
-//   2. q is a tombstone under a tombstone: the older one covers as much as both, unless p is a regular
-//      tombstone, which covers more. One of the two stays.
-//   3. q is a tombstone under a value: kept, because p may go in a pair (4), and then q is what hides
-//      the versions below. It is gone again at the level where nothing lies below.
-//   4. p is a weak tombstone, q a value: a pair; both go, with all values below them in the stratum,
-//      unless a value of an older stratum would come to light.
-//   5. A tombstone with nothing of its key left below it, in this stream or deeper in the tree, hides
-//      nothing. Dropped.
-// So a weak tombstone does no harm to a key that was written at most once since its last removal, however
-// its versions are spread over the inputs of jobs.
+//   2. q is a tombstone under a tombstone: the older one covers as much as both, unless p is a
+//      regular tombstone, which covers more. One of the two stays.
+//   3. q is a tombstone under a value: kept, because p may go in a pair (4), and then q is what
+//      hides the versions below. It is gone again at the level where nothing lies below.
+//   4. p is a weak tombstone, q a value: a pair; both go, with all values below them in the
+//      stratum, unless a value of an older stratum would come to light.
+//   5. A tombstone with nothing of its key left below it, in this stream or deeper in the tree,
+//      hides nothing. Dropped.
+// So a weak tombstone does no harm to a key that was written at most once since its last removal,
+// however its versions are spread over the inputs of jobs.
 //
 // Threads: one. Memory: one key, and eight bytes for each tombstone that waits for its fate.
 #pragma once
@@ -43,8 +44,8 @@ class Retention {
     virtual ~Sink() = default;
     virtual Status Add(const Entry& entry) = 0;
   };
-  // Whether a level below the output, or an older run that is no input, may hold `key`. Asked once for
-  // a key whose oldest remaining version is a tombstone, keys ascending.
+  // Whether a level below the output, or an older run that is no input, may hold `key`. Asked once
+  // for a key whose oldest remaining version is a tombstone, keys ascending.
   using MayExistBelow = std::function<bool(Slice key)>;
 
   // `sink` outlives this.

@@ -14,8 +14,8 @@
 
 namespace shale {
 
-// Over the tables [first, last) of `run`; a single table's iterator is returned as it is. Null if the
-// interval is empty.
+// Over the tables [first, last) of `run`; a single table's iterator is returned as it is. Null if
+// the interval is empty.
 std::unique_ptr<Iterator> MakeRunIterator(const Run& run, size_t first, size_t last,
                                           const ReadContext* context);
 

@@ -29,7 +29,8 @@ TableOutput::~TableOutput() {
   }
 }
 
-// True once for the first key behind a table of the level below with which the overlap is too large.
+// True once for the first key behind a table of the level below with which the overlap is too
+// large.
 bool TableOutput::OverlapsTooMuch(Slice key) {
   while (next_below_ < options_.below.size() &&
          Slice(options_.below[next_below_]->last_key) < key) {

@@ -1,7 +1,9 @@
-// TableOutput: the tables that a flush or a compaction writes, as one thing that is kept or thrown away.
+// TableOutput: the tables that a flush or a compaction writes, as one thing that is kept or thrown
+// away.
 //
-// Tables end between user keys: when they have reached their size, where a table of the destination that
-// is no input lies between two keys, and before they would overlap too much of the level below.
+// Tables end between user keys: when they have reached their size, where a table of the destination
+// that is no input lies between two keys, and before they would overlap too much of the level
+// below.
 // Threads: one.
 // Errors: the first is sticky. Unless Keep() was called, the destructor removes every file.
 #pragma once

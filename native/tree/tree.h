@@ -2,12 +2,12 @@
 //
 // Threads: reads from any thread without a lock (epoch or Ref on the super version). Writes (Add,
 // Rotate) by one thread at a time under the caller's write lock. Flush: one at a time per tree;
-// compactions: any number with disjoint claims. `mutex_` guards the replacement of the super version
-// and the claims; it is never held across I/O. What changes the version (flush, compaction) does so
-// one after the other under `install_mutex_`, which is held while the manifest syncs and which no
-// reader or writer takes.
-// The tree does not know journals, snapshots or threads: who opens it supplies the snapshot boundaries
-// and runs the jobs.
+// compactions: any number with disjoint claims. `mutex_` guards the replacement of the super
+// version and the claims; it is never held across I/O. What changes the version (flush, compaction)
+// does so one after the other under `install_mutex_`, which is held while the manifest syncs and
+// which no reader or writer takes.
+// The tree does not know journals, snapshots or threads: who opens it supplies the snapshot
+// boundaries and runs the jobs.
 #pragma once
 
 #include <atomic>
@@ -40,7 +40,8 @@ struct TreeContext {
   std::function<void(uint64_t bytes)> throttle;
 };
 
-// A value found by Get; slices live as long as the pins (or the caller's EpochGuard in kMemoryOnly).
+// A value found by Get; slices live as long as the pins (or the caller's EpochGuard in
+// kMemoryOnly).
 struct TreeHit {
   Slice value;
   Ref<SuperVersion> super_version;
@@ -64,15 +65,16 @@ struct JobControl {
 
 class Tree : public RefCounted {
  public:
-  // Opens the tables that the manifest lists for `state.id`. kCorruption if one is missing or is not
-  // what the manifest says; kNotSupported if one holds what this version cannot read.
+  // Opens the tables that the manifest lists for `state.id`. kCorruption if one is missing or is
+  // not what the manifest says; kNotSupported if one holds what this version cannot read.
   static Status Open(const TreeContext& context, const TreeState& state, Ref<Tree>* tree);
   ~Tree() override;
 
   uint32_t id() const { return id_; }
   const std::string& name() const { return name_; }
   TreeOptions options() const;
-  void SetOptions(const TreeOptions& options);  // holds for new files; the caller has committed them
+  void SetOptions(
+      const TreeOptions& options);  // holds for new files; the caller has committed them
 
   // --- writes: the caller's write lock ---
   // Bytes the entry took in the memtable.
@@ -96,17 +98,19 @@ class Tree : public RefCounted {
   // --- jobs: background threads ---
   bool HasSealed() const;
   // Writes all sealed memtables to level 0 and commits. `before_commit` runs after the tables are
-  // durable and before the manifest commit (the journal sync); its error aborts. Ok with nothing to do.
+  // durable and before the manifest commit (the journal sync); its error aborts. Ok with nothing to
+  // do.
   Status Flush(JobControl* control, const std::function<Status(Seqno highest)>& before_commit,
                JobStats* stats);
   // Claims the plan's inputs. kPlanStale if one is gone or busy; kInvalidArgument if the plan is
   // malformed or would put newer entries below older ones.
   Status Claim(const CompactionPlan& plan);
-  // Asks the strategy and claims; nullopt if it has nothing to do. Without `strategy` the tree's own.
+  // Asks the strategy and claims; nullopt if it has nothing to do. Without `strategy` the tree's
+  // own.
   std::optional<CompactionPlan> ChooseAndClaim(uint64_t now_ms);
   std::optional<CompactionPlan> ChooseAndClaim(const StrategyOptions& strategy, uint64_t now_ms);
-  // Runs a claimed plan and releases the claim, whatever the outcome. kAborted when stopped: nothing
-  // changed.
+  // Runs a claimed plan and releases the claim, whatever the outcome. kAborted when stopped:
+  // nothing changed.
   Status Compact(const CompactionPlan& plan, JobControl* control, JobStats* stats);
   std::optional<CompactionPlan> MajorPlan(uint64_t target_size) const;  // nullopt if empty
 
@@ -136,10 +140,9 @@ class Tree : public RefCounted {
 
   class FlushJob;
   class CompactionJob;
-  // Makes a change of the version durable and installs it; install_mutex_ held. `flushed`: memtables
-  // that it replaces.
-  Status CommitChange(ManifestEdit::TreeChange change,
-                      const std::vector<TableOutput::Table>& added,
+  // Makes a change of the version durable and installs it; install_mutex_ held. `flushed`:
+  // memtables that it replaces.
+  Status CommitChange(ManifestEdit::TreeChange change, const std::vector<TableOutput::Table>& added,
                       const std::vector<Ref<Memtable>>& flushed);
   bool deleted() const { return deleted_.load(std::memory_order_acquire); }
   TableContext table_context() const;
@@ -150,21 +153,21 @@ class Tree : public RefCounted {
   const std::shared_ptr<SuperVersionList> list_;
   const std::shared_ptr<TableCounters> counters_;
 
-  std::mutex flush_mutex_;    // one flush at a time; held across I/O
-  std::mutex install_mutex_;  // taken inside flush_mutex_; held across I/O
+  std::mutex flush_mutex_;        // one flush at a time; held across I/O
+  std::mutex install_mutex_;      // taken inside flush_mutex_; held across I/O
   uint64_t next_run_order_ = 1;   // install_mutex_
   uint64_t next_version_id_ = 1;  // install_mutex_
 
-  mutable std::mutex mutex_;  // innermost; never held across I/O
-  std::atomic<SuperVersion*> current_{nullptr};  // written under mutex_
-  TreeOptions options_;                          // mutex_
-  std::set<uint64_t> claimed_;                   // mutex_
+  mutable std::mutex mutex_;                       // innermost; never held across I/O
+  std::atomic<SuperVersion*> current_{nullptr};    // written under mutex_
+  TreeOptions options_;                            // mutex_
+  std::set<uint64_t> claimed_;                     // mutex_
   mutable std::vector<SuperVersion*> superseded_;  // mutex_; the counts of what current_ held
-  Seqno flushed_seqno_ = 0;                      // mutex_
-  std::atomic<bool> deleted_{false};             // written under mutex_
+  Seqno flushed_seqno_ = 0;                        // mutex_
+  std::atomic<bool> deleted_{false};               // written under mutex_
 
-  Ref<Memtable> active_;            // write lock; the one of current_
-  uint64_t next_memtable_id_ = 1;   // write lock
+  Ref<Memtable> active_;           // write lock; the one of current_
+  uint64_t next_memtable_id_ = 1;  // write lock
   std::atomic<Seqno> highest_seqno_{0};
   std::atomic<Seqno> highest_sealed_seqno_{0};
 };

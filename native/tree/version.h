@@ -6,8 +6,8 @@
 //
 // Threads: any. Lifetime: shared; tables live as long as a version that lists them.
 // Invariants:
-//   I1  runs of a level in descending order number; tables of a run ascending and disjoint by user key
-//       (all versions of a key are in one table of a run);
+//   I1  runs of a level in descending order number; tables of a run ascending and disjoint by user
+//       key (all versions of a key are in one table of a run);
 //   I2  a newer version of a key is in a smaller level, or in a newer run of the same level.
 #pragma once
 

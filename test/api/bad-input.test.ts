@@ -1,4 +1,5 @@
-// Bad input: each public call with each kind of invalid argument gives its code and changes nothing.
+// Bad input: each public call with each kind of invalid argument gives its code and changes
+// nothing.
 
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,6 +1,6 @@
-// The process that is killed: writes numbered commits as fast as it can and tells its parent after each is
-// acknowledged. Each commit writes its number under its own key in one keyspace and under one shared key in
-// another, so that half a commit shows.
+// The process that is killed: writes numbered commits as fast as it can and tells its parent after
+// each is acknowledged. Each commit writes its number under its own key in one keyspace and under
+// one shared key in another, so that half a commit shows.
 //
 //   node child.mjs DIR FIRST DURABILITY
 

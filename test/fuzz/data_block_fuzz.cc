@@ -1,5 +1,5 @@
-// Data blocks from arbitrary bytes and from good blocks that were edited: a block that parses can be
-// searched and walked in both directions, with one answer.
+// Data blocks from arbitrary bytes and from good blocks that were edited: a block that parses can
+// be searched and walked in both directions, with one answer.
 #include <string>
 #include <vector>
 

@@ -23,7 +23,8 @@ class FuzzInput {
   Reader reader_;
 };
 
-// Applies what is left of the input to `bytes`: every four bytes are a place and what happens there.
+// Applies what is left of the input to `bytes`: every four bytes are a place and what happens
+// there.
 inline void ApplyEdits(FuzzInput* input, std::string* bytes) {
   while (input->remaining() >= 4 && !bytes->empty()) {
     const size_t at = input->U16() % bytes->size();

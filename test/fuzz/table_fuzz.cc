@@ -58,7 +58,8 @@ std::string GoodTable(uint8_t choice) {
   return ReadFile(&vfs, path);
 }
 
-// Gives the bytes at the handle, if it fits, a right checksum. The codec stays where it is possible.
+// Gives the bytes at the handle, if it fits, a right checksum. The codec stays where it is
+// possible.
 bool ResealBlock(std::string* file, BlockHandle handle) {
   const uint64_t limit = file->size() - kTableFooterBytes;
   if (!HandleFits(handle, BlockType::kData, limit)) return false;

@@ -63,7 +63,8 @@ function sorted(contents: Contents): [string, string][] {
   return [...contents].toSorted(([a], [b]) => (a < b ? -1 : 1))
 }
 
-// --- arbitraries -----------------------------------------------------------------------------------
+// --- arbitraries
+// -----------------------------------------------------------------------------------
 
 const KEYSPACES = 2
 const keyspaceIndex = fc.nat({ max: KEYSPACES - 1 })
@@ -99,9 +100,12 @@ const range = fc
       Object.fromEntries(bounds.filter((bound) => bound !== null)) as Record<string, string>,
   )
 
-// --- writes ----------------------------------------------------------------------------------------
+// --- writes
+// ----------------------------------------------------------------------------------------
 
-/** What to really do: a weak removal is only for keys written exactly once since their last removal. */
+/**
+ * What to really do: a weak removal is only for keys written exactly once since their last removal.
+ */
 function settle(model: Model, { kind, keyspace, key: k, value: v }: Operation): string {
   const contents = model.contents[keyspace] as Contents
   const id = `${keyspace}:${k}`
@@ -133,7 +137,9 @@ const write = fc.record({ operation, sync: fc.boolean(), durability }).map((w) =
   }),
 )
 
-/** In a batch the last operation on a key wins; weak removals of what the batch wrote are removals. */
+/**
+ * In a batch the last operation on a key wins; weak removals of what the batch wrote are removals.
+ */
 const batch = fc.array(operation, { maxLength: 30 }).chain((operations) =>
   durability.map((d) =>
     command(
@@ -154,7 +160,8 @@ const batch = fc.array(operation, { maxLength: 30 }).chain((operations) =>
   ),
 )
 
-// --- reads -----------------------------------------------------------------------------------------
+// --- reads
+// -----------------------------------------------------------------------------------------
 
 const get = fc.tuple(keyspaceIndex, key).map(([i, k]) =>
   command(`get ${i} ${fc.stringify(k)}`, async (model, real) => {
@@ -253,7 +260,8 @@ const ends = keyspaceIndex.map((i) =>
   }),
 )
 
-// --- snapshots -------------------------------------------------------------------------------------
+// --- snapshots
+// -------------------------------------------------------------------------------------
 
 const openSnapshot = fc.constant(
   command(
@@ -300,7 +308,8 @@ const closeSnapshot = fc.nat().map((n) =>
   ),
 )
 
-// --- maintenance -----------------------------------------------------------------------------------
+// --- maintenance
+// -----------------------------------------------------------------------------------
 
 const rotate = keyspaceIndex.map((i) =>
   command(`rotate ${i}`, (_, real) => {

@@ -1,5 +1,5 @@
-// The model test: random command lists on a database with tiny memtables and blocks, so that flush and
-// compaction happen all the time, against ordered maps; under several option sets.
+// The model test: random command lists on a database with tiny memtables and blocks, so that flush
+// and compaction happen all the time, against ordered maps; under several option sets.
 
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'

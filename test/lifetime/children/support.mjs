@@ -37,7 +37,9 @@ export async function failureOf(call, isAsync) {
   return codeOf(result)
 }
 
-/** Asserts that every promise settles, each with nothing or one of `codes`; returns how many failed. */
+/**
+ * Asserts that every promise settles, each with nothing or one of `codes`; returns how many failed.
+ */
 export async function allSettle(promises, codes) {
   const outcomes = await Promise.all(promises.map(codeOf))
   const failed = outcomes.filter((code) => code !== undefined)

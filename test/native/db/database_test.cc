@@ -19,8 +19,7 @@ class DatabaseTest : public testing::Test {
   Status Open(const DatabaseOptions& options = SmallOptions()) {
     return OpenSmall(&vfs_, TestSeed(), options, &database_);
   }
-  void Put(Keyspace* keyspace, Slice key, Slice value,
-           Durability durability = Durability::kOs) {
+  void Put(Keyspace* keyspace, Slice key, Slice value, Durability durability = Durability::kOs) {
     DB_ASSERT_OK(database_->WriteOne(keyspace, Kind::kValue, key, value, durability));
   }
   std::string Get(Keyspace* keyspace, Slice key) {
@@ -142,8 +141,7 @@ TEST_F(DatabaseTest, OpenSaysWhatIsWrong) {
   DB_ASSERT_OK(vfs_.MakeDir("/foreign"));
   std::unique_ptr<File> file;
   DB_ASSERT_OK(vfs_.Open("/foreign/notes.txt", OpenMode::kCreateNew, &file));
-  EXPECT_EQ(OpenSmall(&vfs_, 1, SmallOptions(), &second, "/foreign").code(),
-            Code::kNotADatabase);
+  EXPECT_EQ(OpenSmall(&vfs_, 1, SmallOptions(), &second, "/foreign").code(), Code::kNotADatabase);
   EXPECT_EQ(OpenSmall(&vfs_, 1, SmallOptions(), &second, "/foreign/notes.txt").code(),
             Code::kInvalidPath);
   std::vector<std::string> names;
@@ -197,8 +195,7 @@ TEST_F(DatabaseTest, AFailedAppendLeavesNoTrace) {
     fault.SetPlan({{FaultOp::kWrite, PathClass::kJournal, 0, kind, false}});
     const Status status =
         database_->WriteOne(a.get(), Kind::kValue, "failed", "1", Durability::kOs);
-    EXPECT_EQ(status.code(),
-              kind == FaultKind::kEnospc ? Code::kDiskFull : Code::kIoError);
+    EXPECT_EQ(status.code(), kind == FaultKind::kEnospc ? Code::kDiskFull : Code::kIoError);
     EXPECT_EQ(Get(a.get(), "failed"), "NOT_FOUND");
     EXPECT_EQ(database_->next_seqno(), seqno);
     EXPECT_EQ(database_->status(), DatabaseStatus::kDegraded);
@@ -240,15 +237,13 @@ TEST_F(DatabaseTest, SyncCommitsBecomeVisibleAfterTheSync) {
   const auto tell = [&](const char* name) {
     return [&told, name](Status status) { told.push_back(name + status.ToString()); };
   };
-  EXPECT_EQ(database_
-                ->WriteOneAsync(a.get(), Kind::kValue, "s", "1", Durability::kSync, tell("s "))
+  EXPECT_EQ(database_->WriteOneAsync(a.get(), Kind::kValue, "s", "1", Durability::kSync, tell("s "))
                 .code(),
             Code::kWouldBlock);
   EXPECT_EQ(Get(a.get(), "s"), "NOT_FOUND");
   // Behind it, in order: invisible as well.
   EXPECT_EQ(
-      database_->WriteOneAsync(a.get(), Kind::kValue, "o", "1", Durability::kOs, tell("o "))
-          .code(),
+      database_->WriteOneAsync(a.get(), Kind::kValue, "o", "1", Durability::kOs, tell("o ")).code(),
       Code::kWouldBlock);
   EXPECT_EQ(Get(a.get(), "o"), "NOT_FOUND");
   EXPECT_TRUE(told.empty());
@@ -333,7 +328,9 @@ class Model {
     snapshots_.clear();
   }
   std::string Key() { return "key" + std::to_string(random_.Below(120)); }
-  std::string Value() { return std::string(random_.Below(90), static_cast<char>('a' + random_.Below(26))); }
+  std::string Value() {
+    return std::string(random_.Below(90), static_cast<char>('a' + random_.Below(26)));
+  }
   std::string Name() { return std::string(1, static_cast<char>('a' + random_.Below(4))); }
 
   void Step() {

@@ -127,8 +127,8 @@ void Workload::WriteSingle(bool async) {
     value = std::to_string(next_value_++) + std::string(random_.Below(60), 'v');
     rows[key] = value;
   }
-  const auto durability =
-      static_cast<Durability>(random_.Below(options_.buffered ? 3 : 2) + (options_.buffered ? 0 : 1));
+  const auto durability = static_cast<Durability>(random_.Below(options_.buffered ? 3 : 2) +
+                                                  (options_.buffered ? 0 : 1));
   history_.states.push_back(std::move(next));
   const size_t number = history_.issued();
   last_commit_[keyspace->name()] = number;
@@ -166,8 +166,8 @@ void Workload::WriteSeveral(bool async) {
   WriteBatch batch;
   Contents next = history_.states.back();
   Fill(&batch, &next);
-  const auto durability =
-      static_cast<Durability>(random_.Below(options_.buffered ? 3 : 2) + (options_.buffered ? 0 : 1));
+  const auto durability = static_cast<Durability>(random_.Below(options_.buffered ? 3 : 2) +
+                                                  (options_.buffered ? 0 : 1));
   history_.states.push_back(std::move(next));
   const size_t number = history_.issued();
   if (!async) return Settle(database_->Write(batch.bytes(), durability), number, durability);
@@ -301,13 +301,13 @@ namespace {
 std::string NeverWritten(const History& history, const Contents& contents) {
   for (const auto& [name, rows] : contents) {
     for (const auto& [key, value] : rows) {
-      const bool known = std::any_of(
-          history.states.begin(), history.states.end(), [&, ks = name, k = key, v = value](const auto& state) {
-            const auto keyspace = state.find(ks);
-            if (keyspace == state.end()) return false;
-            const auto row = keyspace->second.find(k);
-            return row != keyspace->second.end() && row->second == v;
-          });
+      const bool known = std::any_of(history.states.begin(), history.states.end(),
+                                     [&, ks = name, k = key, v = value](const auto& state) {
+                                       const auto keyspace = state.find(ks);
+                                       if (keyspace == state.end()) return false;
+                                       const auto row = keyspace->second.find(k);
+                                       return row != keyspace->second.end() && row->second == v;
+                                     });
       if (!known) return "a value that nobody wrote, in " + name + " at " + key;
     }
   }
@@ -317,8 +317,7 @@ std::string NeverWritten(const History& history, const Contents& contents) {
 }  // namespace
 
 std::string CheckImage(MemVfs* image, const History& history, size_t at_least, uint64_t seed,
-                       const ImageCheck& check, const WorkloadOptions& options,
-                       size_t* opened_to) {
+                       const ImageCheck& check, const WorkloadOptions& options, size_t* opened_to) {
   DatabaseOptions database_options = Workload::MakeOptions(options);
   database_options.recovery = check.mode;
   Ref<Database> database;

@@ -1,9 +1,10 @@
-// A seeded workload over a database, what it promised at any moment, and the oracles that hold a directory
-// against those promises.
+// A seeded workload over a database, what it promised at any moment, and the oracles that hold a
+// directory against those promises.
 //
-// The workload knows the contents after each commit. Whatever a crash or a fault leaves must open to the
-// contents after some commit n, with n at least what was acknowledged with a durability that
-// survives the event; what was recovered must survive the next power cut; and the database must go on.
+// The workload knows the contents after each commit. Whatever a crash or a fault leaves must open
+// to the contents after some commit n, with n at least what was acknowledged with a durability that
+// survives the event; what was recovered must survive the next power cut; and the database must go
+// on.
 #pragma once
 
 #include <cstdint>
@@ -27,15 +28,16 @@ struct History {
 struct WorkloadOptions {
   uint64_t seed = 1;
   uint64_t steps = 200;
-  bool reopen = true;       // closes and opens again now and then
-  bool buffered = true;     // commits of all durabilities
+  bool reopen = true;    // closes and opens again now and then
+  bool buffered = true;  // commits of all durabilities
   uint64_t memtable = 2048;
   uint64_t max_journal_size = 32 * 1024;
 };
 
 class Workload {
  public:
-  // `vfs` is what the database sees, `clock` what it runs on (the same, or what a fault wrapper wraps).
+  // `vfs` is what the database sees, `clock` what it runs on (the same, or what a fault wrapper
+  // wraps).
   Workload(Vfs* vfs, MemVfs* clock, const WorkloadOptions& options);
   ~Workload();
 
@@ -81,9 +83,10 @@ class Workload {
   History history_;
   std::string problem_;
   bool indeterminate_ = false;
-  bool gone_ = false;      // no database any more
+  bool gone_ = false;  // no database any more
   uint64_t next_value_ = 0;
-  std::map<std::string, size_t> last_commit_;  // by keyspace: number of the last one that wrote there
+  std::map<std::string, size_t>
+      last_commit_;  // by keyspace: number of the last one that wrote there
 };
 
 struct ImageCheck {

@@ -182,33 +182,66 @@ TEST(ManifestEdit, WhatDoesNotFitIsDamage) {
       {"flushed falls", [&](Edit* e) { change(e).flushed_seqno = 899; }},
       {"cleared falls", [&](Edit* e) { change(e).cleared_seqno = 2; }},
       {"gc falls", [&](Edit* e) { change(e).gc_seqno = 1; }},
-      {"journal twice", [](Edit* e) { e->journals = {{21, std::nullopt}}; }},
-      {"sealed, unknown", [](Edit* e) { e->journals = {{22, 5}}; }},
+      {"journal twice",
+       [](Edit* e) {
+         e->journals = {{21, std::nullopt}};
+       }},
+      {"sealed, unknown",
+       [](Edit* e) {
+         e->journals = {{22, 5}};
+       }},
       {"removed, unknown", [](Edit* e) { e->removed_journals = {22}; }},
-      {"removed twice", [](Edit* e) { e->removed_journals = {20, 20}; }},
-      {"number beyond", [](Edit* e) { e->journals = {{100, std::nullopt}}; }},
-      {"number of a table", [](Edit* e) { e->journals = {{13, std::nullopt}}; }},
+      {"removed twice",
+       [](Edit* e) {
+         e->removed_journals = {20, 20};
+       }},
+      {"number beyond",
+       [](Edit* e) {
+         e->journals = {{100, std::nullopt}};
+       }},
+      {"number of a table",
+       [](Edit* e) {
+         e->journals = {{13, std::nullopt}};
+       }},
       {"tree exists", [&](Edit* e) { e->created_trees = {tree(1, "x")}; }},
       {"tree id beyond", [&](Edit* e) { e->created_trees = {tree(5, "x")}; }},
       {"tree id zero", [&](Edit* e) { e->created_trees = {tree(0, "x")}; }},
       {"name taken", [&](Edit* e) { e->created_trees = {tree(2, "places")}; }},
-      {"names alike", [&](Edit* e) { e->created_trees = {tree(2, "x"), tree(3, "x")}; }},
+      {"names alike",
+       [&](Edit* e) {
+         e->created_trees = {tree(2, "x"), tree(3, "x")};
+       }},
       {"no such tree", [&](Edit* e) { change(e).tree_id = 2; }},
       {"deleted, unknown", [](Edit* e) { e->deleted_trees = {2}; }},
-      {"deleted twice", [](Edit* e) { e->deleted_trees = {1, 1}; }},
+      {"deleted twice",
+       [](Edit* e) {
+         e->deleted_trees = {1, 1};
+       }},
       {"table unknown", [&](Edit* e) { change(e).version.removed = {40}; }},
-      {"table removed twice", [&](Edit* e) { change(e).version.removed = {12, 12}; }},
+      {"table removed twice",
+       [&](Edit* e) {
+         change(e).version.removed = {12, 12};
+       }},
       {"table of another", [&](Edit* e) { change(e).version.removed = {30}; }},
-      {"moved, unknown", [&](Edit* e) { change(e).version.moved = {{40, {1, 1}}}; }},
+      {"moved, unknown",
+       [&](Edit* e) {
+         change(e).version.moved = {{40, {1, 1}}};
+       }},
       {"moved, removed",
        [&](Edit* e) {
          auto& v = change(e).version;
          v.removed = {12};
          v.moved = {{12, {1, 1}}};
        }},
-      {"moved onto others", [&](Edit* e) { change(e).version.moved = {{12, {6, 2}}, {13, {0, 7}}};
-                                           change(e).tree_id = 2; }},
-      {"level beyond", [&](Edit* e) { change(e).version.moved = {{12, {7, 1}}}; }},
+      {"moved onto others",
+       [&](Edit* e) {
+         change(e).version.moved = {{12, {6, 2}}, {13, {0, 7}}};
+         change(e).tree_id = 2;
+       }},
+      {"level beyond",
+       [&](Edit* e) {
+         change(e).version.moved = {{12, {7, 1}}};
+       }},
       {"added twice", [&](Edit* e) { change(e).version.added = {Table(12, "x", "y")}; }},
       {"added beyond", [&](Edit* e) { change(e).version.added = {Table(100, "x", "y")}; }},
       {"added overlaps", [&](Edit* e) { change(e).version.added = {Table(50, "f", "g", 0, 7)}; }},
@@ -219,8 +252,14 @@ TEST(ManifestEdit, WhatDoesNotFitIsDamage) {
          change(e).version.added = {Table(50, "a", "c", 3, 9), Table(51, "c", "d", 3, 9)};
        }},
       {"blob unknown", [&](Edit* e) { change(e).removed_blob_files = {32}; }},
-      {"blob stale, unknown", [&](Edit* e) { change(e).stale_blobs = {{32, 1, 1}}; }},
-      {"blob is a table", [&](Edit* e) { change(e).added_blob_files = {{12, {}}}; }},
+      {"blob stale, unknown",
+       [&](Edit* e) {
+         change(e).stale_blobs = {{32, 1, 1}};
+       }},
+      {"blob is a table",
+       [&](Edit* e) {
+         change(e).added_blob_files = {{12, {}}};
+       }},
       {"successor beyond", [](Edit* e) { e->successor = 100; }},
   };
   for (const auto& [name, build] : cases) {
@@ -245,11 +284,25 @@ TEST(ManifestEdit, BadBytesAreDamage) {
     return bytes;
   };
   const std::string zero(1, '\0');
-  const std::vector<std::string> bad = {
-      "", "\x01", edit(0, ""), edit(22, ""), edit(1, ""), edit(1, zero), edit(1, "\x03"),
-      edit(1, "\x01\x01"), edit(2, ""), edit(5, "\x02"), edit(6, zero), edit(9, zero),
-      edit(9, "\x01"), edit(12, "\x01"), edit(14, "\x01"), edit(15, "\x01\x01\x07\x01"),
-      edit(16, "\x01\x01"), edit(3, "\x02") + edit(2, "\x02"), edit(1, "\x01") + edit(1, "\x01")};
+  const std::vector<std::string> bad = {"",
+                                        "\x01",
+                                        edit(0, ""),
+                                        edit(22, ""),
+                                        edit(1, ""),
+                                        edit(1, zero),
+                                        edit(1, "\x03"),
+                                        edit(1, "\x01\x01"),
+                                        edit(2, ""),
+                                        edit(5, "\x02"),
+                                        edit(6, zero),
+                                        edit(9, zero),
+                                        edit(9, "\x01"),
+                                        edit(12, "\x01"),
+                                        edit(14, "\x01"),
+                                        edit(15, "\x01\x01\x07\x01"),
+                                        edit(16, "\x01\x01"),
+                                        edit(3, "\x02") + edit(2, "\x02"),
+                                        edit(1, "\x01") + edit(1, "\x01")};
   for (size_t i = 0; i < bad.size(); i++) {
     ManifestEdit e;
     EXPECT_EQ(ManifestEdit::Decode(bad[i], &e).code(), Code::kCorruption) << i;
@@ -260,7 +313,8 @@ TEST(ManifestEdit, AnyBytesAreRefusedOrUnderstood) {
   TestRandom random(1);
   const std::string valid = Snapshot(RichState());
   for (uint64_t i = 0; i < Scaled(20000); i++) {
-    std::string bytes = valid.substr(0, random.OneIn(2) ? valid.size() : random.Below(valid.size()));
+    std::string bytes =
+        valid.substr(0, random.OneIn(2) ? valid.size() : random.Below(valid.size()));
     for (uint64_t n = 1 + random.Below(3); n > 0 && !bytes.empty(); n--) {
       bytes[random.Below(bytes.size())] = static_cast<char>(random.Next());
     }

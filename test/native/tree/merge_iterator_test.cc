@@ -125,7 +125,8 @@ TEST(MergeIterator, WalksAtRandomLikeAnOrderedList) {
   }
 }
 
-// Whatever source fails in whatever call: the merge stops with that error, and goes on after a seek.
+// Whatever source fails in whatever call: the merge stops with that error, and goes on after a
+// seek.
 TEST(MergeIterator, ErrorsOfSourcesStopIt) {
   TestRandom random(3);
   for (uint64_t round = 0; round < Scaled(400); round++) {

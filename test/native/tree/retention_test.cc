@@ -50,10 +50,10 @@ std::string Text(const std::vector<OwnedEntry>& entries) {
   }
   return text;
 }
-std::string Kept(const std::string& history, std::vector<Seqno> snapshots = {},
-                 Seqno visible = 100, bool below = true) {
-  return Text(Retain(History(history), {std::move(snapshots), visible},
-                     [=](Slice) { return below; }));
+std::string Kept(const std::string& history, std::vector<Seqno> snapshots = {}, Seqno visible = 100,
+                 bool below = true) {
+  return Text(
+      Retain(History(history), {std::move(snapshots), visible}, [=](Slice) { return below; }));
 }
 
 TEST(Retention, ValuesThatNobodySeesGo) {
@@ -138,7 +138,8 @@ class OneKey {
  public:
   explicit OneKey(TestRandom* random) : random_(random) {}
 
-  // Weak removals only where the key was written at most once since its last removal, unless `misuse`.
+  // Weak removals only where the key was written at most once since its last removal, unless
+  // `misuse`.
   void Write(bool misuse) {
     Kind kind = Kind::kValue;
     const uint64_t dice = random_->Below(6);
@@ -174,7 +175,8 @@ class OneKey {
     // An answer of "maybe" is always allowed.
     below |= random_->OneIn(4);
     auto output = Retain(input, view, [=](Slice) { return below; });
-    components_.erase(components_.begin() + ptrdiff_t(first), components_.begin() + ptrdiff_t(last));
+    components_.erase(components_.begin() + ptrdiff_t(first),
+                      components_.begin() + ptrdiff_t(last));
     components_.insert(components_.begin() + ptrdiff_t(first), std::move(output));
     Check();
   }
@@ -224,7 +226,8 @@ TEST(Retention, EveryReaderSeesTheSameAfterAnySequenceOfJobs) {
   }
 }
 
-// Even of a key that was removed weakly against the rules nothing comes back while a job has all of it.
+// Even of a key that was removed weakly against the rules nothing comes back while a job has all of
+// it.
 TEST(Retention, MisusedWeakTombstonesAreExactInOneStream) {
   TestRandom random(2);
   for (uint64_t round = 0; round < Scaled(6000); round++) {

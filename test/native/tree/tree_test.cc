@@ -180,7 +180,8 @@ TEST(Tree, TheJournalIsSyncedBeforeTheManifestNamesAFlush) {
   EXPECT_EQ(calls, 1);
   EXPECT_TRUE(h.Files(FileKind::kTable).empty());
   EXPECT_TRUE(h.tree()->HasSealed());
-  ASSERT_OK(h.tree()->Flush(nullptr, [](Seqno) { return Status(); }, nullptr));
+  ASSERT_OK(h.tree()->Flush(
+      nullptr, [](Seqno) { return Status(); }, nullptr));
   EXPECT_EQ(h.manifest()->state().trees.begin()->second.flushed_seqno, 10u);
 }
 
@@ -264,7 +265,8 @@ TEST(Tree, DamageAndMissingFilesAreReportedAtOpen) {
   TreeHarness h;
   h.Put("a", "1", 1);
   ASSERT_OK(h.RotateAndFlush());
-  const std::string path = std::string(TreeHarness::kDirectory) + "/" + h.Files(FileKind::kTable)[0];
+  const std::string path =
+      std::string(TreeHarness::kDirectory) + "/" + h.Files(FileKind::kTable)[0];
   h.CloseTree();
   ASSERT_OK(h.vfs()->Rename(path, "/elsewhere"));
   const Status s = h.Reopen();
@@ -429,7 +431,8 @@ class RandomLife {
     }
   }
 
-  // Everything is flushed first; what follows is a clean reopen or a crash that loses nothing synced.
+  // Everything is flushed first; what follows is a clean reopen or a crash that loses nothing
+  // synced.
   void Reopen() {
     RefreshView();
     ASSERT_OK(harness_.RotateAndFlush());
@@ -484,8 +487,9 @@ TEST(Tree, LivesAtRandomLikeAMap) {
 
 // ---- faults ----
 
-// A flush or a compaction of which any call fails leaves the tree as it was, without files of its own, and
-// succeeds when tried again (unless the manifest is at an end: then a reopen shows either state).
+// A flush or a compaction of which any call fails leaves the tree as it was, without files of its
+// own, and succeeds when tried again (unless the manifest is at an end: then a reopen shows either
+// state).
 TEST(Tree, JobsOfWhichAnyCallFails) {
   const auto life = [](FaultVfs* vfs, MemVfs* memory, const FaultPlan& plan, uint64_t* fired) {
     const std::string what = ToString(plan);
@@ -500,8 +504,9 @@ TEST(Tree, JobsOfWhichAnyCallFails) {
     ASSERT_OK(manifest->Commit(edit));
     auto cache = std::make_unique<Cache>(1 << 20);
     auto files = std::make_unique<FileCache>(vfs, 64);
-    TreeContext context{vfs, "/db", manifest.get(), cache.get(), files.get(),
-                        [] { return RetentionView{{}, kReadAll}; }, nullptr};
+    TreeContext context{vfs,         "/db",       manifest.get(),
+                        cache.get(), files.get(), [] { return RetentionView{{}, kReadAll}; },
+                        nullptr};
     Ref<Tree> tree;
     ASSERT_OK(Tree::Open(context, state, &tree));
     Seqno s = 0;
@@ -518,8 +523,7 @@ TEST(Tree, JobsOfWhichAnyCallFails) {
         TreeHit hit;
         const Ref<SuperVersion> sv = t->Pin();
         ASSERT_OK(t->Get(sv.get(), "k" + std::to_string(i), kReadAll, ReadMode::kMayBlock, &hit));
-        ASSERT_EQ(hit.value.ToString(),
-                  std::string(30, 'v') + std::to_string(s - 60 + uint64_t(i)))
+        ASSERT_EQ(hit.value.ToString(), std::string(30, 'v') + std::to_string(s - 60 + uint64_t(i)))
             << what;
       }
     };
@@ -573,9 +577,9 @@ TEST(Tree, JobsOfWhichAnyCallFails) {
   uint64_t cases = 0;
   for (const FaultOp op : {FaultOp::kCreate, FaultOp::kOpen, FaultOp::kRead, FaultOp::kWrite,
                            FaultOp::kSync, FaultOp::kSyncDir, FaultOp::kSize, FaultOp::kRemove}) {
-    for (const FaultKind kind : {FaultKind::kEio, FaultKind::kEnospc, FaultKind::kShortWrite,
-                                 FaultKind::kShortRead, FaultKind::kBitFlipRead,
-                                 FaultKind::kEmfile, FaultKind::kSyncKept}) {
+    for (const FaultKind kind :
+         {FaultKind::kEio, FaultKind::kEnospc, FaultKind::kShortWrite, FaultKind::kShortRead,
+          FaultKind::kBitFlipRead, FaultKind::kEmfile, FaultKind::kSyncKept}) {
       if (!FaultApplies(kind, op)) continue;
       for (const bool sticky : {false, true}) {
         // Until the plan names a call that is never made.
@@ -597,8 +601,8 @@ TEST(Tree, JobsOfWhichAnyCallFails) {
 
 // ---- crashes ----
 
-// A crash image at every operation of a flush and a compaction: the tables that the manifest names are
-// there, and hold what was flushed.
+// A crash image at every operation of a flush and a compaction: the tables that the manifest names
+// are there, and hold what was flushed.
 TEST(Tree, CrashedAtEveryOperation) {
   TestRandom random(2);
   TreeHarness h;
@@ -619,15 +623,16 @@ TEST(Tree, CrashedAtEveryOperation) {
   h.vfs()->SetHook([&](const MemVfs::Operation& op) {
     if (testing::Test::HasFailure()) return;
     for (const CrashPolicy& policy :
-         {CrashPolicy::None(), CrashPolicy::All(), CrashPolicy::Random(50), CrashPolicy::SizeFirst(),
-          CrashPolicy::MetaFirst(), CrashPolicy::DataFirst()}) {
+         {CrashPolicy::None(), CrashPolicy::All(), CrashPolicy::Random(50),
+          CrashPolicy::SizeFirst(), CrashPolicy::MetaFirst(), CrashPolicy::DataFirst()}) {
       const auto after = h.vfs()->CrashClone(policy, random.Next());
       std::unique_ptr<Manifest> manifest;
       ASSERT_OK(Manifest::Load(after.get(), "/db", false, &manifest));
       Cache cache(1 << 20);
       FileCache files(after.get(), 64);
-      TreeContext context{after.get(), "/db", manifest.get(), &cache, &files,
-                          [] { return RetentionView{}; }, nullptr};
+      TreeContext context{after.get(), "/db",  manifest.get(),
+                          &cache,      &files, [] { return RetentionView{}; },
+                          nullptr};
       Ref<Tree> tree;
       const TreeState state = manifest->state().trees.at(1);
       const Status opened = Tree::Open(context, state, &tree);
