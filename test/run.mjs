@@ -21,6 +21,8 @@ const require = createRequire(import.meta.url)
 const args = process.argv.slice(2)
 // Other releases of clang-format break some lines elsewhere.
 const CLANG_FORMAT = 14
+/** Milliseconds after which a process with C++ tests hangs, at SHALE_SCALE=1. */
+const SHARD_LIMIT = 600_000
 const jobs = Math.min(availableParallelism(), 8)
 const work = mkdtempSync(join(tmpdir(), 'shale-run-'))
 if (args.includes('--long')) process.env.SHALE_SCALE ??= '10'
@@ -32,11 +34,11 @@ async function run(command, commandArgs, options = {}) {
 }
 
 /** Runs the command-line program `bin` of an installed package. */
-function runTool(name, bin, toolArgs) {
+function runTool(name, bin, toolArgs, options = {}) {
   const manifest = require.resolve(`${name}/package.json`)
   const { bin: bins } = JSON.parse(readFileSync(manifest, 'utf8'))
   const path = join(dirname(manifest), typeof bins === 'string' ? bins : bins[bin])
-  return run(process.execPath, [path, ...toolArgs])
+  return run(process.execPath, [path, ...toolArgs], options)
 }
 
 /** A check without tests of its own counts as one. */
@@ -79,10 +81,10 @@ async function format() {
   return one(code || (files.length > 0 ? await run('clang-format', [...mode, ...files]) : 0))
 }
 
-async function vitest(name, filters) {
+async function vitest(name, filters, env = process.env) {
   const report = join(work, `${name}.json`)
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
-  const code = await runTool('vitest', 'vitest', ['run', ...reporters, ...filters])
+  const code = await runTool('vitest', 'vitest', ['run', ...reporters, ...filters], { env })
   try {
     const { numPassedTests, numFailedTests, testResults } = JSON.parse(readFileSync(report, 'utf8'))
     // A file that could not be loaded has no tests to count; it counts as one failure.
@@ -108,52 +110,100 @@ async function runShard(binary, name, index, total) {
     GTEST_TOTAL_SHARDS: String(total),
     GTEST_SHARD_INDEX: String(index),
   }
-  const code = await run(binary, ['--gtest_brief=1', `--gtest_output=json:${report}`], { env })
+  const flags = ['--gtest_brief=1', `--gtest_output=json:${report}`]
+  const timeout = SHARD_LIMIT * Number(process.env.SHALE_SCALE ?? 1)
+  const child = spawn(binary, flags, { env, timeout, stdio: ['ignore', 'pipe', 'pipe'] })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => (output += part))
+  const [code, signal] = await once(child, 'close')
+  if (code !== 0) console.log(output)
   try {
-    const { tests, failures, errors = 0 } = JSON.parse(readFileSync(report, 'utf8'))
+    const { tests, failures, errors = 0, testsuites } = JSON.parse(readFileSync(report, 'utf8'))
+    const times = testsuites.flatMap(({ testsuite }) =>
+      testsuite.map((test) => ({
+        name: `${test.classname}.${test.name}`,
+        seconds: Number.parseFloat(test.time),
+      })),
+    )
     const failed = failures + errors
-    return { passed: tests - failed, failed: failed === 0 && code !== 0 ? 1 : failed }
+    return { passed: tests - failed, failed: failed === 0 && code !== 0 ? 1 : failed, times }
   } catch {
-    console.log(`${name}: shard ${index} of ${total} ended with ${code} and no report`)
-    return { passed: 0, failed: 1 }
+    console.log(`${name}: shard ${index} of ${total} ended with ${code ?? signal} and no report`)
+    return { passed: 0, failed: 1, times: [] }
   }
 }
 
-/** Builds the C++ unit tests with a preset of CMakePresets.json and runs them. */
-async function native(name, preset) {
+/**
+ * Builds one target with a preset of CMakePresets.json; what came of it, or why there is nothing.
+ */
+async function build(name, preset, target) {
   if (spawnSync('cmake', ['--version']).status !== 0) {
     console.log(`${name}: skipped, cmake was not found`)
-    return { passed: 0, failed: 0 }
+    return 'skipped'
   }
+  const options = { cwd: root, encoding: 'utf8' }
   const ninja = spawnSync('ninja', ['--version']).status === 0
-  const configure = spawnSync('cmake', ['--preset', preset, ...(ninja ? ['-G', 'Ninja'] : [])], {
-    cwd: root,
-    encoding: 'utf8',
-  })
+  const generator = ninja ? ['-G', 'Ninja'] : []
+  const configure = spawnSync('cmake', ['--preset', preset, ...generator], options)
   if (configure.status !== 0) {
     console.log(configure.stdout, configure.stderr)
-    return { passed: 0, failed: 1 }
+    return 'failed'
   }
-  if (configure.stdout.includes('GoogleTest was not found')) {
+  if (target === 'shale_tests' && configure.stdout.includes('GoogleTest was not found')) {
     console.log(`${name}: skipped, GoogleTest was not found`)
+    return 'skipped'
+  }
+  const started = Date.now()
+  const command = ['--build', join('out', preset), '--target', target, '-j', String(jobs)]
+  const child = spawn('cmake', command, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
+  let output = ''
+  child.stdout.on('data', (chunk) => (output += chunk))
+  const [code] = await once(child, 'close')
+  console.log(code === 0 ? `${name}: built in ${seconds(started)} s` : output)
+  return code === 0 ? 'built' : 'failed'
+}
+
+/** The C++ unit tests. */
+async function native(name, preset) {
+  const built = await build(name, preset, 'shale_tests')
+  if (built !== 'built') return { passed: 0, failed: built === 'failed' ? 1 : 0 }
+  const binary = join(root, 'out', preset, 'shale_tests')
+  // More shards than processes, so that one with long tests does not leave the others idle.
+  const total = jobs * 4
+  const waiting = Array.from({ length: total }, (_, index) => index)
+  const shards = []
+  const runShards = async () => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      shards.push(await runShard(binary, name, next, total))
+    }
+  }
+  await Promise.all(Array.from({ length: jobs }, runShards))
+  const slowest = shards.flatMap((shard) => shard.times).toSorted((a, b) => b.seconds - a.seconds)
+  for (const test of slowest.slice(0, 5)) console.log(`${name}: ${test.seconds} s in ${test.name}`)
+  return sum(shards)
+}
+
+/**
+ * The life cycle tests with an instrumented addon. Node itself is not instrumented: the sanitizer
+ * is preloaded into the processes that the tests start.
+ */
+async function lifetime() {
+  const asked = spawnSync(process.env.CXX ?? 'c++', ['-print-file-name=libasan.so'])
+  const library = asked.stdout?.toString().trim() ?? ''
+  if (!library.includes('/')) {
+    console.log('lifetime: skipped, the compiler has no libasan.so')
     return { passed: 0, failed: 0 }
   }
-  const build = ['--build', join('out', preset), '--target', 'shale_tests', '-j', String(jobs)]
-  const started = Date.now()
-  const quiet = spawn('cmake', build, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
-  let output = ''
-  quiet.stdout.on('data', (chunk) => (output += chunk))
-  const [code] = await once(quiet, 'close')
-  if (code !== 0) {
-    console.log(output)
-    return { passed: 0, failed: 1 }
-  }
-  console.log(`${name}: built in ${seconds(started)} s`)
-  const binary = join(root, 'out', preset, 'shale_tests')
-  const shards = await Promise.all(
-    Array.from({ length: jobs }, (_, index) => runShard(binary, name, index, jobs)),
-  )
-  return sum(shards)
+  const built = await build('lifetime', 'asan', 'shale')
+  if (built !== 'built') return { passed: 0, failed: built === 'failed' ? 1 : 0 }
+  return vitest('lifetime', ['test/lifetime'], {
+    ...process.env,
+    SHALE_ADDON: join(root, 'out/asan/shale.node'),
+    SHALE_CHILD_PRELOAD: library,
+    // Leaks would be Node's own: it frees little when it ends.
+    ASAN_OPTIONS: 'detect_leaks=0:detect_stack_use_after_return=1:abort_on_error=1',
+    UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
+  })
 }
 
 function sum(results) {
@@ -174,6 +224,7 @@ const suites = {
   native: () => native('native', 'debug'),
   asan: () => native('asan', 'asan'),
   tsan: () => native('tsan', 'tsan'),
+  lifetime,
 }
 
 const named = args.filter((arg) => !arg.startsWith('--'))
