@@ -156,8 +156,7 @@ class TreeHarness {
     context.manifest = manifest_.get();
     context.cache = cache_.get();
     context.files = files_.get();
-    context.retention = [this] { return retention; };
-    context.throttle = [this](uint64_t bytes) { throttled_bytes += bytes; };
+    context.retention = [this] { return retention_source_ ? retention_source_() : retention; };
     const ManifestState state = manifest_->state();
     return Tree::Open(context, state.trees.begin()->second, &tree_);
   }
@@ -258,10 +257,15 @@ class TreeHarness {
   Manifest* manifest() { return manifest_.get(); }
   MemVfs* vfs() { return vfs_.get(); }
 
+  // Instead of `retention`; call it before any other thread uses the tree.
+  void UseRetention(std::function<RetentionView()> source) {
+    retention_source_ = std::move(source);
+  }
+
   RetentionView retention;
-  uint64_t throttled_bytes = 0;
 
  private:
+  std::function<RetentionView()> retention_source_;
   std::unique_ptr<MemVfs> vfs_;
   const uint64_t cache_bytes_;
   std::unique_ptr<Manifest> manifest_;
