@@ -6,6 +6,8 @@
 #include <mutex>
 #include <utility>
 
+#include "base/coding.h"
+#include "base/crc32c.h"
 #include "journal/log_reader.h"
 #include "vfs/file_name.h"
 
@@ -42,9 +44,26 @@ Status ApplyRecord(Slice payload, bool first, Generation* g) {
   return edit.ApplyTo(&g->state);
 }
 
-// Whether a file without a valid header is what a crash leaves of a creation: nothing was written
-// behind the header, and the header is cut off, missing or torn as a whole.
-Status IsTornCreation(File* file, bool* torn) {
+// Whether one of the records that follow a missing header says that the file was synced before.
+bool SomethingWasDurable(Slice bytes, uint64_t number) {
+  uint64_t offset = kLogHeaderBytes;
+  while (bytes.size() >= offset + kLogRecordHeaderBytes) {
+    const char* p = bytes.data() + offset;
+    LogRecordHeader h;
+    if (!DecodeLogRecordHeader(p, offset, &h)) return false;
+    const uint64_t end = offset + kLogRecordHeaderBytes + h.payload_length;
+    if (end > bytes.size()) return false;
+    const Slice covered(p + 4, static_cast<size_t>(end - offset - 4));
+    if (Crc32cKeyed(number, offset, covered) != LoadLe<uint32_t>(p)) return false;
+    if (h.synced_to != 0) return true;
+    offset = end;
+  }
+  return false;
+}
+
+// Whether a file without a valid header is what a crash leaves of a creation: its header is cut
+// off, missing, or torn with nothing behind it.
+Status IsTornCreation(File* file, uint64_t number, bool* torn) {
   *torn = false;
   uint64_t size = 0;
   SHALE_RETURN_IF_ERROR(file->Size(&size));
@@ -53,10 +72,11 @@ Status IsTornCreation(File* file, bool* torn) {
   size_t got = 0;
   SHALE_RETURN_IF_ERROR(file->Read(0, bytes.size(), bytes.data(), &got));
   bytes.resize(got);
+  const size_t written = bytes.find_first_not_of('\0');
   if (got < kLogHeaderBytes) {
-    const Slice magic(kManifestMagic);
-    *torn =
-        Slice(bytes).StartsWith(magic.Prefix(got)) || bytes.find_first_not_of('\0') == bytes.npos;
+    *torn = written == bytes.npos || Slice(kManifestMagic).StartsWith(Slice(bytes).Prefix(8));
+  } else if (written == bytes.npos || written >= kLogHeaderBytes) {
+    *torn = !SomethingWasDurable(bytes, number);
   } else {
     *torn = bytes.find_first_not_of('\0', kLogHeaderBytes) == bytes.npos;
   }
@@ -75,7 +95,7 @@ Status ReadGeneration(Vfs* vfs, const std::string& directory, uint64_t number, G
   if (!g->status.ok()) {
     if (g->status.Is(Code::kFormatTooNew)) return Status::Ok();
     const bool judged = g->status.Is(Code::kCorruption) || g->status.Is(Code::kNotADatabase);
-    return judged ? IsTornCreation(file.get(), &g->torn) : g->status;
+    return judged ? IsTornCreation(file.get(), number, &g->torn) : g->status;
   }
   LogRecordHeader header;
   Slice payload;
