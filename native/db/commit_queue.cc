@@ -256,8 +256,7 @@ void CommitQueue::Publish(Commit* const* commits, size_t n) {
   std::lock_guard<std::mutex> lock(visibility_mutex_);
   for (; i < n; ++i) {
     Commit* commit = commits[i];
-    const bool needs_sync =
-        commit->durability == Durability::kSync && commit->seqno > synced_;
+    const bool needs_sync = commit->durability == Durability::kSync && commit->seqno > synced_;
     if (failed()) {
       commit->status = SyncFailed();
       continue;
@@ -355,8 +354,7 @@ void CommitQueue::SyncRound(std::unique_lock<std::mutex>* lock, Told* told) {
   syncing_ = true;
   lock->unlock();
   const Seqno target = sink_->HandedOver();
-  const Status status =
-      BugIsOn(SeededBug::kAcknowledgeBeforeSync) ? Status::Ok() : sink_->Sync();
+  const Status status = BugIsOn(SeededBug::kAcknowledgeBeforeSync) ? Status::Ok() : sink_->Sync();
   lock->lock();
   syncing_ = false;
   if (status.ok()) {

@@ -42,13 +42,13 @@ struct Commit {
   Kind kind = Kind::kValue;
   Slice key;
   Slice value;
-  Slice entries;   // else: what the memtables take
-  Slice journal;   // what the journal takes, if that differs (compressed values); else empty
+  Slice entries;  // else: what the memtables take
+  Slice journal;  // what the journal takes, if that differs (compressed values); else empty
   uint32_t count = 1;
   Durability durability = Durability::kOs;
   Completion completion;  // async forms
 
-  Status status;          // of append and insert
+  Status status;  // of append and insert
   Seqno seqno = 0;
   bool published = false;
 
@@ -132,11 +132,11 @@ class CommitQueue {
  private:
   enum : uint32_t { kLocked = 1, kQueued = 2 };
   struct Waiter {
-    Commit* commit = nullptr;                   // null: wants the lock only
-    std::shared_ptr<DeferredCommit> deferred;   // owns an async commit
+    Commit* commit = nullptr;                  // null: wants the lock only
+    std::shared_ptr<DeferredCommit> deferred;  // owns an async commit
     bool granted = false;
     bool done = false;
-    std::condition_variable* wake = nullptr;    // null: nobody waits
+    std::condition_variable* wake = nullptr;  // null: nobody waits
   };
   struct Invisible {
     Seqno seqno = 0;
@@ -175,16 +175,16 @@ class CommitQueue {
   std::atomic<Seqno>* const visible_;
 
   std::atomic<uint32_t> state_{0};
-  std::atomic<Seqno> next_seqno_{1};          // written with the write lock
+  std::atomic<Seqno> next_seqno_{1};  // written with the write lock
 
-  std::mutex mutex_;                          // the queue
+  std::mutex mutex_;  // the queue
   std::deque<Waiter*> queue_;
   bool drain_scheduled_ = false;
 
   mutable std::mutex visibility_mutex_;
   std::condition_variable visibility_changed_;
-  std::deque<Invisible> invisible_;           // in order of seqnos
-  std::atomic<size_t> invisible_count_{0};    // raised with the write lock only
+  std::deque<Invisible> invisible_;         // in order of seqnos
+  std::atomic<size_t> invisible_count_{0};  // raised with the write lock only
   Seqno synced_ = 0;
   bool syncing_ = false;
   bool sync_scheduled_ = false;

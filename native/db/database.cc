@@ -215,8 +215,8 @@ void Database::Impl::StartParts() {
 void Database::Impl::Throttle(uint64_t bytes) {
   const uint64_t rate = options_.compaction_rate_limit;
   if (rate == 0) return;
-  const auto cost = static_cast<uint64_t>(static_cast<double>(bytes) * 1e9 /
-                                          static_cast<double>(rate));
+  const auto cost =
+      static_cast<uint64_t>(static_cast<double>(bytes) * 1e9 / static_cast<double>(rate));
   uint64_t until = 0;
   {
     std::lock_guard<std::mutex> lock(throttle_mutex_);
@@ -415,10 +415,9 @@ DatabaseStatus Database::status() const { return impl_->status(); }
 Status Database::failure() const { return impl_->failure(); }
 const RecoveryReport& Database::recovery() const { return impl_->recovery_; }
 
-Status Database::OpenKeyspace(
-    const std::string& name,
-    const std::function<Status(bool exists, TreeOptions* options)>& merge,
-    Ref<Keyspace>* keyspace) {
+Status Database::OpenKeyspace(const std::string& name,
+                              const std::function<Status(bool exists, TreeOptions* options)>& merge,
+                              Ref<Keyspace>* keyspace) {
   return impl_->OpenKeyspace(name, merge, keyspace);
 }
 Ref<Keyspace> Database::FindKeyspace(const std::string& name) const {

@@ -46,8 +46,8 @@ class Database::Impl : public CommitSink {
   // --- writes ---
   Status WriteOne(Keyspace* keyspace, Kind kind, Slice key, Slice value, Durability durability);
   Status Write(Slice entries, Durability durability);
-  Status WriteOneAsync(Keyspace* keyspace, Kind kind, Slice key, Slice value,
-                       Durability durability, Completion completion);
+  Status WriteOneAsync(Keyspace* keyspace, Kind kind, Slice key, Slice value, Durability durability,
+                       Completion completion);
   Status WriteAsync(Slice entries, Durability durability, Completion completion);
   Status Persist(Durability durability);
   Status PersistAsync(Durability durability, Completion completion);
@@ -149,7 +149,7 @@ class Database::Impl : public CommitSink {
   std::atomic<Seqno>* const visible_;
   // Declared before what points into them.
   std::shared_ptr<FileCache> files_;
-  std::shared_ptr<void> storage_;           // both caches, for the keyspaces
+  std::shared_ptr<void> storage_;  // both caches, for the keyspaces
   std::shared_ptr<Manifest> manifest_;
   std::unique_ptr<DirectoryLock> lock_;
   JournalManager journal_;
@@ -157,23 +157,23 @@ class Database::Impl : public CommitSink {
   std::unique_ptr<CommitQueue> queue_;
   std::unique_ptr<JournalKeeper> keeper_;
 
-  std::mutex create_mutex_;                 // one keyspace is created or changed at a time
+  std::mutex create_mutex_;  // one keyspace is created or changed at a time
   mutable std::shared_mutex keyspaces_mutex_;
   std::map<std::string, Ref<Keyspace>> by_name_;
   std::unordered_map<uint32_t, Keyspace*> by_id_;  // changed under the write lock as well
 
-  std::atomic<uint64_t> memory_{0};         // bytes of memtables
-  std::vector<Keyspace*> touched_;          // write lock: by the running group
-  uint64_t relieved_at_ = 0;                // write lock: see RelieveMemory
+  std::atomic<uint64_t> memory_{0};  // bytes of memtables
+  std::vector<Keyspace*> touched_;   // write lock: by the running group
+  uint64_t relieved_at_ = 0;         // write lock: see RelieveMemory
   std::atomic<bool> journal_problem_{false};
   std::mutex throttle_mutex_;
-  uint64_t throttled_until_ = 0;            // throttle_mutex_: when what was written is paid for
+  uint64_t throttled_until_ = 0;  // throttle_mutex_: when what was written is paid for
 
   std::atomic<uint64_t> gate_{0};
   std::mutex close_mutex_;
   std::condition_variable calls_left_;
-  bool closed_ = false;                     // close_mutex_
-  std::atomic<bool> is_closed_{false};      // the same, without the lock
+  bool closed_ = false;                 // close_mutex_
+  std::atomic<bool> is_closed_{false};  // the same, without the lock
   bool opened_ = false;
   Status close_status_;
 

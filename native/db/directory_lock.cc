@@ -69,8 +69,7 @@ Owner DecodeRecord(Slice bytes) {
   owner.start_time = LoadLe<uint64_t>(p + 32);
   const auto length = static_cast<uint8_t>(p[41]);
   owner.unknown_format = LoadLe<uint16_t>(p + 8) != kFormatMajor ||
-                         (LoadLe<uint32_t>(p + 12) & ~kKnownFeatures) != 0 ||
-                         length > kBootIdBytes;
+                         (LoadLe<uint32_t>(p + 12) & ~kKnownFeatures) != 0 || length > kBootIdBytes;
   if (length <= kBootIdBytes) owner.boot_id.assign(p + 44, length);
   return owner;
 }
@@ -241,8 +240,7 @@ class Taker {
   }
 
   // As holder of the claim.
-  Status Replace(const std::string& target, uint64_t token, const std::string& claim,
-                 bool* again) {
+  Status Replace(const std::string& target, uint64_t token, const std::string& claim, bool* again) {
     Owner owner;
     bool missing = false;
     bool gone = false;
@@ -315,8 +313,7 @@ class Taker {
   }
 
   Status Held(const Owner& owner) const {
-    ErrorDetails details =
-        Details("the directory is held by process " + std::to_string(owner.pid));
+    ErrorDetails details = Details("the directory is held by process " + std::to_string(owner.pid));
     details.holder_pid = owner.pid;
     details.same_process = owner.pid == self_.pid && owner.start_time == self_.start_time &&
                            owner.boot_id == self_.boot_id;
@@ -376,8 +373,8 @@ Status DirectoryLock::Acquire(Vfs* vfs, const std::string& directory,
   Taker taker(vfs, directory);
   SHALE_RETURN_IF_ERROR(taker.Acquire());
   const uint64_t token = taker.token();
-  lock->reset(new DirectoryLock(std::make_unique<Impl>(vfs, directory, token, taker.TakeFile(),
-                                                       taker.TakeLock())));
+  lock->reset(new DirectoryLock(
+      std::make_unique<Impl>(vfs, directory, token, taker.TakeFile(), taker.TakeLock())));
   return Status::Ok();
 }
 

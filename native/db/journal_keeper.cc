@@ -23,8 +23,7 @@ JournalKeeper::JournalKeeper(Parts parts)
     : parts_(std::move(parts)),
       rotate_bytes_(std::clamp(parts_.max_journal_size / kJournalsPerLimit, kRotateBytesMin,
                                kRotateBytesMax)),
-      sync_bytes_(parts_.sync_interval_ms == 0 ? std::numeric_limits<uint64_t>::max()
-                                               : kSyncBytes),
+      sync_bytes_(parts_.sync_interval_ms == 0 ? std::numeric_limits<uint64_t>::max() : kSyncBytes),
       interval_armed_(parts_.sync_interval_ms == 0) {}
 
 // ---- write lock ----
@@ -127,8 +126,8 @@ Status JournalKeeper::CreateNext() {
   const uint64_t number = parts_.manifest->NewFileNumber();
   const std::string path = FileName(parts_.directory, FileKind::kJournal, number);
   std::unique_ptr<LogWriter> writer;
-  SHALE_RETURN_IF_ERROR(LogWriter::Create(parts_.vfs, path, kJournalMagic, number, rotate_bytes_,
-                                          &writer));
+  SHALE_RETURN_IF_ERROR(
+      LogWriter::Create(parts_.vfs, path, kJournalMagic, number, rotate_bytes_, &writer));
   Status status = writer->Sync();
   if (status.ok()) status = parts_.vfs->SyncDir(parts_.directory);
   if (status.ok()) {
@@ -185,8 +184,7 @@ Status JournalKeeper::Evict() {
   const auto remove_files = [&] {
     for (const uint64_t number : edit.removed_journals) {
       // A file that stays is removed by the next open.
-      static_cast<void>(
-          parts_.vfs->Remove(FileName(parts_.directory, FileKind::kJournal, number)));
+      static_cast<void>(parts_.vfs->Remove(FileName(parts_.directory, FileKind::kJournal, number)));
     }
   };
   if (BugIsOn(SeededBug::kEvictJournalBeforeCommit)) remove_files();

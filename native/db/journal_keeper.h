@@ -80,15 +80,15 @@ class JournalKeeper {
   const uint64_t rotate_bytes_;
   const uint64_t sync_bytes_;
 
-  uint64_t next_check_ = 0;           // write lock
-  uint64_t next_sync_ = 0;            // write lock
-  bool flush_point_armed_ = false;    // write lock
+  uint64_t next_check_ = 0;         // write lock
+  uint64_t next_sync_ = 0;          // write lock
+  bool flush_point_armed_ = false;  // write lock
   std::atomic<bool> preparing_{false};
   std::atomic<bool> sync_requested_{false};
   std::atomic<bool> interval_armed_{false};
   std::atomic<bool> witness_armed_{false};
   std::atomic<bool> stopped_{false};
-  std::mutex evict_mutex_;            // held across I/O, by engine threads only
+  std::mutex evict_mutex_;  // held across I/O, by engine threads only
 };
 
 }  // namespace shale

@@ -138,8 +138,7 @@ void Maintenance::RunFlush(const Ref<Keyspace>& keyspace) {
     const uint64_t begin = parts_.vfs->MonotonicNanos();
     JobControl control;
     JobStats stats;
-    const Status status =
-        keyspace->tree()->Flush(&control, parts_.before_flush_commit, &stats);
+    const Status status = keyspace->tree()->Flush(&control, parts_.before_flush_commit, &stats);
     EndFlush(keyspace, status, stats, parts_.vfs->MonotonicNanos() - begin);
   }
   std::lock_guard<std::mutex> lock(mutex_);
@@ -179,9 +178,8 @@ void Maintenance::EndFlush(const Ref<Keyspace>& keyspace, const Status& status,
       if (tree->HasSealed()) QueueFlush(keyspace.get());
       QueueCompaction(keyspace.get());
     } else if (!status.Is(Code::kSyncFailed) && !stopping_) {
-      parts_.executor->SubmitAfter(Lane::kFlush, NextRetry(keyspace.get()), [this, keyspace] {
-        ScheduleFlush(keyspace.get());
-      });
+      parts_.executor->SubmitAfter(Lane::kFlush, NextRetry(keyspace.get()),
+                                   [this, keyspace] { ScheduleFlush(keyspace.get()); });
     }
   }
   if (parts_.control != nullptr) parts_.control->NoteFlush(stats.bytes_written, nanos);
@@ -339,9 +337,8 @@ Status Maintenance::Execute(const Ref<Keyspace>& keyspace, const CompactionPlan&
     if (!failed) {
       QueueCompaction(keyspace.get());
     } else if (!status.Is(Code::kSyncFailed) && !stopping_) {
-      parts_.executor->SubmitAfter(Lane::kCompaction, NextRetry(keyspace.get()), [this, keyspace] {
-        ScheduleCompaction(keyspace.get());
-      });
+      parts_.executor->SubmitAfter(Lane::kCompaction, NextRetry(keyspace.get()),
+                                   [this, keyspace] { ScheduleCompaction(keyspace.get()); });
     }
     idle_.notify_all();
   }

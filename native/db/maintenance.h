@@ -43,9 +43,9 @@ class Maintenance {
   struct Parts {
     Vfs* vfs = nullptr;
     Executor* executor = nullptr;
-    WriteControl* control = nullptr;              // null: writers are not slowed
-    std::atomic<uint64_t>* memory = nullptr;      // bytes of memtables over all keyspaces
-    bool automatic = true;                        // the strategy is asked after each job
+    WriteControl* control = nullptr;          // null: writers are not slowed
+    std::atomic<uint64_t>* memory = nullptr;  // bytes of memtables over all keyspaces
+    bool automatic = true;                    // the strategy is asked after each job
     std::function<Status(Seqno highest)> before_flush_commit;
     std::function<void()> after_flush;            // something may be evicted
     std::function<void(const Status&)> on_fatal;  // a sync failed
@@ -140,14 +140,14 @@ class Maintenance {
   bool stopping_ = false;
   bool paused_ = false;
   uint32_t flushing_ = 0;
-  uint32_t deciding_ = 0;                    // compaction tasks that have begun
-  std::deque<Ref<Keyspace>> compactions_;    // to be looked at
+  uint32_t deciding_ = 0;                  // compaction tasks that have begun
+  std::deque<Ref<Keyspace>> compactions_;  // to be looked at
   std::list<Running> running_;
   std::vector<FlushWaiter> flush_waiters_;
   std::vector<std::shared_ptr<Major>> majors_;  // wait for a claim
   std::vector<Completion> pausers_;
   std::vector<Completion> drainers_;
-  std::map<uint32_t, size_t> level0_;        // runs and sealed memtables, by keyspace
+  std::map<uint32_t, size_t> level0_;  // runs and sealed memtables, by keyspace
   std::map<std::pair<std::string, uint32_t>, Status> problems_;  // failing jobs
   Figures figures_;
 };

@@ -52,9 +52,7 @@ class ManualExecutor : public Executor {
     std::function<void()> work;
   };
 
-  std::deque<std::function<void()>>& ready(Lane lane) {
-    return ready_[static_cast<size_t>(lane)];
-  }
+  std::deque<std::function<void()>>& ready(Lane lane) { return ready_[static_cast<size_t>(lane)]; }
   void TakeDue() {
     const uint64_t now = clock_->MonotonicNanos();
     while (!delayed_.empty() && delayed_.begin()->first <= now) {

@@ -22,7 +22,7 @@ struct DatabaseOptions {
   uint32_t sync_interval_ms = 1000;  // 0 = no background sync
   uint64_t cache_size = uint64_t{32} << 20;
   uint32_t max_open_files = 900;
-  uint32_t worker_threads = 2;       // compaction threads; >= 1
+  uint32_t worker_threads = 2;  // compaction threads; >= 1
   uint64_t max_write_buffer_size = uint64_t{256} << 20;
   uint32_t max_stall_ms = 200;
   uint64_t max_value_size = uint64_t{1} << 30;

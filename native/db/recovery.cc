@@ -24,8 +24,7 @@ std::string Recovery::PathOf(const Journal& journal) const {
   return FileName(context_.directory, FileKind::kJournal, journal.number);
 }
 
-Status Recovery::Damage(const Journal& journal, const std::string& message,
-                        uint64_t offset) const {
+Status Recovery::Damage(const Journal& journal, const std::string& message, uint64_t offset) const {
   return Status::Corruption(message, PathOf(journal), offset);
 }
 
@@ -245,8 +244,7 @@ Status Recovery::CheckBehindLoss(size_t lost, uint64_t offset) {
       commits++;
       bytes += kLogRecordHeaderBytes + payload.size();
     }
-    if (journal.reader->tail() == LogReader::Tail::kDamaged ||
-        !journal.reader->status().ok()) {
+    if (journal.reader->tail() == LogReader::Tail::kDamaged || !journal.reader->status().ok()) {
       return journal.reader->status();
     }
     if (journal.reader->synced_to() > kLogHeaderBytes || journal.final_length.has_value()) {
@@ -390,9 +388,9 @@ Status Recovery::WriteTail(JournalManager* journal) {
 Status Recovery::Finish(JournalManager* journal, uint64_t preallocate_bytes) {
   const uint64_t number = context_.manifest->NewFileNumber();
   std::unique_ptr<LogWriter> writer;
-  SHALE_RETURN_IF_ERROR(LogWriter::Create(
-      context_.vfs, FileName(context_.directory, FileKind::kJournal, number), kJournalMagic,
-      number, preallocate_bytes, &writer));
+  SHALE_RETURN_IF_ERROR(LogWriter::Create(context_.vfs,
+                                          FileName(context_.directory, FileKind::kJournal, number),
+                                          kJournalMagic, number, preallocate_bytes, &writer));
   journal->Start(std::move(writer));
   if (!salvaged_) SHALE_RETURN_IF_ERROR(WriteTail(journal));
   SHALE_RETURN_IF_ERROR(journal->Sync());

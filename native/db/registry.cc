@@ -17,7 +17,7 @@ struct Core {
   Ref<Database> database;  // null while it is being opened
   DatabaseOptions options;
   size_t handles = 0;
-  bool busy = false;       // being opened or closed
+  bool busy = false;  // being opened or closed
 };
 
 struct CoreTable {
@@ -62,8 +62,7 @@ bool Locate(const std::string& path, const DatabaseOptions& options, Place* plac
   return true;
 }
 
-Status OpenCore(const std::string& path, const DatabaseOptions& options,
-                Ref<Database>* database) {
+Status OpenCore(const std::string& path, const DatabaseOptions& options, Ref<Database>* database) {
   return Database::Open(Vfs::Real(), MakeThreadedExecutor(options.worker_threads), path, options,
                         database);
 }
@@ -140,9 +139,8 @@ Status DatabaseHandle::Open(const std::string& path, const DatabaseOptions& opti
                             std::unique_ptr<DatabaseHandle>* handle) {
   Place place;
   Ref<Database> database;
-  SHALE_RETURN_IF_ERROR(Locate(path, options, &place)
-                            ? Join(place, path, options, &database)
-                            : OpenCore(path, options, &database));
+  SHALE_RETURN_IF_ERROR(Locate(path, options, &place) ? Join(place, path, options, &database)
+                                                      : OpenCore(path, options, &database));
   handle->reset(new DatabaseHandle(std::move(database)));
   return Status::Ok();
 }

@@ -273,8 +273,8 @@ class StandaloneTree::Impl {
                     "the key has " + std::to_string(key.size()) + " bytes, the limit is 65535");
     }
     if (value.size() > kValueBytesMax) {
-      return Status(Code::kValueTooLarge, "the value has " + std::to_string(value.size()) +
-                                              " bytes, the limit is 2^30");
+      return Status(Code::kValueTooLarge,
+                    "the value has " + std::to_string(value.size()) + " bytes, the limit is 2^30");
     }
     if (IsTombstone(kind) && !value.empty()) {
       return Status(Code::kInvalidValue, "a tombstone has no value");
@@ -287,13 +287,13 @@ class StandaloneTree::Impl {
   std::unique_ptr<DirectoryLock> lock_;
   std::atomic<uint64_t> memory_{0};
   std::mutex write_mutex_;
-  std::mutex gc_mutex_;           // held across I/O, by jobs only
-  Seqno recorded_gc_seqno_ = 0;   // gc_mutex_
+  std::mutex gc_mutex_;          // held across I/O, by jobs only
+  Seqno recorded_gc_seqno_ = 0;  // gc_mutex_
   std::mutex close_mutex_;
   std::condition_variable changed_;
-  uint64_t calls_ = 0;            // close_mutex_
-  bool closing_ = false;          // close_mutex_
-  bool closed_ = false;           // close_mutex_
+  uint64_t calls_ = 0;    // close_mutex_
+  bool closing_ = false;  // close_mutex_
+  bool closed_ = false;   // close_mutex_
   Status close_status_;
 };
 
@@ -321,11 +321,10 @@ class Running {
 StandaloneTree::StandaloneTree() = default;
 StandaloneTree::~StandaloneTree() = default;
 
-Status StandaloneTree::Open(
-    Vfs* vfs, std::unique_ptr<Executor> executor, const std::string& path,
-    const StandaloneOptions& options,
-    const std::function<Status(bool exists, TreeOptions* options)>& merge,
-    Ref<StandaloneTree>* tree) {
+Status StandaloneTree::Open(Vfs* vfs, std::unique_ptr<Executor> executor, const std::string& path,
+                            const StandaloneOptions& options,
+                            const std::function<Status(bool exists, TreeOptions* options)>& merge,
+                            Ref<StandaloneTree>* tree) {
   auto opened = Ref<StandaloneTree>::Adopt(new StandaloneTree());
   opened->impl_ = std::make_unique<Impl>(vfs, std::move(executor), path, options);
   SHALE_RETURN_IF_ERROR(opened->impl_->Open(merge));
@@ -357,9 +356,8 @@ Status StandaloneTree::Flush() {
 void StandaloneTree::FlushAsync(Completion completion) {
   auto call = std::make_shared<Running<Impl>>(impl_.get());
   if (!call->open()) return completion(Code::kDbClosed);
-  impl_->executor_->Submit(Lane::kFlush, [this, call, told = std::move(completion)] {
-    told(impl_->Flush());
-  });
+  impl_->executor_->Submit(Lane::kFlush,
+                           [this, call, told = std::move(completion)] { told(impl_->Flush()); });
 }
 
 Status StandaloneTree::Compact(const CompactionPlan& plan, JobControl* control) {
@@ -388,8 +386,7 @@ Status StandaloneTree::MajorCompaction(uint64_t target_size, JobControl* control
   return waiting.Wait();
 }
 
-void StandaloneTree::MajorCompactionAsync(uint64_t target_size,
-                                          std::shared_ptr<JobControl> control,
+void StandaloneTree::MajorCompactionAsync(uint64_t target_size, std::shared_ptr<JobControl> control,
                                           Completion completion) {
   auto call = std::make_shared<Running<Impl>>(impl_.get());
   if (!call->open()) return completion(Code::kDbClosed);

@@ -36,7 +36,7 @@ class StandaloneTree : public RefCounted {
   Status Add(Kind kind, Slice key, Slice value, Seqno seqno, uint64_t* item_size,
              uint64_t* memtable_size);
   bool RotateMemtable();
-  Status Flush();                    // rotates, then writes everything sealed
+  Status Flush();  // rotates, then writes everything sealed
   void FlushAsync(Completion completion);
   Status Compact(const CompactionPlan& plan, JobControl* control);
   // One decision of the strategy and its execution; ok with nothing to do.
@@ -48,7 +48,7 @@ class StandaloneTree : public RefCounted {
   bool Submit(Lane lane, std::function<void()> work);
 
   Seqno gc_seqno() const;
-  Status SetGcSeqno(Seqno seqno);    // kInvalidArgument if lower than before
+  Status SetGcSeqno(Seqno seqno);         // kInvalidArgument if lower than before
   Seqno highest_persisted_seqno() const;  // inclusive; 0 if none
   CacheStats cache_stats() const;
   std::vector<RunningJob> jobs() const;

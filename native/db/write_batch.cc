@@ -84,8 +84,8 @@ Status DecodeValue(const BatchEntry& entry, std::string* scratch, Slice* value) 
     return Status::Corruption("a compressed batch value states an impossible length");
   }
   scratch->resize(static_cast<size_t>(raw));
-  SHALE_RETURN_IF_ERROR(Decompress(entry.codec, reader.Raw(reader.remaining()), scratch->data(),
-                                   scratch->size()));
+  SHALE_RETURN_IF_ERROR(
+      Decompress(entry.codec, reader.Raw(reader.remaining()), scratch->data(), scratch->size()));
   *value = Slice(*scratch);
   return Status::Ok();
 }

@@ -65,8 +65,7 @@ class BatchReader {
 
 // Appends `entry` (uncompressed) as the journal stores it: its value compressed with `codec` where
 // that pays.
-void AppendForJournal(const BatchEntry& entry, Codec codec, std::string* scratch,
-                      std::string* out);
+void AppendForJournal(const BatchEntry& entry, Codec codec, std::string* scratch, std::string* out);
 // The value as it was written; points into the entry or into *scratch. kCorruption if it does not
 // decode.
 Status DecodeValue(const BatchEntry& entry, std::string* scratch, Slice* value);

@@ -12,7 +12,7 @@ constexpr size_t kSoftLevel0Runs = 6;
 constexpr double kFirstRate = 64.0 * 1024 * 1024;  // until something was measured
 constexpr double kRateFloor = 1024.0 * 1024;       // a measured speed below it is not believed
 constexpr double kSmoothing = 0.3;
-constexpr uint64_t kCreditNanos = 1'000'000;       // debt below this is not waited for
+constexpr uint64_t kCreditNanos = 1'000'000;  // debt below this is not waited for
 constexpr uint64_t kDebtNanosMax = 50'000'000;
 constexpr uint64_t kSimulatedStepNanos = 1'000'000;
 
@@ -42,8 +42,7 @@ WriteControl::WriteControl(Vfs* vfs, Executor* executor, const DatabaseOptions& 
 // The stronger pressure decides; its own background speed sets the rate.
 void WriteControl::Update() {
   const double memory = Share(static_cast<double>(memory_.load(std::memory_order_relaxed)),
-                              static_cast<double>(soft_memory_),
-                              static_cast<double>(hard_memory_));
+                              static_cast<double>(soft_memory_), static_cast<double>(hard_memory_));
   const double level0 = Share(static_cast<double>(level0_runs_), kSoftLevel0Runs,
                               static_cast<double>(kLevel0RunsMax));
   pressure_ = std::max(memory, level0);

@@ -87,10 +87,10 @@ class WriteControl {
   std::condition_variable changed_;
   size_t level0_runs_ = 0;
   double pressure_ = 0;
-  double rate_ = 0;               // bytes per second; 0 = unlimited
-  double flush_rate_;             // measured, smoothed
+  double rate_ = 0;    // bytes per second; 0 = unlimited
+  double flush_rate_;  // measured, smoothed
   double compaction_rate_;
-  uint64_t paid_until_ = 0;       // the debt of admitted writes ends then
+  uint64_t paid_until_ = 0;  // the debt of admitted writes ends then
   Status obstacle_;
   Status closed_;
   std::deque<Parked> parked_;

@@ -36,7 +36,7 @@ using Watermarks = std::map<uint32_t, Seqno>;
 struct SealedJournal {
   uint64_t number = 0;
   uint64_t bytes = 0;
-  Seqno last_seqno = 0;               // of its last record; 0 if it has none
+  Seqno last_seqno = 0;  // of its last record; 0 if it has none
   Watermarks watermarks;
   bool recorded = false;              // the manifest knows its final length
   std::shared_ptr<LogWriter> writer;  // null for journals that recovery found
@@ -107,17 +107,17 @@ class JournalManager {
   std::shared_ptr<LogWriter> active() const;
 
   mutable std::mutex mutex_;
-  std::deque<SealedJournal> sealed_;     // mutex_
-  std::shared_ptr<LogWriter> active_;    // replaced under mutex_ and the write lock
-  std::unique_ptr<LogWriter> next_;      // mutex_
+  std::deque<SealedJournal> sealed_;   // mutex_
+  std::shared_ptr<LogWriter> active_;  // replaced under mutex_ and the write lock
+  std::unique_ptr<LogWriter> next_;    // mutex_
   std::atomic<bool> has_next_{false};
 
   // Write lock.
   std::unique_ptr<char[]> staged_;
   size_t staged_size_ = 0;
   size_t staged_capacity_ = 0;
-  size_t record_begin_ = 0;              // of the record between Begin and End
-  uint64_t stated_synced_to_ = 0;        // highest among the staged records
+  size_t record_begin_ = 0;        // of the record between Begin and End
+  uint64_t stated_synced_to_ = 0;  // highest among the staged records
   Seqno staged_seqno_ = 0;
 
   std::atomic<Seqno> handed_over_{0};

@@ -121,8 +121,8 @@ class Tree::CompactionJob {
     RetentionView view = tree_->context_.retention();
     if (BugIsOn(SeededBug::kCompactionIgnoresSnapshots)) view = {{}, kReadAll};
     Retention retention(
-        std::move(view),
-        [this](Slice key) { return placement_.MayExistBelow(*base_, key); }, output);
+        std::move(view), [this](Slice key) { return placement_.MayExistBelow(*base_, key); },
+        output);
     const std::unique_ptr<Iterator> it = NewInput();
     for (it->SeekToFirst(); it->valid(); it->Next()) {
       const Entry& e = it->entry();
@@ -178,8 +178,8 @@ class Tree::CompactionJob {
     }
     TablePlace place{plan_.destination_level, 0};
     if (!outputs.empty()) {
-      SHALE_RETURN_IF_ERROR(placement.ChooseRunOrder(version, outputs, tree_->next_run_order_,
-                                                     &place.run_order));
+      SHALE_RETURN_IF_ERROR(
+          placement.ChooseRunOrder(version, outputs, tree_->next_run_order_, &place.run_order));
       tree_->next_run_order_ = std::max(tree_->next_run_order_, place.run_order + 1);
     }
     for (const auto& table : added) change->version.added.push_back({table.meta, place, 0, {}});

@@ -93,10 +93,10 @@ class Cursor {
 
   std::unique_ptr<Iterator> iterator_;
   Entry entry_;
-  Slice last_;               // the last key that is dealt with; in last_key_ unless stable_
+  Slice last_;  // the last key that is dealt with; in last_key_ unless stable_
   bool has_last_ = false;
   std::string last_key_;
-  Entry group_;              // reverse: the key at hand and its newest visible version so far
+  Entry group_;  // reverse: the key at hand and its newest visible version so far
   std::string group_key_;
   std::string group_value_;
   std::string seek_key_;

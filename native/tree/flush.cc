@@ -71,7 +71,8 @@ class Tree::FlushJob {
   Status Write() {
     RetentionView view = tree_->context_.retention();
     if (BugIsOn(SeededBug::kCompactionIgnoresSnapshots)) view = {{}, kReadAll};
-    Retention retention(std::move(view), [](Slice) { return true; }, &output_);
+    Retention retention(
+        std::move(view), [](Slice) { return true; }, &output_);
     std::vector<std::unique_ptr<Iterator>> sources;
     uint64_t items = 0;
     for (const auto& m : base_->sealed) {

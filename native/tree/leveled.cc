@@ -40,9 +40,9 @@ using Tables = std::vector<const TableSummary*>;
 
 // Adds the tables of `run` that have keys in [first, last].
 void AddOverlapping(const RunSummary& run, Slice first, Slice last, Tables* result) {
-  auto it = std::lower_bound(
-      run.tables.begin(), run.tables.end(), first,
-      [](const TableSummary& t, Slice key) { return Slice(t.last_key) < key; });
+  auto it =
+      std::lower_bound(run.tables.begin(), run.tables.end(), first,
+                       [](const TableSummary& t, Slice key) { return Slice(t.last_key) < key; });
   for (; it != run.tables.end() && !(last < Slice(it->first_key)); ++it) result->push_back(&*it);
 }
 
@@ -71,7 +71,7 @@ class Leveled {
     }
     std::sort(scores.rbegin(), scores.rend());
     for (const auto& [score, level] : scores) {
-      auto plan = level == 0                   ? FromLevel0()
+      auto plan = level == 0                     ? FromLevel0()
                   : level_runs(level).size() > 1 ? JoinRuns(level)
                                                  : FromLevel(level);
       if (plan) return plan;
@@ -112,9 +112,8 @@ class Leveled {
         AddOverlapping(run, t->first_key, t->last_key, &result);
       }
     }
-    std::sort(result.begin(), result.end(), [](const TableSummary* a, const TableSummary* b) {
-      return a->number < b->number;
-    });
+    std::sort(result.begin(), result.end(),
+              [](const TableSummary* a, const TableSummary* b) { return a->number < b->number; });
     result.erase(std::unique(result.begin(), result.end()), result.end());
     return result;
   }

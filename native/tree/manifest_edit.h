@@ -32,11 +32,11 @@ struct BlobFileState {
 struct TreeState {
   uint32_t id = 0;
   std::string name;
-  std::string options;        // encoded TreeOptions
-  Seqno flushed_seqno = 0;    // entries with seqno < this are in tables (exclusive, as read seqnos)
-  Seqno cleared_seqno = 0;    // entries with seqno < this were cleared
-  Seqno gc_seqno = 0;         // a bare tree's lower bound for reads
-  Seqno created_seqno = 0;    // of the commit that created it
+  std::string options;      // encoded TreeOptions
+  Seqno flushed_seqno = 0;  // entries with seqno < this are in tables (exclusive, as read seqnos)
+  Seqno cleared_seqno = 0;  // entries with seqno < this were cleared
+  Seqno gc_seqno = 0;       // a bare tree's lower bound for reads
+  Seqno created_seqno = 0;  // of the commit that created it
   std::map<uint64_t, VersionEdit::Added> tables;  // by file number
   std::map<uint64_t, BlobFileState> blob_files;   // by file number
 };

@@ -41,13 +41,13 @@ struct StrategyOptions {
   uint32_t l0_threshold = 4;
   uint64_t target_size = uint64_t{64} << 20;
   std::vector<double> level_ratio = {10};  // 1 or more; the last one repeats
-  std::string unknown_fields;  // tagged fields of other strategies, kept as they are
+  std::string unknown_fields;              // tagged fields of other strategies, kept as they are
 };
 
 struct TreeOptions {
   uint64_t max_memtable_size = uint64_t{64} << 20;
   MemtableKind memtable = MemtableKind::kRadix;
-  bool memtable_auto = true;  // the user said 'auto' (or nothing)
+  bool memtable_auto = true;      // the user said 'auto' (or nothing)
   uint8_t memtable_stated = 255;  // if memtable_auto: 255, or a structure that this engine lacks
   PerLevel<uint32_t> data_block_size = {4096};
   PerLevel<uint32_t> restart_interval = {10, 16};

@@ -80,7 +80,7 @@ class Retention {
 
   bool has_key_ = false;
   std::string key_;
-  Seqno newer_seqno_ = 0;       // of the version before, kept or not
+  Seqno newer_seqno_ = 0;  // of the version before, kept or not
   Cover cover_ = Cover::kNone;
   std::vector<uint64_t> waiting_;  // tags of tombstones, newest first; kWeak*: the last one is it
 };

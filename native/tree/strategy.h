@@ -18,7 +18,7 @@ struct CompactionPlan {
   enum class Type : uint8_t { kMerge, kMove, kDrop } type = Type::kMerge;
   std::vector<uint64_t> tables;  // file numbers
   int destination_level = 0;
-  uint64_t target_size = 0;      // bytes of an output table (kMerge)
+  uint64_t target_size = 0;  // bytes of an output table (kMerge)
 };
 
 // What a strategy may look at: plain data, so that cases can be written as text.

@@ -29,7 +29,7 @@ class SuperVersionList {
 
  private:
   friend class SuperVersion;
-  mutable std::mutex mutex_;  // a leaf: nothing else is locked while it is held
+  mutable std::mutex mutex_;           // a leaf: nothing else is locked while it is held
   std::vector<SuperVersion*> living_;  // oldest first
 };
 

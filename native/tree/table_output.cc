@@ -24,8 +24,8 @@ TableOutput::~TableOutput() {
     }
     const TableContext& context = options_.tables;
     // What cannot be removed now is an orphan, which the next open removes.
-    static_cast<void>(context.vfs->Remove(
-        FileName(context.directory, FileKind::kTable, table.meta.number)));
+    static_cast<void>(
+        context.vfs->Remove(FileName(context.directory, FileKind::kTable, table.meta.number)));
   }
 }
 
@@ -70,9 +70,8 @@ Status TableOutput::StartTable() {
   number_ = options_.manifest->NewFileNumber();
   full_ = false;
   below_bytes_ = 0;
-  return TableWriter::Create(context.vfs,
-                             FileName(context.directory, FileKind::kTable, number_), number_,
-                             options_.write, &writer_);
+  return TableWriter::Create(context.vfs, FileName(context.directory, FileKind::kTable, number_),
+                             number_, options_.write, &writer_);
 }
 
 Status TableOutput::EndTable() {
@@ -91,8 +90,8 @@ Status TableOutput::Finish() {
     SHALE_RETURN_IF_ERROR(context.vfs->SyncDir(context.directory));
   }
   for (Table& table : tables_) {
-    SHALE_RETURN_IF_ERROR(TableReader::Open(context, table.meta, options_.open, options_.counters,
-                                            &table.reader));
+    SHALE_RETURN_IF_ERROR(
+        TableReader::Open(context, table.meta, options_.open, options_.counters, &table.reader));
   }
   return Status::Ok();
 }

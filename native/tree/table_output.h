@@ -66,8 +66,8 @@ class TableOutput final : public Retention::Sink {
   std::unique_ptr<TableWriter> writer_;
   uint64_t number_ = 0;
   std::vector<Table> tables_;
-  bool full_ = false;      // the table ends before the next key
-  std::string full_key_;   // ... which is not this one
+  bool full_ = false;     // the table ends before the next key
+  std::string full_key_;  // ... which is not this one
   size_t next_fence_ = 0;
   size_t next_below_ = 0;
   uint64_t below_bytes_ = 0;  // of tables below that the table at hand has passed

@@ -191,8 +191,7 @@ Status Tree::CommitChange(ManifestEdit::TreeChange change,
     return Ref<TableReader>();
   };
   Ref<Version> version;
-  SHALE_RETURN_IF_ERROR(
-      base->version->Apply(change.version, next_version_id_++, open, &version));
+  SHALE_RETURN_IF_ERROR(base->version->Apply(change.version, next_version_id_++, open, &version));
   const std::optional<Seqno> flushed_seqno = change.flushed_seqno;
   ManifestEdit edit;
   edit.changes.push_back(std::move(change));

@@ -66,8 +66,8 @@ Status Tree::ApproximateSize(const Bounds& range, ReadMode mode, uint64_t* bytes
       const size_t end = range.upper ? run.FirstStartingAt(upper) : run.tables.size();
       for (size_t i = run.LowerBound(lower); i < end; i++) {
         const TableMeta& m = run.tables[i]->meta();
-        const bool whole = !(Slice(m.first_key) < lower) &&
-                           (!range.upper || Slice(m.last_key) < upper);
+        const bool whole =
+            !(Slice(m.first_key) < lower) && (!range.upper || Slice(m.last_key) < upper);
         uint64_t part = m.size;
         if (!whole) {
           SHALE_RETURN_IF_ERROR(run.tables[i]->ApproximateBytes(

@@ -38,8 +38,7 @@ class RecoveryCrashes {
       if (problem.empty()) CrashAgain(*image, index, operation.index, first, survivors);
     });
     Ref<Database> database;
-    const Status status =
-        OpenSmall(image.get(), draw, Workload::MakeOptions(options_), &database);
+    const Status status = OpenSmall(image.get(), draw, Workload::MakeOptions(options_), &database);
     image->SetHook(nullptr);
     if (!status.ok() && problem.empty()) problem = "does not open: " + status.ToString();
     if (database) DB_EXPECT_OK(database->Close());
@@ -55,8 +54,8 @@ class RecoveryCrashes {
       check.liveness_writes = 20;
       // The second crash is a power cut: what only the page cache held is gone.
       const size_t at_least = std::min(survivors, workload_.history().acked_sync);
-      const std::string found = CheckImage(again.get(), workload_.history(), at_least, draw, check,
-                                           options_);
+      const std::string found =
+          CheckImage(again.get(), workload_.history(), at_least, draw, check, options_);
       images++;
       if (found.empty()) continue;
       problem = "seed " + std::to_string(options_.seed) + ", operation " + std::to_string(index) +

@@ -17,15 +17,15 @@
 
 namespace shale {
 
-#define DB_ASSERT_OK(expr)                                           \
-  do {                                                               \
-    const ::shale::Status status_of_expr = (expr);                   \
-    ASSERT_TRUE(status_of_expr.ok()) << status_of_expr.ToString();   \
+#define DB_ASSERT_OK(expr)                                         \
+  do {                                                             \
+    const ::shale::Status status_of_expr = (expr);                 \
+    ASSERT_TRUE(status_of_expr.ok()) << status_of_expr.ToString(); \
   } while (0)
-#define DB_EXPECT_OK(expr)                                           \
-  do {                                                               \
-    const ::shale::Status status_of_expr = (expr);                   \
-    EXPECT_TRUE(status_of_expr.ok()) << status_of_expr.ToString();   \
+#define DB_EXPECT_OK(expr)                                         \
+  do {                                                             \
+    const ::shale::Status status_of_expr = (expr);                 \
+    EXPECT_TRUE(status_of_expr.ok()) << status_of_expr.ToString(); \
   } while (0)
 
 // What a keyspace, and a whole database, holds.

@@ -158,8 +158,8 @@ TEST_F(CursorTest, GoesOnAfterEveryStepThatWouldBlock) {
                     forward ? Direction::kForward : Direction::kReverse);
       TreeHarness::Pairs got;
       for (;;) {
-        const Code code = cursor.Next(random.OneIn(2) ? ReadMode::kMemoryOnly
-                                                      : ReadMode::kMayBlock);
+        const Code code =
+            cursor.Next(random.OneIn(2) ? ReadMode::kMemoryOnly : ReadMode::kMayBlock);
         if (code == Code::kWouldBlock) {
           blocked++;
           continue;

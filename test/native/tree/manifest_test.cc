@@ -247,8 +247,7 @@ TEST(Manifest, EveryFlippedByteIsReportedOrHarmless) {
         continue;
       }
       reported++;
-      ASSERT_TRUE(s.Is(Code::kCorruption) || s.Is(Code::kNotADatabase) ||
-                  s.Is(Code::kFormatTooNew))
+      ASSERT_TRUE(s.Is(Code::kCorruption) || s.Is(Code::kNotADatabase) || s.Is(Code::kFormatTooNew))
           << "bit " << bit << " of byte " << at << ": " << s.ToString();
       if (s.Is(Code::kCorruption)) {
         ASSERT_FALSE(s.details()->path.empty());
@@ -412,8 +411,8 @@ std::vector<CrashPolicy> Policies(const MemVfs& vfs, TestRandom* random) {
   if (pending.empty()) return policies;
   const uint64_t i = random->Below(pending.size());
   policies.push_back(CrashPolicy::DropOne(i));
-  for (const auto fill : {CrashPolicy::Fill::kZero, CrashPolicy::Fill::kGarbage,
-                          CrashPolicy::Fill::kOld}) {
+  for (const auto fill :
+       {CrashPolicy::Fill::kZero, CrashPolicy::Fill::kGarbage, CrashPolicy::Fill::kOld}) {
     const uint64_t last = pending.size() - 1;
     policies.push_back(CrashPolicy::Torn(last, random->Below(pending[last].length + 1), fill));
     policies.push_back(CrashPolicy::Torn(last, 0, fill));

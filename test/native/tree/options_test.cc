@@ -116,16 +116,38 @@ TEST(TreeOptions, ValuesOutOfRangeAreDamage) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const double infinite = std::numeric_limits<double>::infinity();
   const std::string zero(1, '\0');
-  const std::vector<std::string> bad = {
-      Field(1, zero), Field(1, ""), Field(1, "\x01\x01"), Field(2, ""), Field(3, zero),
-      Field(3, ""), Field(3, std::string(9, '\x01')), Field(4, "\x80\x02"), Field(5, F64(nan)),
-      Field(5, F64(-1)), Field(5, F64(9)), Field(5, "1234567"), Field(6, "\x03"),
-      Field(7, "\xff"), Field(8, zero + F64(1)), Field(8, "\x01" + F64(101)),
-      Field(8, "\x02" + F64(0)), Field(8, "\x02" + F64(1)), Field(8, "\x03" + F64(0)),
-      Field(9, "\x02"), Field(13, "\x02"), Field(13, ""), Field(14, Field(3, zero)),
-      Field(14, Field(4, zero)), Field(14, Field(5, F64(infinite))), Field(14, Field(5, F64(0.5))),
-      Field(14, Field(5, "")), Field(14, "\x01"), Field(16, "\x03"),
-      Field(4, "\x01") + Field(3, "\x01"), Field(3, "\x01") + Field(3, "\x01"), "\x01\x05\x01"};
+  const std::vector<std::string> bad = {Field(1, zero),
+                                        Field(1, ""),
+                                        Field(1, "\x01\x01"),
+                                        Field(2, ""),
+                                        Field(3, zero),
+                                        Field(3, ""),
+                                        Field(3, std::string(9, '\x01')),
+                                        Field(4, "\x80\x02"),
+                                        Field(5, F64(nan)),
+                                        Field(5, F64(-1)),
+                                        Field(5, F64(9)),
+                                        Field(5, "1234567"),
+                                        Field(6, "\x03"),
+                                        Field(7, "\xff"),
+                                        Field(8, zero + F64(1)),
+                                        Field(8, "\x01" + F64(101)),
+                                        Field(8, "\x02" + F64(0)),
+                                        Field(8, "\x02" + F64(1)),
+                                        Field(8, "\x03" + F64(0)),
+                                        Field(9, "\x02"),
+                                        Field(13, "\x02"),
+                                        Field(13, ""),
+                                        Field(14, Field(3, zero)),
+                                        Field(14, Field(4, zero)),
+                                        Field(14, Field(5, F64(infinite))),
+                                        Field(14, Field(5, F64(0.5))),
+                                        Field(14, Field(5, "")),
+                                        Field(14, "\x01"),
+                                        Field(16, "\x03"),
+                                        Field(4, "\x01") + Field(3, "\x01"),
+                                        Field(3, "\x01") + Field(3, "\x01"),
+                                        "\x01\x05\x01"};
   for (size_t i = 0; i < bad.size(); i++) {
     TreeOptions o;
     EXPECT_EQ(TreeOptions::Decode(bad[i], &o).code(), Code::kCorruption) << i;

@@ -154,7 +154,8 @@ class Stress {
   void FlushLoop() {
     while (!done_.load()) {
       JobStats stats;
-      EXPECT_OK(harness_.tree()->Flush(nullptr, [](Seqno) { return Status(); }, &stats));
+      EXPECT_OK(harness_.tree()->Flush(
+          nullptr, [](Seqno) { return Status(); }, &stats));
       if (stats.items_read != 0) flushes_++;
       static_cast<void>(harness_.tree()->history());
       std::this_thread::yield();

@@ -23,14 +23,14 @@
 
 namespace shale {
 
-#define ASSERT_OK(expr)                                   \
-  do {                                                    \
-    const ::shale::Status status_of_expr = (expr);        \
+#define ASSERT_OK(expr)                                            \
+  do {                                                             \
+    const ::shale::Status status_of_expr = (expr);                 \
     ASSERT_TRUE(status_of_expr.ok()) << status_of_expr.ToString(); \
   } while (0)
-#define EXPECT_OK(expr)                                   \
-  do {                                                    \
-    const ::shale::Status status_of_expr = (expr);        \
+#define EXPECT_OK(expr)                                            \
+  do {                                                             \
+    const ::shale::Status status_of_expr = (expr);                 \
     EXPECT_TRUE(status_of_expr.ok()) << status_of_expr.ToString(); \
   } while (0)
 
@@ -214,8 +214,7 @@ class TreeHarness {
     {
       EpochGuard guard;
       TreeHit hit;
-      const Status s =
-          tree_->Get(tree_->current(), key, read_seqno, ReadMode::kMemoryOnly, &hit);
+      const Status s = tree_->Get(tree_->current(), key, read_seqno, ReadMode::kMemoryOnly, &hit);
       if (s.ok()) return hit.value.ToString();
       if (s.Is(Code::kNotFound)) return "absent";
       if (!s.Is(Code::kWouldBlock)) return s.ToString();

@@ -103,8 +103,8 @@ TEST(Version, Cases) {
     const Ref<Version> before = MakeRef<Version>(1, std::move(c.levels));
     ASSERT_OK(before->CheckInvariants());
     Ref<Version> after;
-    const Status s =
-        before->Apply(c.edit, 2, [&](uint64_t number) { return c.opened[number]; }, &after);
+    const Status s = before->Apply(
+        c.edit, 2, [&](uint64_t number) { return c.opened[number]; }, &after);
     std::vector<std::string> got;
     if (s.ok()) {
       got = Describe(*after);
