@@ -3,8 +3,8 @@
 //
 //   npm run bench -- [--table] [--only WORKLOAD]... [--entries N]... [--rounds N] [--store NAME]...
 //
-//   --table        all workloads at all sizes (else: 100,000 entries where a workload has several sizes)
-//   --rounds N     runs of each store, default 5
+//   --table        all workloads at all sizes (else 100,000 entries where there are several)
+//   sizes) --rounds N     runs of each store, default 5
 //   results go to bench/results/<workload>-<entries>.json
 
 import { execFile } from 'node:child_process'
