@@ -11,8 +11,7 @@
 //   I3  what is replaced (grown nodes, a second write with the same key and seqno) stays in the
 //       arena and counts as used.
 // Lifetime: entries live until the memtable dies; iterators keep no reference, their owner does.
-// Keys: any bytes, 1 to 65,535 of them, a key may be a prefix of another; no recursion by key
-// length.
+// Keys: any bytes, 1 to 65,535 of them, a key may be a prefix of another; no recursion by length.
 #pragma once
 
 #include <atomic>
