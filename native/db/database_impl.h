@@ -1,6 +1,7 @@
 // Database::Impl: the parts of an open database and how they are tied together.
 //
-// Files: database.cc (open, close, views), database_write.cc (commits), database_keyspaces.cc.
+// Files: database_life.cc (open, close), database_write.cc (commits), database_keyspaces.cc,
+// database.cc (views and the public class).
 // Threads: any; `gate_` counts calls that run, so that close can wait for them.
 // Lock order: create_mutex_, write lock, then any one of the leaves (keyspaces_mutex_, the mutexes
 // of queue, control, maintenance, tracker, journal).
@@ -21,6 +22,7 @@
 #include "db/journal_keeper.h"
 #include "db/maintenance.h"
 #include "db/recovery.h"
+#include "db/waiting.h"
 #include "db/write_control.h"
 #include "vfs/file_cache.h"
 

@@ -8,46 +8,10 @@ namespace {
 
 constexpr uint32_t kRetryMsMin = 50;
 constexpr uint32_t kRetryMsMax = 5000;
-constexpr uint64_t kSimulatedStepNanos = 1'000'000;
 constexpr char kFlushSource[] = "flush";
 constexpr char kCompactionSource[] = "compaction";
 
 }  // namespace
-
-// ---- waiting ----
-
-struct Waiting::State {
-  std::mutex mutex;
-  std::condition_variable changed;
-  bool done = false;
-  Status status;
-};
-
-Waiting::Waiting(Vfs* vfs, Executor* executor)
-    : vfs_(vfs), executor_(executor), state_(std::make_shared<State>()) {}
-
-Completion Waiting::Callback() {
-  return [state = state_](Status status) {
-    std::lock_guard<std::mutex> lock(state->mutex);
-    state->done = true;
-    state->status = std::move(status);
-    state->changed.notify_all();
-  };
-}
-
-Status Waiting::Wait() {
-  std::unique_lock<std::mutex> lock(state_->mutex);
-  while (!state_->done) {
-    if (!executor_->is_manual()) {
-      state_->changed.wait(lock);
-      continue;
-    }
-    lock.unlock();
-    if (!executor_->RunOne()) vfs_->SleepNanos(kSimulatedStepNanos);
-    lock.lock();
-  }
-  return state_->status;
-}
 
 // ---- flush ----
 

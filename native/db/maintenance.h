@@ -23,21 +23,6 @@
 
 namespace shale {
 
-// Waits for one completion on the calling thread; with a manual executor it runs the work
-// meanwhile.
-class Waiting {
- public:
-  Waiting(Vfs* vfs, Executor* executor);
-  Completion Callback();
-  Status Wait();
-
- private:
-  struct State;
-  Vfs* const vfs_;
-  Executor* const executor_;
-  const std::shared_ptr<State> state_;
-};
-
 class Maintenance {
  public:
   struct Parts {

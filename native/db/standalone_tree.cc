@@ -8,6 +8,7 @@
 
 #include "db/directory_lock.h"
 #include "db/maintenance.h"
+#include "db/waiting.h"
 #include "vfs/file_cache.h"
 #include "vfs/file_name.h"
 

@@ -1,0 +1,320 @@
+// The commit queue over a sink that only writes down what it is told.
+#include "db/commit_queue.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "support/seed.h"
+#include "vfs/mem_vfs.h"
+
+namespace shale {
+namespace {
+
+// A journal and a memtable in one: both lists of (seqno, key).
+class FakeSink : public CommitSink {
+ public:
+  Status Append(Commit* const* commits, size_t n, Seqno first) override {
+    if (inside_.fetch_add(1) != 0) ADD_FAILURE() << "two holders of the write lock";
+    groups_++;
+    largest_group_ = std::max(largest_group_, n);
+    Status status = fail_appends_ > 0 ? Status(Code::kDiskFull, "full") : Status::Ok();
+    if (fail_appends_ > 0) fail_appends_--;
+    for (size_t i = 0; i < n && status.ok(); ++i) {
+      EXPECT_EQ(first + i, next_);
+      appended_.push_back(commits[i]->key.ToString());
+      next_ = first + i + 1;
+    }
+    if (status.ok()) handed_over_.store(next_ - 1);
+    inside_.fetch_sub(1);
+    return status;
+  }
+  void Insert(Commit* const* commits, size_t n) override {
+    for (size_t i = 0; i < n; ++i) inserted_.store(commits[i]->seqno);
+  }
+  void AfterGroup() override {}
+  Seqno HandedOver() override { return handed_over_.load(); }
+  Status Sync() override {
+    if (syncing_.fetch_add(1) != 0) ADD_FAILURE() << "two syncs at a time";
+    const Seqno target = handed_over_.load();
+    syncs_++;
+    std::this_thread::yield();
+    const Status status = fail_sync_.load() ? Status(Code::kSyncFailed, "bad") : Status::Ok();
+    if (status.ok()) durable_.store(target);
+    syncing_.fetch_sub(1);
+    return status;
+  }
+  void OnFailure(const Status&) override { failures_++; }
+
+  std::vector<std::string> appended_;
+  Seqno next_ = 1;
+  size_t groups_ = 0;
+  size_t largest_group_ = 0;
+  int fail_appends_ = 0;
+  std::atomic<bool> fail_sync_{false};
+  std::atomic<int> inside_{0};
+  std::atomic<int> syncing_{0};
+  std::atomic<int> syncs_{0};
+  std::atomic<int> failures_{0};
+  std::atomic<Seqno> handed_over_{0};
+  std::atomic<Seqno> inserted_{0};
+  std::atomic<Seqno> durable_{0};
+};
+
+Commit MakeCommit(const std::string& key, Durability durability) {
+  Commit commit;
+  commit.key = key;
+  commit.durability = durability;
+  return commit;
+}
+
+std::shared_ptr<DeferredCommit> MakeDeferred(const std::string& key, Durability durability,
+                                             Completion completion) {
+  auto deferred = std::make_shared<DeferredCommit>();
+  deferred->bytes = key;
+  deferred->commit = MakeCommit(deferred->bytes, durability);
+  deferred->commit.completion = std::move(completion);
+  return deferred;
+}
+
+class CommitQueueTest : public testing::Test {
+ protected:
+  CommitQueueTest()
+      : clock_(1),
+        executor_(MakeManualExecutor(&clock_, 1)),
+        queue_(&sink_, executor_.get(), &visible_) {
+    queue_.Start(1);
+  }
+  Status Run(const std::string& key, Durability durability = Durability::kOs) {
+    Commit commit = MakeCommit(key, durability);
+    return queue_.Run(&commit);
+  }
+  void RunAll() {
+    while (executor_->RunOne()) {
+    }
+  }
+
+  MemVfs clock_;
+  FakeSink sink_;
+  std::unique_ptr<Executor> executor_;
+  std::atomic<Seqno> visible_{0};
+  CommitQueue queue_;
+};
+
+TEST_F(CommitQueueTest, SeqnosFollowTheJournalWithoutGaps) {
+  ASSERT_TRUE(Run("a").ok());
+  EXPECT_EQ(visible_.load(), 2u);
+  sink_.fail_appends_ = 1;
+  EXPECT_TRUE(Run("lost").Is(Code::kDiskFull));
+  EXPECT_EQ(visible_.load(), 2u);
+  EXPECT_EQ(queue_.next_seqno(), 2u);
+  ASSERT_TRUE(Run("b").ok());
+  EXPECT_EQ(sink_.appended_, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(visible_.load(), 3u);
+  EXPECT_EQ(sink_.syncs_.load(), 0);
+  ASSERT_TRUE(Run("c", Durability::kSync).ok());
+  EXPECT_EQ(sink_.syncs_.load(), 1);
+  EXPECT_EQ(queue_.synced(), 3u);
+  ASSERT_TRUE(queue_.SyncTo(3).ok());
+  EXPECT_EQ(sink_.syncs_.load(), 1);
+}
+
+TEST_F(CommitQueueTest, WhatIsBehindAPendingSyncIsInvisible) {
+  std::string told;
+  const auto tell = [&](char name) { return [&told, name](Status) { told += name; }; };
+  Commit first = MakeCommit("s", Durability::kSync);
+  first.completion = tell('s');
+  EXPECT_TRUE(queue_.TryRun(&first).Is(Code::kWouldBlock));
+  Commit second = MakeCommit("o", Durability::kOs);
+  second.completion = tell('o');
+  EXPECT_TRUE(queue_.TryRun(&second).Is(Code::kWouldBlock));
+  EXPECT_EQ(visible_.load(), 1u);
+  EXPECT_EQ(told, "");
+  RunAll();
+  EXPECT_EQ(told, "so");
+  EXPECT_EQ(visible_.load(), 3u);
+  Commit third = MakeCommit("p", Durability::kOs);
+  EXPECT_TRUE(queue_.TryRun(&third).ok());
+  EXPECT_EQ(visible_.load(), 4u);
+}
+
+TEST_F(CommitQueueTest, DeferredCommitsKeepTheirPlace) {
+  std::string told;
+  queue_.Defer(MakeDeferred("a", Durability::kOs, [&](Status) { told += 'a'; }));
+  queue_.Defer(MakeDeferred("b", Durability::kSync, [&](Status) { told += 'b'; }));
+  EXPECT_TRUE(queue_.HasDeferred());
+  // An async form does not overtake them, a sync form takes them along.
+  Commit late = MakeCommit("x", Durability::kOs);
+  EXPECT_TRUE(queue_.TryRun(&late).Is(Code::kStalled));
+  ASSERT_TRUE(Run("c").ok());
+  EXPECT_EQ(sink_.appended_, (std::vector<std::string>{"a", "b", "c"}));
+  EXPECT_EQ(sink_.largest_group_, 3u);
+  EXPECT_EQ(told, "ab");
+  EXPECT_FALSE(queue_.HasDeferred());
+  queue_.Defer(MakeDeferred("d", Durability::kOs, [&](Status) { told += 'd'; }));
+  RunAll();
+  EXPECT_EQ(told, "abd");
+}
+
+TEST_F(CommitQueueTest, AGroupFailsAsAWhole) {
+  int failed = 0;
+  for (int i = 0; i < 3; ++i) {
+    queue_.Defer(MakeDeferred("a", Durability::kOs, [&](Status status) {
+      failed += status.Is(Code::kDiskFull) ? 1 : 0;
+    }));
+  }
+  sink_.fail_appends_ = 1;
+  RunAll();
+  EXPECT_EQ(failed, 3);
+  EXPECT_EQ(visible_.load(), 1u);
+  ASSERT_TRUE(Run("b").ok());
+  EXPECT_EQ(visible_.load(), 2u);
+}
+
+TEST_F(CommitQueueTest, AFailedSyncRejectsWhatIsInvisibleAndAllThatFollows) {
+  ASSERT_TRUE(Run("before").ok());
+  Status told;
+  Commit pending = MakeCommit("p", Durability::kSync);
+  pending.completion = [&](Status status) { told = std::move(status); };
+  ASSERT_TRUE(queue_.TryRun(&pending).Is(Code::kWouldBlock));
+  sink_.fail_sync_ = true;
+  const Status status = Run("s", Durability::kSync);
+  EXPECT_TRUE(status.Is(Code::kSyncFailed));
+  EXPECT_TRUE(status.details()->indeterminate);
+  EXPECT_TRUE(told.Is(Code::kSyncFailed));
+  EXPECT_EQ(visible_.load(), 2u);
+  EXPECT_TRUE(queue_.failed());
+  EXPECT_EQ(sink_.failures_.load(), 1);
+  sink_.fail_sync_ = false;
+  EXPECT_TRUE(Run("after").Is(Code::kDbFailed));
+  EXPECT_TRUE(queue_.SyncTo(3).Is(Code::kSyncFailed));
+  EXPECT_EQ(sink_.syncs_.load(), 1);
+  EXPECT_EQ(visible_.load(), 2u);
+}
+
+TEST_F(CommitQueueTest, TheBareLockAndCommitsShareOneOrder) {
+  {
+    const CommitQueue::WriteLock lock(&queue_);
+    std::string told;
+    queue_.Defer(MakeDeferred("a", Durability::kOs, [&](Status) { told += 'a'; }));
+    EXPECT_EQ(told, "");
+    Commit commit = MakeCommit("x", Durability::kOs);
+    EXPECT_TRUE(queue_.TryRun(&commit).Is(Code::kStalled));
+    queue_.PublishOne(1);
+    EXPECT_EQ(visible_.load(), 2u);
+    sink_.next_ = 2;
+  }
+  RunAll();
+  EXPECT_EQ(sink_.appended_, std::vector<std::string>{"a"});
+  EXPECT_EQ(visible_.load(), 3u);
+}
+
+// Threads of every kind at once; the order must be one, visibility and durability must hold.
+TEST(CommitQueueThreadsTest, EverybodyInOneOrder) {
+  constexpr int kThreads = 6;
+  const uint64_t per_thread = Scaled(4000);
+  FakeSink sink;
+  const auto executor = MakeThreadedExecutor(1);
+  std::atomic<Seqno> visible{0};
+  CommitQueue queue(&sink, executor.get(), &visible);
+  queue.Start(1);
+  std::atomic<uint64_t> async_pending{0};
+  std::atomic<uint64_t> done{0};
+  std::atomic<bool> stop{false};
+  std::thread watcher([&] {
+    Seqno last = 0;
+    while (!stop.load()) {
+      const Seqno now = visible.load(std::memory_order_acquire);
+      if (now < last) ADD_FAILURE() << "visibility went back";
+      if (now > sink.inserted_.load() + 1) ADD_FAILURE() << "visible before it was inserted";
+      last = now;
+    }
+  });
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (uint64_t i = 0; i < per_thread; ++i) {
+        const std::string key = std::to_string(t) + ":" + std::to_string(i);
+        const auto durability = i % 7 == 0 ? Durability::kSync : Durability::kOs;
+        if (t == 0 && i % 10 == 0) {
+          const CommitQueue::WriteLock lock(&queue);
+          if (sink.inside_.load() != 0) ADD_FAILURE() << "the lock is shared";
+        }
+        if (t % 3 != 0) {
+          Commit commit = MakeCommit(key, durability);
+          ASSERT_TRUE(queue.Run(&commit).ok());
+          if (visible.load() <= commit.seqno) ADD_FAILURE() << "told before it is visible";
+          if (durability == Durability::kSync && sink.durable_.load() < commit.seqno) {
+            ADD_FAILURE() << "told before it is durable";
+          }
+          done++;
+          continue;
+        }
+        async_pending++;
+        const auto tell = [&](Status status) {
+          if (!status.ok()) ADD_FAILURE() << status.ToString();
+          done++;
+          async_pending--;
+        };
+        Commit commit = MakeCommit(key, durability);
+        commit.completion = tell;
+        const Status status = i % 2 == 0 ? queue.TryRun(&commit) : Status(Code::kStalled);
+        if (status.ok()) {
+          tell(status);
+        } else if (status.Is(Code::kStalled)) {
+          queue.Defer(MakeDeferred(key, durability, tell));
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  while (async_pending.load() != 0) std::this_thread::yield();
+  executor->Shutdown();
+  stop = true;
+  watcher.join();
+  EXPECT_EQ(done.load(), kThreads * per_thread);
+  EXPECT_EQ(sink.appended_.size(), kThreads * per_thread);
+  EXPECT_EQ(visible.load(), kThreads * per_thread + 1);
+  // Each thread's commits are in the order in which it gave them.
+  std::vector<int64_t> last(kThreads, -1);
+  for (const std::string& key : sink.appended_) {
+    const size_t colon = key.find(':');
+    const auto thread = static_cast<size_t>(std::stoi(key.substr(0, colon)));
+    const int64_t number = std::stoll(key.substr(colon + 1));
+    EXPECT_EQ(number, last[thread] + 1);
+    last[thread] = number;
+  }
+}
+
+TEST(CommitQueueThreadsTest, AFailedSyncLetsNobodyWait) {
+  for (uint64_t round = 0; round < Scaled(40); ++round) {
+    FakeSink sink;
+    const auto executor = MakeThreadedExecutor(1);
+    std::atomic<Seqno> visible{0};
+    CommitQueue queue(&sink, executor.get(), &visible);
+    queue.Start(1);
+    std::vector<std::thread> threads;
+    std::atomic<int> told{0};
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&, t] {
+        for (int i = 0; i < 50; ++i) {
+          if (t == 3 && i == 25) sink.fail_sync_ = true;
+          Commit commit = MakeCommit("k", i % 2 == 0 ? Durability::kSync : Durability::kOs);
+          const Status status = queue.Run(&commit);
+          if (status.ok() && visible.load() <= commit.seqno) ADD_FAILURE() << "not visible";
+          told++;
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(told.load(), 200);
+    EXPECT_TRUE(queue.failed());
+    executor->Shutdown();
+  }
+}
+
+}  // namespace
+}  // namespace shale
