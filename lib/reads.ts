@@ -103,8 +103,11 @@ export function manyKeys(keys: unknown): readonly KeyInput[] {
   if (keys.length > MAX_MANY) {
     throw new ShaleError('INVALID_ARGUMENT', `${keys.length} keys; at most ${MAX_MANY} at a time`)
   }
-  return Array.from(keys as unknown[], (key, i) => {
+  const own: KeyInput[] = []
+  for (let i = 0, { length } = keys; i < length; i++) {
+    const key: unknown = keys[i]
     if (typeof key !== 'string' && !isBytes(key)) throw keyError(key, `keys[${i}]`)
-    return key
-  })
+    own.push(key)
+  }
+  return own
 }

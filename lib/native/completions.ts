@@ -148,10 +148,15 @@ function deliverBatch(): number {
   return count
 }
 
+/** Never throws: the other answers of the batch must arrive. */
 function resultOf({ convert, owner }: Operation, record: number, index: number): unknown {
   const status = META[record + RECORD_STATUS] as number
-  if (status === 0) return convert(record, index, owner)
-  if (status === STATUS_NOT_FOUND) return undefined
-  META[META_COUNT] = index
-  return errorOf(door.takeError())
+  try {
+    if (status === 0) return convert(record, index, owner)
+    if (status === STATUS_NOT_FOUND) return undefined
+    META[META_COUNT] = index
+    return errorOf(door.takeError())
+  } catch (cause) {
+    return new ShaleError('OUT_OF_MEMORY', 'there is no memory for the answer', { cause })
+  }
 }

@@ -1,7 +1,8 @@
 // Convert: keys and values from JavaScript: a Uint8Array's bytes, or a string's UTF-8 bytes.
 //
 // Keys are copied before anything looks at them: the memory may be shared with another thread, and
-// what was compared must be what is stored. Values are borrowed for the duration of the call.
+// what was compared must be what is stored. Values are, too, but for large ones in memory that only
+// this thread can write to: those are borrowed for the duration of the call.
 // Strings are read as UTF-16 and packed here: for ASCII that takes half the time of asking for
 // UTF-8, and lone surrogates, which the engine would turn into U+FFFD, are seen.
 //
@@ -43,15 +44,6 @@ inline bool BorrowBytes(napi_env env, napi_value value, Slice* bytes) {
   }
   *bytes = length == 0 ? Slice() : Slice(static_cast<const char*>(data), length);
   return true;
-}
-
-// Whether the memory under a Uint8Array was taken away (its length is 0 then).
-inline bool IsDetached(napi_env env, napi_value value) {
-  napi_value buffer = nullptr;
-  bool detached = false;
-  return napi_get_typedarray_info(env, value, nullptr, nullptr, nullptr, &buffer, nullptr) !=
-             napi_ok ||
-         napi_is_detached_arraybuffer(env, buffer, &detached) != napi_ok || detached;
 }
 
 // The UTF-8 bytes of a string, in scratch; false if `value` is not a string, has a lone surrogate
@@ -116,14 +108,49 @@ class KeyArgument {
   char inline_[2 * kInlineUnits];
 };
 
-// One value, borrowed or in scratch. False if it is neither bytes nor a well-formed string, or
-// longer than kValueBytesMax.
-inline bool ReadValue(napi_env env, napi_value value, Scratch* scratch, Slice* bytes) {
-  if (BorrowBytes(env, value, bytes)) {
-    if (bytes->size() > kValueBytesMax) return false;
-    return !bytes->empty() || !IsDetached(env, value);
+// One value. Read() is false if it is neither bytes nor a well-formed string, if its memory was
+// taken away, or if it is longer than kValueBytesMax.
+class ValueArgument {
+ public:
+  bool Read(napi_env env, napi_value value, Scratch* scratch) {
+    if (!BorrowBytes(env, value, &slice_)) {
+      return ConvertText(env, value, kValueBytesMax, scratch, &slice_) &&
+             slice_.size() <= kValueBytesMax;
+    }
+    if (slice_.size() - 1 < sizeof(inline_)) {
+      std::memcpy(inline_, slice_.data(), slice_.size());
+      slice_ = Slice(inline_, slice_.size());
+      return true;
+    }
+    return slice_.size() <= kValueBytesMax && ReadUnusual(env, value, scratch);
   }
-  return ConvertText(env, value, kValueBytesMax, scratch, bytes) && bytes->size() <= kValueBytesMax;
-}
+  Slice slice() const { return slice_; }
+
+ private:
+  // Empty or large. Memory that other threads may write to is copied, for it is read more than
+  // once: what the journal's checksum covers must be what is written.
+  bool ReadUnusual(napi_env env, napi_value value, Scratch* scratch) {
+    napi_value memory = nullptr;
+    bool plain = false;
+    bool detached = false;
+    if (napi_get_typedarray_info(env, value, nullptr, nullptr, nullptr, &memory, nullptr) !=
+            napi_ok ||
+        napi_is_arraybuffer(env, memory, &plain) != napi_ok) {
+      return false;
+    }
+    if (slice_.empty()) {
+      return !plain ||
+             (napi_is_detached_arraybuffer(env, memory, &detached) == napi_ok && !detached);
+    }
+    if (!plain) {
+      scratch->bytes.assign(slice_.begin(), slice_.end());
+      slice_ = Slice(scratch->bytes.data(), scratch->bytes.size());
+    }
+    return true;
+  }
+
+  Slice slice_;
+  char inline_[512];
+};
 
 }  // namespace shale

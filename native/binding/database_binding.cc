@@ -175,11 +175,11 @@ napi_value WriteEntry(Call<kHasValue ? 2 : 1>& call) {
     e->Fail(Code::kDbClosed);
     return nullptr;
   }
-  Slice value;
+  ValueArgument given;
   Kind kind = Kind::kValue;
   if constexpr (kHasValue) {
-    if (!ReadValue(call.env, call.arguments[1], &e->value_scratch, &value) ||
-        value.size() > database->options().max_value_size) {
+    if (!given.Read(call.env, call.arguments[1], &e->value_scratch) ||
+        given.slice().size() > database->options().max_value_size) {
       call.SetStatus(kStatusBadValue);
       return nullptr;
     }

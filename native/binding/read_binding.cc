@@ -39,7 +39,8 @@ inline napi_value Look(Call<kArguments>& call, Use use) {
   }
   Tree* const tree = target->tree();
   TreeHit hit;
-  if ((call.meta[kMetaFlags] & kReadMayBlock) == 0) {
+  const uint32_t flags = call.meta[kMetaFlags];
+  if ((flags & kReadMayBlock) == 0) {
     const EpochGuard guard;
     const SuperVersion* current = tree->current();
     Status status =
@@ -48,9 +49,11 @@ inline napi_value Look(Call<kArguments>& call, Use use) {
     SetOutcome(call.environment, std::move(status));
     return nullptr;
   }
-  const Ref<SuperVersion> pin = tree->Pin();
-  Status status =
-      tree->Get(pin.get(), key.slice(), target->ReadSeqno(given), ReadMode::kMayBlock, &hit);
+  const PinnedState& many = call.environment->many;
+  const bool pinned = (flags & kReadPinned) != 0 && many.super_version;
+  const Ref<SuperVersion> pin = pinned ? many.super_version : tree->Pin();
+  const Seqno read_seqno = pinned ? many.read_seqno : target->ReadSeqno(given);
+  Status status = tree->Get(pin.get(), key.slice(), read_seqno, ReadMode::kMayBlock, &hit);
   if (status.ok()) return use(hit.value);
   SetOutcome(call.environment, std::move(status));
   return nullptr;

@@ -87,8 +87,8 @@ napi_value Add(Call<2>& call) {
     return nullptr;
   }
   const auto kind = static_cast<Kind>(std::min(call.meta[kMetaFlags], 2u));
-  Slice value;
-  if (kind == Kind::kValue && !ReadValue(call.env, call.arguments[1], &e->value_scratch, &value)) {
+  ValueArgument value;
+  if (kind == Kind::kValue && !value.Read(call.env, call.arguments[1], &e->value_scratch)) {
     call.SetStatus(kStatusBadValue);
     return nullptr;
   }
@@ -96,7 +96,8 @@ napi_value Add(Call<2>& call) {
   if (!EntrySeqno(e, &seqno)) return nullptr;
   uint64_t item_size = 0;
   uint64_t memtable_size = 0;
-  Status status = open->tree->Add(kind, key.slice(), value, seqno, &item_size, &memtable_size);
+  Status status =
+      open->tree->Add(kind, key.slice(), value.slice(), seqno, &item_size, &memtable_size);
   e->SetDouble(kMetaNumber, static_cast<double>(item_size));
   e->SetDouble(kMetaNumber2, static_cast<double>(memtable_size));
   e->Report(std::move(status));
