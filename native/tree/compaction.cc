@@ -157,10 +157,12 @@ class Tree::CompactionJob {
     const auto& added = output != nullptr ? output->tables() : none;
     ManifestEdit::TreeChange change;
     SHALE_RETURN_IF_ERROR(MakeChange(*now, placement, added, &change));
+    // Until it is certain that the manifest does not name them, the files stay: also if memory
+    // runs out.
+    if (output != nullptr) output->Keep();
     const Status s = tree_->CommitChange(std::move(change), added, {});
-    // After a poisoned manifest the record may be there or not.
-    if (output != nullptr && (s.ok() || !tree_->context_.manifest->failure().ok())) {
-      output->Keep();
+    if (output != nullptr && !s.ok() && tree_->context_.manifest->failure().ok()) {
+      output->Discard();
     }
     return s;
   }

@@ -110,9 +110,11 @@ class Tree::FlushJob {
     for (const auto& table : output_.tables()) {
       change.version.added.push_back({table.meta, {0, order}, 0, {}});
     }
+    // Until it is certain that the manifest does not name them, the files stay: also if memory
+    // runs out.
+    output_.Keep();
     const Status s = tree_->CommitChange(std::move(change), output_.tables(), base_->sealed);
-    // After a poisoned manifest the record may be there or not.
-    if (s.ok() || !tree_->context_.manifest->failure().ok()) output_.Keep();
+    if (!s.ok() && tree_->context_.manifest->failure().ok()) output_.Discard();
     return s;
   }
 

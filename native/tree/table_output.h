@@ -45,8 +45,10 @@ class TableOutput final : public Retention::Sink {
   Status Finish();
   // Gives up the table at hand, not those that are finished.
   void DropUnfinished() { writer_.reset(); }
-  // The files stay: the manifest names them, or it is unknown whether it does.
+  // The files stay: the manifest names them, or it is unknown whether it does. Discard takes it
+  // back.
   void Keep() { kept_ = true; }
+  void Discard() { kept_ = false; }
 
   struct Table {
     TableMeta meta;
