@@ -17,6 +17,12 @@ std::unique_ptr<MemVfs> EmptyMachine() {
   return vfs;
 }
 
+// The state without the count of file numbers.
+std::string Content(const Manifest& m) {
+  ManifestState state = m.state();
+  state.next_file_number = 0;
+  return ManifestEdit::SnapshotOf(state).Encode();
+}
 std::string Snapshot(const Manifest& m) { return ManifestEdit::SnapshotOf(m.state()).Encode(); }
 
 // Commit number `n`: every part of the state tells how many there were.
@@ -179,7 +185,7 @@ Recorded Record(uint64_t commits) {
     return std::pair(bytes, n);
   };
   const auto note = [&] {
-    r.states.push_back(Snapshot(*m));
+    r.states.push_back(Content(*m));
     auto [bytes, n] = end();
     r.bytes = bytes;
     r.ends.push_back(n);
@@ -195,7 +201,6 @@ Recorded Record(uint64_t commits) {
 
 // A tail that a crash tore off at any byte costs at most the commits that it held.
 TEST(Manifest, TornAtEveryByte) {
-  GTEST_SKIP() << "known: a first record cut within its trailing zeros, see CHANGELOG.md";
   const Recorded r = Record(5);
   uint64_t recovered = 0;
   for (size_t cut = 0; cut < r.bytes.size(); cut++) {
@@ -213,8 +218,8 @@ TEST(Manifest, TornAtEveryByte) {
         continue;
       }
       recovered++;
-      const std::string state = Snapshot(*m);
-      const auto at = std::find(r.states.begin(), r.states.end(), state);
+      // A load may take file numbers for a generation of its own.
+      const auto at = std::find(r.states.begin(), r.states.end(), Content(*m));
       ASSERT_NE(at, r.states.end()) << "cut at " << cut;
       const size_t index = static_cast<size_t>(at - r.states.begin());
       // A record is whole at its last byte that is not zero or, cut in the zeros behind it, is not.
@@ -243,7 +248,7 @@ TEST(Manifest, EveryFlippedByteIsReportedOrHarmless) {
       const Status s = Manifest::Load(vfs.get(), kDir, true, &m);
       if (s.ok()) {
         // The last witness and the zeros behind it say nothing that the records do not.
-        ASSERT_EQ(Snapshot(*m), r.states.back()) << "bit " << bit << " of byte " << at;
+        ASSERT_EQ(Content(*m), r.states.back()) << "bit " << bit << " of byte " << at;
         continue;
       }
       reported++;
