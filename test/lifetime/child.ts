@@ -1,5 +1,5 @@
 // Runs one scenario of children/ in a process of its own. SHALE_CHILD_PRELOAD names a library to
-// preload there: a sanitizer's, when the addon was built with it (see asan.mjs).
+// preload there: a sanitizer's, when the addon was built with it (see run.mjs).
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
