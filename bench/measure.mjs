@@ -15,7 +15,7 @@ export function throughput(order, operation) {
       at = at + 1 === order.length ? 0 : at + 1
     }
   }
-  const bench = new Benchmark('chunk', { fn: chunk, minSamples: 10, maxTime: 1.5 })
+  const bench = new Benchmark('chunk', { fn: chunk, minSamples: 10, maxTime: 0.7 })
   bench.run({ async: false })
   if (bench.error) throw bench.error
   return { rate: bench.hz * CHUNK, spread: bench.stats.rme }
@@ -29,7 +29,7 @@ export function passes(expected, pass) {
       seen = pass()
     },
     minSamples: 5,
-    maxTime: 1.5,
+    maxTime: 0.7,
   })
   bench.run({ async: false })
   if (bench.error) throw bench.error

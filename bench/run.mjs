@@ -3,9 +3,10 @@
 //
 //   npm run bench -- [--table] [--only WORKLOAD]... [--entries N]... [--rounds N] [--store NAME]...
 //
-//   --table        all workloads at all sizes (else 100,000 entries where there are several)
-//   sizes) --rounds N     runs of each store, default 5
-//   results go to bench/results/<workload>-<entries>.json
+//   --table      all sizes (else 100,000 entries where there are several)
+//   --rounds N   runs of each store, default 5
+//
+// Results go to bench/results/<workload>-<entries>.json.
 
 import { execFile } from 'node:child_process'
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
@@ -14,7 +15,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
 import { SEED } from './data.mjs'
-import { installPeers } from './peers.mjs'
+import { installPeers } from './peers/install.mjs'
 import { printRows } from './report.mjs'
 
 const here = fileURLToPath(new URL('.', import.meta.url))

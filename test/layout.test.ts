@@ -217,8 +217,8 @@ describe('all sources', () => {
   })
 
   test('nothing names a machine or a registry', () => {
-    const manifests = ['package.json', 'package-lock.json', 'bench/package.json']
-    const files = [...manifests, 'bench/package-lock.json'].map((path) => {
+    const manifests = ['package.json', 'package-lock.json', 'bench/peers/package.json']
+    const files = [...manifests, 'bench/peers/package-lock.json'].map((path) => {
       const text = readFileSync(join(root, path), 'utf8')
       return { path, text, lines: text.split('\n') }
     })
