@@ -64,7 +64,7 @@ class FakeSink : public CommitSink {
   std::atomic<Seqno> durable_{0};
 };
 
-Commit MakeCommit(const std::string& key, Durability durability) {
+Commit MakeCommit(Slice key, Durability durability) {
   Commit commit;
   commit.key = key;
   commit.durability = durability;
@@ -88,7 +88,7 @@ class CommitQueueTest : public testing::Test {
         queue_(&sink_, executor_.get(), &visible_) {
     queue_.Start(1);
   }
-  Status Run(const std::string& key, Durability durability = Durability::kOs) {
+  Status Run(Slice key, Durability durability = Durability::kOs) {
     Commit commit = MakeCommit(key, durability);
     return queue_.Run(&commit);
   }
@@ -196,9 +196,9 @@ TEST_F(CommitQueueTest, AFailedSyncRejectsWhatIsInvisibleAndAllThatFollows) {
 }
 
 TEST_F(CommitQueueTest, TheBareLockAndCommitsShareOneOrder) {
+  std::string told;
   {
     const CommitQueue::WriteLock lock(&queue_);
-    std::string told;
     queue_.Defer(MakeDeferred("a", Durability::kOs, [&](Status) { told += 'a'; }));
     EXPECT_EQ(told, "");
     Commit commit = MakeCommit("x", Durability::kOs);
@@ -208,6 +208,7 @@ TEST_F(CommitQueueTest, TheBareLockAndCommitsShareOneOrder) {
     sink_.next_ = 2;
   }
   RunAll();
+  EXPECT_EQ(told, "a");
   EXPECT_EQ(sink_.appended_, std::vector<std::string>{"a"});
   EXPECT_EQ(visible_.load(), 3u);
 }
