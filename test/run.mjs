@@ -23,9 +23,12 @@ const args = process.argv.slice(2)
 const CLANG_FORMAT = 14
 /** Milliseconds after which a process with C++ tests hangs, at SHALE_SCALE=1. */
 const SHARD_LIMIT = 600_000
+/** Instrumented tests are many times slower, and look for other things than the volume finds. */
+const SANITIZED_VOLUME = 0.25
 const jobs = Math.min(availableParallelism(), 8)
 const work = mkdtempSync(join(tmpdir(), 'shale-run-'))
 if (args.includes('--long')) process.env.SHALE_SCALE ??= '10'
+const scale = Number(process.env.SHALE_SCALE ?? 1)
 
 async function run(command, commandArgs, options = {}) {
   const child = spawn(command, commandArgs, { cwd: root, stdio: 'inherit', ...options })
@@ -100,18 +103,19 @@ async function vitest(name, filters, env = process.env) {
 }
 
 /** Runs one share of the GoogleTest binary. */
-async function runShard(binary, name, index, total) {
+async function runShard(binary, name, index, total, volume) {
   const report = join(work, `${name}-${index}.json`)
   const env = {
     ASAN_OPTIONS: 'detect_stack_use_after_return=1:strict_string_checks=1',
     UBSAN_OPTIONS: 'print_stacktrace=1',
     TSAN_OPTIONS: 'second_deadlock_stack=1',
     ...process.env,
+    SHALE_SCALE: String(scale * volume),
     GTEST_TOTAL_SHARDS: String(total),
     GTEST_SHARD_INDEX: String(index),
   }
   const flags = ['--gtest_brief=1', `--gtest_output=json:${report}`]
-  const timeout = SHARD_LIMIT * Number(process.env.SHALE_SCALE ?? 1)
+  const timeout = SHARD_LIMIT * Math.max(scale, 1)
   const child = spawn(binary, flags, { env, timeout, stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => (output += part))
@@ -163,8 +167,8 @@ async function build(name, preset, target) {
   return code === 0 ? 'built' : 'failed'
 }
 
-/** The C++ unit tests. */
-async function native(name, preset) {
+/** The C++ unit tests, with `volume` times the figures of SHALE_SCALE. */
+async function native(name, preset, volume = 1) {
   const built = await build(name, preset, 'shale_tests')
   if (built !== 'built') return { passed: 0, failed: built === 'failed' ? 1 : 0 }
   const binary = join(root, 'out', preset, 'shale_tests')
@@ -174,7 +178,7 @@ async function native(name, preset) {
   const shards = []
   const runShards = async () => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      shards.push(await runShard(binary, name, next, total))
+      shards.push(await runShard(binary, name, next, total, volume))
     }
   }
   await Promise.all(Array.from({ length: jobs }, runShards))
@@ -222,8 +226,8 @@ const suites = {
   layout: () => vitest('layout', ['test/layout.test.ts']),
   vitest: () => vitest('vitest', ['--exclude', 'test/layout.test.ts']),
   native: () => native('native', 'debug'),
-  asan: () => native('asan', 'asan'),
-  tsan: () => native('tsan', 'tsan'),
+  asan: () => native('asan', 'asan', SANITIZED_VOLUME),
+  tsan: () => native('tsan', 'tsan', SANITIZED_VOLUME),
   lifetime,
 }
 
