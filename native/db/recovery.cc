@@ -190,6 +190,7 @@ Status Recovery::EndJournal(size_t index) {
   } else {
     journal.durable_end = std::max<uint64_t>(reader.synced_to(), kLogHeaderBytes);
     if (!journal.has_data && journal.named) empty_open_ = index;
+    DropDurable(index, journal.durable_end);
   }
   switch (reader.tail()) {
     case LogReader::Tail::kClean:
@@ -311,7 +312,10 @@ Status Recovery::ApplyEntry(Journal* journal, Seqno seqno, const BatchEntry& ent
   applied_ = true;
   Seqno& mark = journal->watermarks[entry.keyspace];
   mark = std::max(mark, seqno);
-  if (tree->active_bytes() >= tree->options().max_memtable_size) tree->Rotate();
+  if (std::exchange(limited_tree_, entry.keyspace) != entry.keyspace) {
+    memtable_limit_ = tree->options().max_memtable_size;
+  }
+  if (tree->active_bytes() >= memtable_limit_) tree->Rotate();
   return Status::Ok();
 }
 
@@ -346,23 +350,30 @@ Status Recovery::CreateTree(Seqno seqno, const BatchEntry& entry) {
 
 void Recovery::KeepTail(size_t index, const LogRecordHeader& header, Slice payload,
                         uint64_t offset) {
-  const Journal& journal = journals_[index];
-  if (journal.final_length.has_value()) return;
-  // Everything kept so far turned out to be durable, in a file that will stay.
-  if (!tail_.empty() && journal.named && tail_.front().journal == index &&
-      tail_.back().offset + kLogRecordHeaderBytes + tail_.back().size <= header.synced_to) {
-    tail_.clear();
-    tail_bytes_.clear();
-  }
+  if (journals_[index].final_length.has_value()) return;
+  DropDurable(index, header.synced_to);
   TailRecord record;
   record.journal = index;
   record.offset = offset;
   record.count = header.count;
   record.seqno = header.seqno;
-  record.begin = tail_bytes_.size();
   record.size = payload.size();
   tail_bytes_.append(payload.data(), payload.size());
   tail_.push_back(record);
+}
+
+// Records that turned out to be durable, in a file that will stay. Only from the front: behind one
+// that is written again, all have to be.
+void Recovery::DropDurable(size_t index, uint64_t durable_end) {
+  if (!journals_[index].named) return;
+  size_t bytes = 0;
+  auto end = tail_.begin();
+  for (; end != tail_.end() && end->journal == index; ++end) {
+    if (end->offset + kLogRecordHeaderBytes + end->size > durable_end) break;
+    bytes += end->size;
+  }
+  tail_.erase(tail_.begin(), end);
+  tail_bytes_.erase(0, bytes);
 }
 
 Status Recovery::WriteTail(JournalManager* journal) {
@@ -374,11 +385,12 @@ Status Recovery::WriteTail(JournalManager* journal) {
     }
     return Status::Ok();
   }
+  const char* payload = tail_bytes_.data();
   for (const TailRecord& record : tail_) {
     Journal& from = journals_[record.journal];
     from.durable_end = std::min(from.durable_end, record.offset);
-    char* payload = journal->BeginRecord(record.size);
-    __builtin_memcpy(payload, tail_bytes_.data() + record.begin, record.size);
+    __builtin_memcpy(journal->BeginRecord(record.size), payload, record.size);
+    payload += record.size;
     journal->EndRecord(record.count, record.seqno);
     if (journal->staged_bytes() >= kWriteChunkBytes) SHALE_RETURN_IF_ERROR(journal->HandOver());
   }

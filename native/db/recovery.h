@@ -54,13 +54,12 @@ class Recovery {
     std::unique_ptr<File> file;
     std::unique_ptr<LogReader> reader;  // null: a torn creation
   };
-  // A replayed record that is not known to be durable; its payload lies in tail_bytes_.
+  // A replayed record that is not known to be durable; the payloads lie in tail_bytes_, in order.
   struct TailRecord {
     size_t journal = 0;  // index
     uint64_t offset = 0;
     uint32_t count = 0;
     Seqno seqno = 0;
-    size_t begin = 0;
     size_t size = 0;
   };
 
@@ -77,6 +76,7 @@ class Recovery {
   Status ApplyEntry(Journal* journal, Seqno seqno, const BatchEntry& entry);
   Status CreateTree(Seqno seqno, const BatchEntry& entry);
   void KeepTail(size_t index, const LogRecordHeader& header, Slice payload, uint64_t offset);
+  void DropDurable(size_t index, uint64_t durable_end);
   Status WriteTail(JournalManager* journal);
   ManifestEdit TreesEdit() const;
   Status FlushSalvaged();
@@ -96,6 +96,8 @@ class Recovery {
   std::vector<TailRecord> tail_;
   std::string tail_bytes_;
   std::string scratch_;
+  uint32_t limited_tree_ = 0;  // the last tree written to, and
+  uint64_t memtable_limit_ = 0;
   Seqno last_ = 0;  // of the last commit replayed
   Seqno next_seqno_ = 1;
   bool applied_ = false;              // the commit at hand changed something

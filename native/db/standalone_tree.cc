@@ -1,6 +1,7 @@
 #include "db/standalone_tree.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <condition_variable>
 #include <mutex>
@@ -17,6 +18,7 @@ namespace {
 
 constexpr uint32_t kTreeId = 1;
 constexpr uint64_t kSimulatedStepNanos = 1'000'000;
+constexpr uint64_t kClosing = uint64_t{1} << 63;
 
 }  // namespace
 
@@ -52,11 +54,11 @@ class StandaloneTree::Impl {
 
   Status Close() {
     std::unique_lock<std::mutex> lock(close_mutex_);
-    if (std::exchange(closing_, true)) {
+    if ((gate_.fetch_or(kClosing) & kClosing) != 0) {
       changed_.wait(lock, [this] { return closed_; });
       return close_status_;
     }
-    while (calls_ > 0) {
+    while (gate_.load(std::memory_order_acquire) != kClosing) {
       if (!executor_->is_manual()) {
         changed_.wait(lock);
         continue;
@@ -138,14 +140,14 @@ class StandaloneTree::Impl {
 
   // Counts a running call; false once closing.
   bool Enter() {
-    std::lock_guard<std::mutex> lock(close_mutex_);
-    if (closing_) return false;
-    calls_++;
-    return true;
+    if ((gate_.fetch_add(1, std::memory_order_acq_rel) & kClosing) == 0) return true;
+    Leave();
+    return false;
   }
   void Leave() {
+    if (gate_.fetch_sub(1, std::memory_order_acq_rel) != (kClosing | 1)) return;
     std::lock_guard<std::mutex> lock(close_mutex_);
-    if (--calls_ == 0) changed_.notify_all();
+    changed_.notify_all();
   }
 
   Vfs* const vfs_;
@@ -288,13 +290,12 @@ class StandaloneTree::Impl {
   std::unique_ptr<DirectoryLock> lock_;
   std::atomic<uint64_t> memory_{0};
   std::mutex write_mutex_;
-  std::mutex gc_mutex_;          // held across I/O, by jobs only
-  Seqno recorded_gc_seqno_ = 0;  // gc_mutex_
+  std::mutex gc_mutex_;            // held across I/O, by jobs only
+  Seqno recorded_gc_seqno_ = 0;    // gc_mutex_
+  std::atomic<uint64_t> gate_{0};  // kClosing, and the number of calls that run
   std::mutex close_mutex_;
   std::condition_variable changed_;
-  uint64_t calls_ = 0;    // close_mutex_
-  bool closing_ = false;  // close_mutex_
-  bool closed_ = false;   // close_mutex_
+  bool closed_ = false;  // close_mutex_
   Status close_status_;
 };
 
