@@ -115,7 +115,7 @@ Status LogWriter::AppendEncoded(Slice records, uint64_t stated_synced_to) {
 Status LogWriter::Write(Slice a, Slice b, uint64_t stated_synced_to) {
   if (poisoned()) return Poisoned();
   if (cuts_.load(std::memory_order_relaxed) != synced_cuts_.load(std::memory_order_acquire)) {
-    SHALE_RETURN_IF_ERROR(Sync());
+    SHALE_RETURN_IF_ERROR(SyncCuts());
   }
   const uint64_t offset = size_.load(std::memory_order_relaxed);
   const uint64_t length = a.size() + b.size();
@@ -160,6 +160,17 @@ Status LogWriter::Sync() {
   if (Status s = file_->Sync(); !s.ok()) return Poison(SyncFailed(s));
   synced_cuts_.store(cuts, std::memory_order_release);
   synced_to_.store(target, std::memory_order_release);
+  return Status::Ok();
+}
+
+// Does not count for synced_to: an older journal may not be synced yet, and that this one is must
+// not be stated before.
+Status LogWriter::SyncCuts() {
+  std::lock_guard<std::mutex> lock(sync_state_->sync);
+  if (poisoned()) return Poisoned();
+  const uint64_t cuts = cuts_.load(std::memory_order_acquire);
+  if (Status s = file_->Sync(); !s.ok()) return Poison(SyncFailed(s));
+  synced_cuts_.store(cuts, std::memory_order_release);
   return Status::Ok();
 }
 

@@ -62,6 +62,8 @@ class LogWriter {
   void Reserve(uint64_t end);
   // Removes what a failed append left at size().. size() + length.
   Status CutBack(uint64_t length);
+  // Makes the cuts durable, before the next record.
+  Status SyncCuts();
   // Records the first error for good and returns it.
   Status Poison(Status error);
   Status Poisoned() const;

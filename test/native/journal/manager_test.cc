@@ -42,6 +42,19 @@ class JournalManagerTest : public MemVfsTest {
     EXPECT_TRUE(reader->status().ok()) << reader->status().ToString();
     return text;
   }
+  // Highest offset that a record states to be durable.
+  static uint64_t StatedDurable(Vfs* vfs, uint64_t number) {
+    std::unique_ptr<File> file;
+    EXPECT_TRUE(vfs->Open(PathOf(number), OpenMode::kRead, &file).ok());
+    std::unique_ptr<LogReader> reader;
+    EXPECT_TRUE(LogReader::Open(file.get(), kJournalMagic, number, 0, &reader).ok());
+    LogRecordHeader header;
+    Slice payload;
+    uint64_t offset = 0;
+    while (reader->Next(&header, &payload, &offset)) {
+    }
+    return std::max(reader->synced_to(), kLogHeaderBytes);
+  }
 
   FaultVfs fault_;
   JournalManager manager_;
@@ -98,6 +111,34 @@ TEST_F(JournalManagerTest, JournalsAreSyncedInOrder) {
   EXPECT_EQ(Records(image.get(), 1), "1:a ");
   EXPECT_EQ(manager_.Unrecorded().size(), 1u);
   EXPECT_TRUE(manager_.poisoned());
+}
+
+// The cut-back of a failed append is synced before the next record, which says nothing of the
+// journal before: no record may state as durable what stands behind a loss.
+TEST_F(JournalManagerTest, TheSyncOfACutStatesNothing) {
+  manager_.Start(NewWriter(1));
+  Stage(1, "a");
+  ASSERT_TRUE(manager_.HandOver().ok());
+  manager_.SetNext(NewWriter(2));
+  ASSERT_TRUE(vfs_.SyncDir("/d").ok());
+  manager_.Rotate({{7, 1}});
+  Stage(2, "b");
+  ASSERT_TRUE(manager_.HandOver().ok());
+  fault_.SetPlan({{FaultOp::kWrite, PathClass::kAny, 0, FaultKind::kEnospc, false}});
+  const JournalManager::Mark mark = manager_.mark();
+  Stage(3, "lost");
+  EXPECT_TRUE(manager_.HandOver().Is(Code::kDiskFull));
+  manager_.CutBack(mark);
+  for (Seqno seqno = 3; seqno <= 4; ++seqno) {
+    Stage(seqno, "c");
+    ASSERT_TRUE(manager_.HandOver().ok());
+  }
+  ASSERT_TRUE(manager_.Witness().ok());
+  const auto image = Crash(CrashPolicy::All());
+  EXPECT_EQ(StatedDurable(image.get(), 2), kLogHeaderBytes);
+  ASSERT_TRUE(manager_.Sync().ok());
+  ASSERT_TRUE(manager_.Witness().ok());
+  EXPECT_GT(StatedDurable(&vfs_, 2), kLogHeaderBytes);
 }
 
 TEST_F(JournalManagerTest, SealedJournalsGoInOrderWhenTheirTreesAreFlushed) {
