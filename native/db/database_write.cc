@@ -184,9 +184,7 @@ void Database::Impl::AfterGroup() {
   }
   touched_.clear();
   if (total > options_.max_write_buffer_size / 2) RelieveMemory(total);
-  if (total > control_->soft_limit() || !control_->free()) {
-    control_->SetMemory(memory_.load(std::memory_order_relaxed));
-  }
+  if (total > control_->soft_limit() || !control_->free()) maintenance_->MemoryGrew();
   keeper_->AfterAppend();
 }
 

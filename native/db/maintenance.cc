@@ -33,17 +33,24 @@ void Maintenance::CountSealed(Keyspace* keyspace) {
   if (parts_.control != nullptr) parts_.control->SetMemory(total);
 }
 
+void Maintenance::MemoryGrew() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (parts_.control != nullptr) parts_.control->SetMemory(parts_.memory->load());
+}
+
 void Maintenance::CountLevel0(Keyspace* keyspace) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const size_t runs = keyspace->tree()->level0_runs() + keyspace->tree()->sealed_count();
+  level0_[keyspace->id()] = runs;
+  TellLevel0();
+}
+
+// mutex_ held, so that no older figure follows a newer one.
+void Maintenance::TellLevel0() {
+  if (parts_.control == nullptr) return;
   size_t most = 0;
-  bool paused = false;
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    const size_t runs = keyspace->tree()->level0_runs() + keyspace->tree()->sealed_count();
-    level0_[keyspace->id()] = runs;
-    for (const auto& [id, count] : level0_) most = std::max(most, count);
-    paused = paused_;
-  }
-  if (parts_.control != nullptr) parts_.control->SetLevel0(paused ? 0 : most);
+  for (const auto& [id, count] : level0_) most = std::max(most, count);
+  parts_.control->SetLevel0(paused_ ? 0 : most);
 }
 
 void Maintenance::Opened(Keyspace* keyspace) {
@@ -408,14 +415,15 @@ void Maintenance::Pause(Completion completion) {
     paused_ = true;
     pausers_.push_back(std::move(completion));
     TellIdle(&told);
+    TellLevel0();
   }
-  if (parts_.control != nullptr) parts_.control->SetLevel0(0);
   Tell(&told);
 }
 
 void Maintenance::Resume() {
   std::lock_guard<std::mutex> lock(mutex_);
   if (!std::exchange(paused_, false)) return;
+  TellLevel0();
   for (size_t i = 0; i < compactions_.size(); ++i) {
     parts_.executor->Submit(Lane::kCompaction, [this] { RunCompaction(); });
   }

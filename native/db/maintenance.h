@@ -53,6 +53,8 @@ class Maintenance {
   void Opened(Keyspace* keyspace);
   // A memtable of `keyspace` was sealed.
   void Sealed(Keyspace* keyspace);
+  // The bytes of memtables are above the soft limit, or writers are not free.
+  void MemoryGrew();
   void ScheduleFlush(Keyspace* keyspace);
   void ScheduleCompaction(Keyspace* keyspace);
   // `completion` is told when everything up to `seqno` is in tables, or the flush failed.
@@ -112,6 +114,7 @@ class Maintenance {
   void TryMajor(const std::shared_ptr<Major>& major);
   void RetryMajors(Keyspace* keyspace);
   // mutex_ held.
+  void TellLevel0();
   void QueueFlush(Keyspace* keyspace);
   void QueueCompaction(Keyspace* keyspace);
   void TellIdle(Told* told);

@@ -41,6 +41,8 @@ class WriteControl {
   void AdmitAsync(size_t bytes, std::function<void(Status)> go_on);
 
   // --- the background ---
+  // The two figures are read and set under one lock of the caller: an older one that came last
+  // would stop writers although nothing is left to do that changes it.
   // Bytes in memtables over all keyspaces. Cheap below the soft limit.
   void SetMemory(uint64_t bytes);
   uint64_t soft_limit() const { return soft_memory_; }
