@@ -22,6 +22,16 @@ void Maintenance::Tell(Told* told) {
   told->clear();
 }
 
+// Runs in level 0 that weigh on writers: of those that the strategy leaves alone on purpose only as
+// many as it leaves by default.
+size_t Maintenance::Level0Debt(Keyspace* keyspace, size_t runs) {
+  const std::optional<size_t> tolerated = ToleratedLevel0Runs(keyspace->tree()->options().strategy);
+  if (!tolerated.has_value()) return 0;
+  static const size_t by_default = ToleratedLevel0Runs(StrategyOptions()).value();
+  const size_t on_purpose = std::max(*tolerated, by_default) - by_default;
+  return runs - std::min(runs, on_purpose);
+}
+
 // The bytes of sealed memtables, read anew, so that the total is right whatever happened meanwhile.
 void Maintenance::CountSealed(Keyspace* keyspace) {
   std::lock_guard<std::mutex> lock(mutex_);
@@ -41,7 +51,7 @@ void Maintenance::MemoryGrew() {
 void Maintenance::CountLevel0(Keyspace* keyspace) {
   std::lock_guard<std::mutex> lock(mutex_);
   const size_t runs = keyspace->tree()->level0_runs() + keyspace->tree()->sealed_count();
-  level0_[keyspace->id()] = runs;
+  level0_[keyspace->id()] = Level0Debt(keyspace, runs);
   TellLevel0();
 }
 
@@ -90,7 +100,7 @@ void Maintenance::WhenFlushed(Keyspace* keyspace, Seqno seqno, Completion comple
 
 // Level 0 is full: the flush waits until a compaction made room there.
 bool Maintenance::MustHold(Keyspace* keyspace) {
-  if (keyspace->tree()->level0_runs() < kLevel0RunsMax) return false;
+  if (Level0Debt(keyspace, keyspace->tree()->level0_runs()) < kLevel0RunsMax) return false;
   std::lock_guard<std::mutex> lock(mutex_);
   if (paused_ || keyspace->upkeep.flush_now || !parts_.automatic) return false;
   keyspace->upkeep.flush_held = true;

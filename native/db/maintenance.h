@@ -104,6 +104,7 @@ class Maintenance {
                 uint64_t nanos);
   void CountSealed(Keyspace* keyspace);
   void CountLevel0(Keyspace* keyspace);
+  static size_t Level0Debt(Keyspace* keyspace, size_t runs);
   bool BeginTask();
   void EndTask();
   void RunCompaction();
@@ -135,7 +136,7 @@ class Maintenance {
   std::vector<std::shared_ptr<Major>> majors_;  // wait for a claim
   std::vector<Completion> pausers_;
   std::vector<Completion> drainers_;
-  std::map<uint32_t, size_t> level0_;  // runs and sealed memtables, by keyspace
+  std::map<uint32_t, size_t> level0_;  // debt, sealed memtables counted as runs
   std::map<std::pair<std::string, uint32_t>, Status> problems_;  // failing jobs
   Figures figures_;
 };

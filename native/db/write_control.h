@@ -1,10 +1,10 @@
 // WriteControl: slows writers down before memory or level 0 grow out of bounds.
 //
 // Two pressures, each from 0 (free) to 1 (stop): bytes in memtables over all keyspaces against the
-// write buffer, and runs in level 0 (sealed memtables count as runs to come). Between them writes
-// are paid for by the byte, at a rate that follows from the measured speed of flush or compaction:
-// at pressure 1/2 it equals that speed, towards 1 it goes to zero, so that writers settle where the
-// background keeps up.
+// write buffer, and runs in level 0 (sealed memtables count as runs to come; what a strategy leaves
+// there on purpose does not count). Between them writes are paid for by the byte, at a rate that
+// follows from the measured speed of flush or compaction: at pressure 1/2 it equals that speed,
+// towards 1 it goes to zero, so that writers settle where the background keeps up.
 //
 // Threads: any. Free: one relaxed load. Sync callers wait on a condition, async ones are parked and
 // continued by an engine thread in order; nobody spins.
@@ -24,7 +24,7 @@
 
 namespace shale {
 
-// Level 0 of no keyspace goes above this; flushes wait for compaction there.
+// Level 0 of no keyspace goes above this debt of runs; flushes wait for compaction there.
 inline constexpr size_t kLevel0RunsMax = 12;
 
 class WriteControl {
@@ -46,7 +46,7 @@ class WriteControl {
   // Bytes in memtables over all keyspaces. Cheap below the soft limit.
   void SetMemory(uint64_t bytes);
   uint64_t soft_limit() const { return soft_memory_; }
-  // Most runs in level 0, sealed memtables included, over all keyspaces.
+  // The largest debt of runs in level 0, sealed memtables included, over all keyspaces.
   void SetLevel0(size_t runs);
   void NoteFlush(uint64_t bytes, uint64_t nanos);
   void NoteCompaction(uint64_t bytes, uint64_t nanos);

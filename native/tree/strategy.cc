@@ -34,4 +34,9 @@ std::optional<CompactionPlan> Choose(const VersionSummary& version, const Strate
   return std::nullopt;
 }
 
+std::optional<size_t> ToleratedLevel0Runs(const StrategyOptions& options) {
+  if (options.kind == StrategyKind::kLeveled) return options.l0_threshold - 1;
+  return std::nullopt;
+}
+
 }  // namespace shale

@@ -50,5 +50,8 @@ std::optional<CompactionPlan> ChooseLeveled(const VersionSummary& version,
 // By options.kind.
 std::optional<CompactionPlan> Choose(const VersionSummary& version, const StrategyOptions& options,
                                      const StrategyContext& context);
+// Runs in level 0 that are there on purpose: the strategy compacts only above them. nullopt: it
+// compacts none, whatever their number.
+std::optional<size_t> ToleratedLevel0Runs(const StrategyOptions& options);
 
 }  // namespace shale

@@ -1,0 +1,73 @@
+// Backpressure in a database: who is slowed down, who is not, and in which order writes go on.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+
+#include "db/database_support.h"
+
+namespace shale {
+namespace {
+
+class PressureTest : public testing::Test {
+ protected:
+  PressureTest() : vfs_(TestSeed()) {
+    auto executor = MakeManualExecutor(&vfs_, TestSeed());
+    executor_ = executor.get();
+    DatabaseOptions options = SmallOptions();
+    options.max_stall_ms = 200;
+    DB_EXPECT_OK(Database::Open(&vfs_, std::move(executor), "/db", options, &database_));
+  }
+  ~PressureTest() override { DB_EXPECT_OK(database_->Close()); }
+
+  Ref<Keyspace> OpenWith(const std::string& name,
+                         const std::function<void(StrategyOptions*)>& change) {
+    const auto merge = [&](bool, TreeOptions* options) {
+      *options = SmallTreeOptions();
+      change(&options->strategy);
+      return Status::Ok();
+    };
+    Ref<Keyspace> keyspace;
+    DB_EXPECT_OK(database_->OpenKeyspace(name, merge, &keyspace));
+    return keyspace;
+  }
+  Status Put(Keyspace* keyspace, const std::string& key, const std::string& value) {
+    return database_->WriteOne(keyspace, Kind::kValue, key, value, Durability::kOs);
+  }
+  // Each flush makes one run. The outcome of the first write that was refused.
+  Status WriteRuns(Keyspace* keyspace, size_t runs) {
+    for (size_t i = 0; i < runs; ++i) {
+      SHALE_RETURN_IF_ERROR(Put(keyspace, "k" + std::to_string(i), "v"));
+      SHALE_RETURN_IF_ERROR(database_->FlushKeyspace(keyspace));
+    }
+    RunAll(executor_);
+    return Status::Ok();
+  }
+
+  MemVfs vfs_;
+  Executor* executor_ = nullptr;
+  Ref<Database> database_;
+};
+
+TEST_F(PressureTest, RunsThatTheStrategyLetsStandSlowNobody) {
+  const Ref<Keyspace> patient =
+      OpenWith("patient", [](StrategyOptions* strategy) { strategy->l0_threshold = 20; });
+  DB_ASSERT_OK(WriteRuns(patient.get(), 19));
+  EXPECT_EQ(patient->tree()->level0_runs(), 19u);
+  EXPECT_EQ(database_->figures().stalls, 0u);
+  DB_ASSERT_OK(WriteRuns(patient.get(), 5));
+  EXPECT_LT(patient->tree()->level0_runs(), 20u) << "the strategy had its turn";
+}
+
+TEST_F(PressureTest, AStrategyThatIsNotKnownHereStopsNobody) {
+  const Ref<Keyspace> keyspace = OpenWith("fifo", [](StrategyOptions* strategy) {
+    strategy->kind = StrategyKind::kFifo;
+    strategy->name = "fifo";
+  });
+  DB_ASSERT_OK(WriteRuns(keyspace.get(), 30));
+  EXPECT_EQ(keyspace->tree()->level0_runs(), 30u);
+  EXPECT_EQ(database_->figures().stalls, 0u);
+}
+
+}  // namespace
+}  // namespace shale
