@@ -74,18 +74,6 @@ Owner DecodeRecord(Slice bytes) {
   return owner;
 }
 
-// lock.<token>, with .claim or .new behind it.
-bool IsLeftoverName(const std::string& name) {
-  constexpr size_t kTokenEnd = 5 + 16;
-  if (name.size() < kTokenEnd || name.compare(0, 5, "lock.") != 0) return false;
-  for (size_t i = 5; i < kTokenEnd; ++i) {
-    const char c = name[i];
-    if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) return false;
-  }
-  const std::string rest = name.substr(kTokenEnd);
-  return rest.empty() || rest == ".claim" || rest == ".new";
-}
-
 // One opener's try for one directory.
 class Taker {
  public:
@@ -149,8 +137,8 @@ class Taker {
     std::vector<std::string> names;
     if (!vfs_->List(directory_, &names).ok()) return;
     for (const std::string& name : names) {
-      if (!IsLeftoverName(name)) continue;
       const std::string path = directory_ + "/" + name;
+      if (ParseFileName(name).kind != FileKind::kLock || path == OwnerPath()) continue;
       Owner owner;
       bool missing = false;
       bool gone = false;

@@ -163,10 +163,6 @@ Status TableFile::Parse(Slice raw, BlockType /*target*/, BlockBuffer* /*buffer*/
   return FilterBlock::Parse(raw, block);
 }
 
-void TableFile::Remove() const {
-  files_->Evict(number_);
-  // A file that cannot be removed now is an orphan: the next open removes it.
-  static_cast<void>(vfs_->Remove(path_));
-}
+void TableFile::Remove() const { files_->Remove(number_, path_); }
 
 }  // namespace shale

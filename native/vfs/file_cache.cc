@@ -42,19 +42,20 @@ class FileCache::Shard {
     return file;
   }
 
-  void Evict(uint64_t number) {
-    std::shared_ptr<File> closed;
+  // Null if it is not open.
+  std::shared_ptr<File> Take(uint64_t number) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto it = index_.find(number);
-    if (it == index_.end()) return;
+    if (it == index_.end()) return nullptr;
     const size_t i = it->second;
-    closed = std::move(places_[i].file);
+    std::shared_ptr<File> taken = std::move(places_[i].file);
     index_.erase(it);
     if (i + 1 != places_.size()) {
       places_[i] = std::move(places_.back());
       index_[places_[i].number] = i;
     }
     places_.pop_back();
+    return taken;
   }
 
   // Closes every file that nobody uses.
@@ -66,7 +67,7 @@ class FileCache::Shard {
         if (place.file.use_count() == 1) idle.push_back(place.number);
       }
     }
-    for (const uint64_t number : idle) Evict(number);
+    for (const uint64_t number : idle) Take(number);
   }
 
   size_t count() const {
@@ -104,7 +105,8 @@ class FileCache::Shard {
   size_t hand_ = 0;
 };
 
-FileCache::FileCache(Vfs* vfs, size_t max_open) : vfs_(vfs) {
+FileCache::FileCache(Vfs* vfs, size_t max_open, std::shared_ptr<FileRemover> remover)
+    : vfs_(vfs), remover_(std::move(remover)) {
   const size_t shards =
       std::clamp<size_t>(std::bit_floor(max_open / kFilesPerShardMin), 1, kShardsMax);
   for (size_t i = 0; i < shards; ++i) {
@@ -133,7 +135,15 @@ Status FileCache::Get(uint64_t number, const std::string& path, std::shared_ptr<
   return {};
 }
 
-void FileCache::Evict(uint64_t number) { ShardOf(number).Evict(number); }
+void FileCache::Evict(uint64_t number) { ShardOf(number).Take(number); }
+
+void FileCache::Remove(uint64_t number, const std::string& path) {
+  std::shared_ptr<File> file = ShardOf(number).Take(number);
+  if (remover_ != nullptr) return remover_->Remove(path, std::move(file));
+  file.reset();
+  // A file that cannot be removed now is an orphan: the next open removes it.
+  static_cast<void>(vfs_->Remove(path));
+}
 
 size_t FileCache::open_count() const {
   size_t count = 0;

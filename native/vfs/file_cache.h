@@ -13,14 +13,15 @@
 #include <string>
 #include <vector>
 
+#include "vfs/file_remover.h"
 #include "vfs/vfs.h"
 
 namespace shale {
 
 class FileCache {
  public:
-  // Requires max_open > 0.
-  FileCache(Vfs* vfs, size_t max_open);
+  // Requires max_open > 0. Without `remover` files are removed by whoever asks for it.
+  FileCache(Vfs* vfs, size_t max_open, std::shared_ptr<FileRemover> remover = nullptr);
   ~FileCache();
   FileCache(const FileCache&) = delete;
   FileCache& operator=(const FileCache&) = delete;
@@ -28,8 +29,10 @@ class FileCache {
   // The file `number`, opened for reading at `path` if it is not open yet. When the process or the
   // system is out of descriptors, idle ones are closed and the open is tried once more.
   Status Get(uint64_t number, const std::string& path, std::shared_ptr<File>* file);
-  // Closes the file unless somebody uses it; call it before the file is deleted.
+  // Closes the file unless somebody uses it.
   void Evict(uint64_t number);
+  // Closes and deletes the file, which nobody uses any more.
+  void Remove(uint64_t number, const std::string& path);
   size_t open_count() const;
 
  private:
@@ -37,6 +40,7 @@ class FileCache {
   Shard& ShardOf(uint64_t number) const;
 
   Vfs* const vfs_;
+  const std::shared_ptr<FileRemover> remover_;
   std::vector<std::unique_ptr<Shard>> shards_;  // a power of two of them
 };
 

@@ -27,6 +27,18 @@ std::string_view Suffix(FileKind kind) {
   return "";
 }
 
+// A file by which an opener takes the lock.
+bool IsLockHelper(std::string_view name) {
+  constexpr size_t kTokenBegin = kLockName.size() + 1;
+  constexpr size_t kTokenEnd = kTokenBegin + 16;
+  if (name.size() < kTokenEnd || !name.starts_with(kLockName)) return false;
+  if (name[kLockName.size()] != '.') return false;
+  const std::string_view token = name.substr(kTokenBegin, kTokenEnd - kTokenBegin);
+  if (token.find_first_not_of("0123456789abcdef") != std::string_view::npos) return false;
+  const std::string_view rest = name.substr(kTokenEnd);
+  return rest.empty() || rest == ".claim" || rest == ".new";
+}
+
 }  // namespace
 
 std::string FileName(const std::string& directory, FileKind kind, uint64_t number) {
@@ -40,7 +52,7 @@ std::string FileName(const std::string& directory, FileKind kind, uint64_t numbe
 }
 
 ParsedName ParseFileName(const std::string& name) {
-  if (name == kLockName) return {FileKind::kLock, 0};
+  if (name == kLockName || IsLockHelper(name)) return {FileKind::kLock, 0};
   const std::string_view text = name;
   const size_t dot = text.find('.');
   if (dot == std::string_view::npos || dot < kNumberDigitsMin) return {};

@@ -21,7 +21,8 @@ struct ParsedName {
   FileKind kind = FileKind::kForeign;
   uint64_t number = 0;
 };
-// Accepts exactly what FileName makes; everything else is kForeign.
+// Accepts exactly what FileName makes, and as kLock also the files by which openers take the lock:
+// lock.<16 hexadecimal digits>, with .claim or .new behind it. Everything else is kForeign.
 ParsedName ParseFileName(const std::string& name);
 
 }  // namespace shale

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -82,21 +83,51 @@ TEST_F(FileCacheTest, UsedFilesStay) {
   EXPECT_EQ(opens(), 62u);
 }
 
-TEST_F(FileCacheTest, EvictedFilesLiveAsLongAsTheyAreUsed) {
+TEST_F(FileCacheTest, RemovedFilesLiveAsLongAsTheyAreUsed) {
   FileCache cache(&vfs_, 4);
   const auto kept = Get(&cache, 3);
-  cache.Evict(3);
-  cache.Evict(3);
-  cache.Evict(99);
+  cache.Remove(3, Path(3));
+  cache.Remove(3, Path(3));
+  cache.Remove(60, Path(60));
   EXPECT_EQ(cache.open_count(), 0u);
   EXPECT_EQ(Read(kept.get()), "3");
+  FileInfo info;
+  EXPECT_TRUE(IsErrno(vfs_.Stat(Path(3), &info), ENOENT));
+  EXPECT_TRUE(IsErrno(vfs_.Stat(Path(60), &info), ENOENT));
   Get(&cache, 4);
   Get(&cache, 5);
   Get(&cache, 6);
-  cache.Evict(4);
+  cache.Remove(4, Path(4));
   EXPECT_EQ(Read(Get(&cache, 6).get()), "6");
   EXPECT_EQ(Read(Get(&cache, 5).get()), "5");
   EXPECT_EQ(opens(), 4u);
+}
+
+// With a remover the caller only says what shall go.
+TEST_F(FileCacheTest, FilesAreRemovedByTheRemover) {
+  std::vector<std::function<void()>> work;
+  const auto remover = std::make_shared<FileRemover>(
+      &vfs_, [&](std::function<void()> given) { work.push_back(std::move(given)); });
+  FileCache cache(&vfs_, 4, remover);
+  const auto exists = [this](uint64_t n) {
+    FileInfo info;
+    return vfs_.Stat(Path(n), &info).ok();
+  };
+  Get(&cache, 1);
+  for (uint64_t n = 1; n <= 3; ++n) cache.Remove(n, Path(n));
+  EXPECT_EQ(cache.open_count(), 0u);
+  EXPECT_TRUE(exists(1) && exists(2) && exists(3));
+  for (uint64_t n = 1; n <= 2; ++n) {
+    ASSERT_EQ(work.size(), n);  // one at a time
+    const std::function<void()> next = work.back();
+    next();
+    EXPECT_FALSE(exists(n));
+  }
+  cache.Remove(4, Path(4));
+  remover->Stop();
+  EXPECT_FALSE(exists(3) || exists(4));
+  cache.Remove(5, Path(5));
+  EXPECT_TRUE(exists(5));
 }
 
 TEST_F(FileCacheTest, ErrorsAreNotCached) {

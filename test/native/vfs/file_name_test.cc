@@ -26,7 +26,10 @@ TEST(FileName, RoundTrips) {
       EXPECT_EQ(parsed.number, number) << name;
     }
   }
-  EXPECT_EQ(ParseFileName("lock").kind, FileKind::kLock);
+  for (const char* name : {"lock", "lock.0123456789abcdef", "lock.0123456789abcdef.claim",
+                           "lock.0123456789abcdef.new"}) {
+    EXPECT_EQ(ParseFileName(name).kind, FileKind::kLock) << name;
+  }
 }
 
 TEST(FileName, EverythingElseIsForeign) {
@@ -34,6 +37,13 @@ TEST(FileName, EverythingElseIsForeign) {
                            ".",
                            "..",
                            "lock2",
+                           "lock.",
+                           "lock.txt",
+                           "lock.0123456789abcde",
+                           "lock.0123456789abcdeF",
+                           "lock.0123456789abcdef0",
+                           "lock.0123456789abcdef.old",
+                           "lock-0123456789abcdef",
                            "LOCK",
                            "000001",
                            "000001.",
