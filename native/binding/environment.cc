@@ -1,5 +1,6 @@
 #include "binding/environment.h"
 
+#include <system_error>
 #include <utility>
 
 #include "binding/js_object.h"
@@ -19,7 +20,12 @@ void Workers::Submit(std::function<void()> work) {
       return;
     }
   }
-  threads_.emplace_back([this] { Run(); });
+  try {
+    threads_.emplace_back([this] { Run(); });
+  } catch (const std::system_error&) {
+    // Those that there are come to it. Without any, late is better than never: it is done here.
+    if (threads_.empty()) RunQueued();
+  }
 }
 
 void Workers::Stop() {
@@ -32,6 +38,16 @@ void Workers::Stop() {
   }
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
+}
+
+void Workers::RunQueued() {
+  std::function<void()> work;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    work = std::move(queue_.front());
+    queue_.pop_front();
+  }
+  work();
 }
 
 void Workers::Run() {

@@ -45,6 +45,7 @@ class Workers {
 
  private:
   void Run();
+  void RunQueued();
 
   static constexpr size_t kThreads = 8;
   std::mutex mutex_;

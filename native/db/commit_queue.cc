@@ -286,7 +286,7 @@ void CommitQueue::ScheduleSync() {
     std::lock_guard<std::mutex> lock(visibility_mutex_);
     if (std::exchange(sync_scheduled_, true)) return;
   }
-  executor_->Submit(Lane::kJournal, [this] { RunScheduledSync(); });
+  executor_->Submit(Lane::kSync, [this] { RunScheduledSync(); });
 }
 
 void CommitQueue::RunScheduledSync() {

@@ -126,6 +126,8 @@ class CommitQueue {
   Seqno synced() const;  // highest durable seqno
   bool failed() const { return failed_flag_.load(std::memory_order_acquire); }
   Status failure() const;
+  // What writes are refused with then: kDbFailed with the first cause.
+  Status DbFailed() const;
   // Fails the queue: the journal cannot be trusted any more.
   void Fail(const Status& cause);
 
@@ -168,7 +170,6 @@ class CommitQueue {
   static void Tell(Told* told);
   // visibility_mutex_ held.
   Status SyncFailed() const;
-  Status DbFailed() const;
 
   CommitSink* const sink_;
   Executor* const executor_;

@@ -16,15 +16,21 @@ bool Database::Impl::RotateMemtable(Keyspace* keyspace) {
 }
 
 Status Database::Impl::FlushKeyspaceAsync(Keyspace* keyspace, Completion completion) {
+  const Call call(this);
+  if (!call.open()) return Code::kDbClosed;
   if (options_.read_only) return Status(Code::kReadOnly, "the database was opened read-only");
   if (keyspace->deleted()) return Code::kKeyspaceDeleted;
-  Seqno highest = 0;
-  {
-    const CommitQueue::WriteLock lock(queue_.get());
-    RotateTree(keyspace);
-    highest = keyspace->tree()->highest_sealed_seqno();
-  }
-  maintenance_->WhenFlushed(keyspace, highest, std::move(completion));
+  // Not here: a writer may hold the lock for as long as a large batch takes.
+  executor_->Submit(Lane::kFlush, [this, call, own = Ref<Keyspace>::Share(keyspace),
+                                   told = std::move(completion)]() mutable {
+    Seqno highest = 0;
+    {
+      const CommitQueue::WriteLock lock(queue_.get());
+      RotateTree(own.get());
+      highest = own->tree()->highest_sealed_seqno();
+    }
+    maintenance_->WhenFlushed(own.get(), highest, std::move(told));
+  });
   return Code::kWouldBlock;
 }
 
@@ -85,6 +91,7 @@ Database::~Database() = default;
 
 Status Database::Open(Vfs* vfs, std::unique_ptr<Executor> executor, const std::string& path,
                       const DatabaseOptions& options, Ref<Database>* database) {
+  if (executor == nullptr) return Status(Code::kOutOfMemory, "the system has no threads to give");
   auto opened = Ref<Database>::Adopt(new Database());
   opened->impl_ =
       std::make_unique<Impl>(vfs, std::move(executor), path, options, &opened->visible_);
@@ -149,8 +156,6 @@ Status Database::FlushKeyspace(Keyspace* keyspace) {
   });
 }
 Status Database::FlushKeyspaceAsync(Keyspace* keyspace, Completion completion) {
-  const Impl::Call call(impl_.get());
-  if (!call.open()) return Code::kDbClosed;
   return impl_->FlushKeyspaceAsync(keyspace, std::move(completion));
 }
 Status Database::MajorCompaction(Keyspace* keyspace, uint64_t target_size, JobControl* control) {

@@ -4,7 +4,8 @@
 // database.cc (views and the public class).
 // Threads: any; `gate_` counts calls that run, so that close can wait for them.
 // Lock order: create_mutex_, write lock, then any one of the leaves (keyspaces_mutex_, the mutexes
-// of queue, control, maintenance, tracker, journal).
+// of queue, control, maintenance, tracker, journal). Of these only create_mutex_ is held while
+// something is synced: async forms take the others on the event loop.
 #pragma once
 
 #include <map>
@@ -70,7 +71,8 @@ class Database::Impl : public CommitSink {
   DatabaseFigures figures() const;
   Seqno next_seqno() const { return queue_->next_seqno(); }
 
-  // Held while a public call runs; not open once closing.
+  // Held while a public call runs; not open once closing. Work that outlives the call holds a copy,
+  // so that close waits for it.
   class Call {
    public:
     explicit Call(Impl* impl) : impl_(impl) {
@@ -80,7 +82,9 @@ class Database::Impl : public CommitSink {
     ~Call() {
       if (open_) Leave();
     }
-    Call(const Call&) = delete;
+    Call(const Call& other) : impl_(other.impl_), open_(other.open_) {
+      if (open_) impl_->gate_.fetch_add(1, std::memory_order_relaxed);
+    }
     Call& operator=(const Call&) = delete;
     bool open() const { return open_; }
 
@@ -130,16 +134,16 @@ class Database::Impl : public CommitSink {
   void RelieveMemory(uint64_t total);   // write lock
   void Throttle(uint64_t bytes);
   Status StartCommit(Commit* commit, std::string* journal_bytes);
-  Status RunAsync(Commit* commit, Ref<Keyspace> keyspace);
+  Status RunAsync(const Call& call, Commit* commit, Ref<Keyspace> keyspace);
   Watermarks UnflushedSeqnos() const;
   void SetProblem(const char* source, const Status& status);
 
   // --- keyspaces ---
   Status CreateKeyspace(const std::string& name, const TreeOptions& options,
                         Ref<Keyspace>* keyspace);
-  Status CommitCreation(const TreeState& state, Seqno seqno);
-  void TakeBack(uint32_t id, Seqno seqno, const Status& cause);
-  Status AppendKeyspaceRecord(Kind kind, uint32_t id, Slice key, Slice value, Seqno seqno);
+  Status CommitCreation(const TreeState& state);
+  void TakeBack(uint32_t id, const Status& cause);
+  Status AppendKeyspaceRecord(Kind kind, uint32_t id, Slice key, Slice value, Seqno* seqno);
   Status ChangeOptions(Keyspace* keyspace, const TreeOptions& options);
 
   // --- close ---
@@ -150,6 +154,7 @@ class Database::Impl : public CommitSink {
 
   std::atomic<Seqno>* const visible_;
   // Declared before what points into them.
+  std::shared_ptr<FileRemover> remover_;
   std::shared_ptr<FileCache> files_;
   std::shared_ptr<void> storage_;  // both caches, for the keyspaces
   std::shared_ptr<Manifest> manifest_;

@@ -91,48 +91,43 @@ Status Database::Impl::ChangeOptions(Keyspace* keyspace, const TreeOptions& opti
 }
 
 // The creation is a commit like any other: journaled and synced in order, then recorded in the
-// manifest with its seqno. Writers wait meanwhile, so that nothing can be written to a keyspace
-// that a crash would undo.
+// manifest with its seqno. Others go on writing meanwhile; nothing can be written to the keyspace
+// before it is there for good.
 Status Database::Impl::CreateKeyspace(const std::string& name, const TreeOptions& options,
                                       Ref<Keyspace>* keyspace) {
-  const CommitQueue::WriteLock write_lock(queue_.get());
-  if (queue_->failed()) return Status(Code::kDbFailed, queue_->failure().message());
   TreeState state;
   state.id = manifest_->NewTreeId();
   state.name = name;
   state.options = options.Encode();
-  state.created_seqno = queue_->next_seqno();
   Ref<Tree> tree;
   SHALE_RETURN_IF_ERROR(Tree::Open(Context(), state, &tree));
-  const Seqno seqno = state.created_seqno;
+  auto created = MakeRef<Keyspace>(state.id, name, std::move(tree), storage_);
   SHALE_RETURN_IF_ERROR(
-      AppendKeyspaceRecord(kKeyspaceCreate, state.id, name, state.options, seqno));
-  Status status = CommitCreation(state, seqno);
+      AppendKeyspaceRecord(kKeyspaceCreate, state.id, name, state.options, &state.created_seqno));
+  Status status = CommitCreation(state);
   if (status.ok()) {
-    auto created = MakeRef<Keyspace>(state.id, name, std::move(tree), storage_);
+    const CommitQueue::WriteLock lock(queue_.get());
     AddKeyspace(created);
     *keyspace = std::move(created);
-  }
-  if (!queue_->failed()) {
-    queue_->PublishOne(seqno);
-    if (!status.ok()) TakeBack(state.id, seqno + 1, status);
+  } else if (!queue_->failed()) {
+    TakeBack(state.id, status);
   }
   return status;
 }
 
 // The journal says that the keyspace exists and the manifest does not: another commit says that it
 // does not. If that fails as well, nothing may follow.
-void Database::Impl::TakeBack(uint32_t id, Seqno seqno, const Status& cause) {
-  if (!AppendKeyspaceRecord(kKeyspaceDelete, id, Slice(), Slice(), seqno).ok()) {
+void Database::Impl::TakeBack(uint32_t id, const Status& cause) {
+  Seqno seqno = 0;
+  if (!AppendKeyspaceRecord(kKeyspaceDelete, id, Slice(), Slice(), &seqno).ok()) {
     return queue_->Fail(cause);
   }
-  queue_->PublishOne(seqno);
   // A failed sync fails the queue.
   static_cast<void>(queue_->SyncTo(seqno));
 }
 
-Status Database::Impl::CommitCreation(const TreeState& state, Seqno seqno) {
-  SHALE_RETURN_IF_ERROR(queue_->SyncTo(seqno));
+Status Database::Impl::CommitCreation(const TreeState& state) {
+  SHALE_RETURN_IF_ERROR(queue_->SyncTo(state.created_seqno));
   ManifestEdit edit;
   edit.created_trees.push_back(state);
   Status status = manifest_->Commit(edit);
@@ -141,16 +136,22 @@ Status Database::Impl::CommitCreation(const TreeState& state, Seqno seqno) {
 }
 
 Status Database::Impl::AppendKeyspaceRecord(Kind kind, uint32_t id, Slice key, Slice value,
-                                            Seqno seqno) {
+                                            Seqno* seqno) {
   WriteBatch batch;
   batch.Add(kind, id, key, value);
+  const CommitQueue::WriteLock lock(queue_.get());
+  if (queue_->failed()) return queue_->DbFailed();
+  *seqno = queue_->next_seqno();
   const JournalManager::Mark mark = journal_.mark();
   __builtin_memcpy(journal_.BeginRecord(batch.bytes().size()), batch.bytes().data(),
                    batch.bytes().size());
-  journal_.EndRecord(1, seqno);
+  journal_.EndRecord(1, *seqno);
   const Status status = journal_.HandOver();
-  if (!status.ok()) {
+  if (status.ok()) {
+    queue_->PublishOne(*seqno);
+  } else {
     journal_.CutBack(mark);
+    SetProblem("journal", status);
     if (journal_.poisoned()) queue_->Fail(status);
   }
   return status;

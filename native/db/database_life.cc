@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/epoch.h"
 #include "db/database_impl.h"
 #include "vfs/file_name.h"
 
@@ -26,6 +27,7 @@ Database::Impl::Impl(Vfs* vfs, std::unique_ptr<Executor> executor, std::string p
 Database::Impl::~Impl() {
   if (opened_) static_cast<void>(Close());
   executor_->Shutdown();
+  if (remover_ != nullptr) remover_->Stop();  // those who still share it outlive the executor
 }
 
 // ---- open ----
@@ -37,7 +39,11 @@ Status Database::Impl::Open() {
   if (!locked.ok() && !(options_.read_only && locked.Is(Code::kReadOnly))) return locked;
   SHALE_RETURN_IF_ERROR(LoadManifest());
   cache_ = std::make_shared<Cache>(options_.cache_size);
-  files_ = std::make_shared<FileCache>(vfs_, std::max<uint32_t>(1, options_.max_open_files));
+  remover_ = std::make_shared<FileRemover>(vfs_, [this](std::function<void()> work) {
+    executor_->Submit(Lane::kFlush, std::move(work));
+  });
+  files_ =
+      std::make_shared<FileCache>(vfs_, std::max<uint32_t>(1, options_.max_open_files), remover_);
   storage_ = std::make_shared<std::pair<std::shared_ptr<Cache>, std::shared_ptr<FileCache>>>(
       cache_, files_);
   control_ = std::make_unique<WriteControl>(vfs_, executor_.get(), options_);
@@ -78,7 +84,7 @@ Status Database::Impl::PrepareDirectory() {
   for (const std::string& name : names) {
     const FileKind kind = ParseFileName(name).kind;
     exists = exists || kind == FileKind::kManifest;
-    foreign = foreign || (kind == FileKind::kForeign && name.rfind("lock.", 0) != 0);
+    foreign = foreign || kind == FileKind::kForeign;
   }
   if (!exists && foreign) {
     return Status(Code::kNotADatabase, "the folder holds other files").WithPath(path_);
@@ -91,7 +97,9 @@ Status Database::Impl::PrepareDirectory() {
 
 Status Database::Impl::LoadManifest() {
   std::unique_ptr<Manifest> manifest;
-  Status status = Manifest::Load(vfs_, path_, options_.read_only, &manifest);
+  // What may only be created is looked at without touching it.
+  const bool look_only = options_.read_only || options_.error_if_exists;
+  Status status = Manifest::Load(vfs_, path_, look_only, &manifest);
   if (status.Is(Code::kDbNotFound) && options_.create_if_missing && !options_.read_only) {
     // Whoever made the directory: its name must be as durable as what will be acknowledged in it.
     SHALE_RETURN_IF_ERROR(vfs_->SyncDir(ParentDirectory(path_)));
@@ -133,7 +141,9 @@ Status Database::Impl::OpenTrees(Recovery::Trees* trees) {
 Status Database::Impl::Recover() {
   Recovery::Trees trees;
   SHALE_RETURN_IF_ERROR(OpenTrees(&trees));
-  Recovery recovery(Context(), options_.recovery, &trees);
+  visible_->store(kReadAll);  // nobody reads yet: what replay flushes needs no older versions
+  const uint64_t write_buffer = options_.read_only ? 0 : options_.max_write_buffer_size;
+  Recovery recovery(Context(), options_.recovery, write_buffer, &trees);
   SHALE_RETURN_IF_ERROR(recovery.Replay());
   if (!options_.read_only) {
     SHALE_RETURN_IF_ERROR(recovery.Finish(&journal_, options_.max_journal_size));
@@ -204,7 +214,7 @@ void Database::Impl::StartParts() {
     memory_.fetch_add(keyspace->upkeep.counted_active);
     maintenance_->Opened(keyspace.get());
   }
-  executor_->Submit(Lane::kJournal, [this] {
+  executor_->Submit(Lane::kSync, [this] {
     const Status status = keeper_->Evict();
     if (status.Is(Code::kSyncFailed)) queue_->Fail(status);
   });
@@ -271,7 +281,9 @@ Status Database::Impl::CloseParts() {
   Status status;
   if (!options_.read_only) {
     status = keeper_->EnsureHandedOver();
-    if (status.ok()) status = queue_->SyncTo(journal_.handed_over());
+    // Whatever that said: commits wait for their sync, and their callers for an answer.
+    const Status synced = queue_->SyncTo(journal_.handed_over());
+    if (status.ok()) status = synced;
   }
   keeper_->Stop();
   maintenance_->Stop();
@@ -284,6 +296,8 @@ Status Database::Impl::CloseParts() {
   } else {
     maintenance_->TellFlushWaiters(Code::kDbClosed);
   }
+  static_cast<void>(EpochCollect());  // what a reader still holds is left to the next open
+  remover_->Stop();
   lock_.reset();
   return status;
 }

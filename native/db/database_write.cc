@@ -313,9 +313,12 @@ Status Database::Impl::Write(Slice entries, Durability durability) {
 // ---- async forms ----
 
 // Here and now where that needs no waiting, else with a copy of the bytes on an engine thread.
-Status Database::Impl::RunAsync(Commit* commit, Ref<Keyspace> keyspace) {
+// After a failed append the journal syncs before it takes another record: that is not for the
+// caller.
+Status Database::Impl::RunAsync(const Call& call, Commit* commit, Ref<Keyspace> keyspace) {
   const size_t bytes = commit->bytes();
-  if (control_->free() && bytes <= kInlineBytesMax && commit->journal.empty()) {
+  const bool journal_ready = !journal_problem_.load(std::memory_order_relaxed);
+  if (control_->free() && bytes <= kInlineBytesMax && commit->journal.empty() && journal_ready) {
     const Status status = queue_->TryRun(commit);
     if (!status.Is(Code::kStalled)) return status;
   }
@@ -333,7 +336,8 @@ Status Database::Impl::RunAsync(Commit* commit, Ref<Keyspace> keyspace) {
   own.value = Slice(p + own.key.size(), own.value.size());
   own.entries = Slice(p + own.key.size() + own.value.size(), own.entries.size());
   own.journal = Slice(deferred->journal_bytes);
-  control_->AdmitAsync(bytes, [this, deferred](Status status) {
+  // Close waits until it was queued or refused.
+  control_->AdmitAsync(bytes, [this, deferred, call](Status status) {
     if (!status.ok()) {
       deferred->commit.completion(std::move(status));
       return;
@@ -359,7 +363,7 @@ Status Database::Impl::WriteOneAsync(Keyspace* keyspace, Kind kind, Slice key, S
   if (value.size() >= kJournalCompressionMin) {
     SHALE_RETURN_IF_ERROR(StartCommit(&commit, &journal_bytes));
   }
-  return RunAsync(&commit, Ref<Keyspace>::Share(keyspace));
+  return RunAsync(call, &commit, Ref<Keyspace>::Share(keyspace));
 }
 
 Status Database::Impl::WriteAsync(Slice entries, Durability durability, Completion completion) {
@@ -376,7 +380,7 @@ Status Database::Impl::WriteAsync(Slice entries, Durability durability, Completi
   commit.completion = std::move(completion);
   std::string journal_bytes;
   if (compress) SHALE_RETURN_IF_ERROR(StartCommit(&commit, &journal_bytes));
-  return RunAsync(&commit, Ref<Keyspace>());
+  return RunAsync(call, &commit, Ref<Keyspace>());
 }
 
 // ---- persist ----
@@ -403,8 +407,8 @@ Status Database::Impl::PersistAsync(Durability durability, Completion completion
     if (durability == Durability::kOs && handed_over) return Status::Ok();
     if (durability == Durability::kSync && queue_->synced() >= last) return Status::Ok();
   }
-  auto held = std::make_shared<Call>(this);  // close waits for it
-  executor_->Submit(Lane::kJournal, [this, durability, held, told = std::move(completion)] {
+  const Lane lane = durability == Durability::kSync ? Lane::kSync : Lane::kJournal;
+  executor_->Submit(lane, [this, durability, call, told = std::move(completion)] {
     while (queue_->HasDeferred()) queue_->DrainDeferred();
     if (durability == Durability::kOs) {
       told(queue_->failed() ? queue_->SyncTo(kSeqnoMax) : keeper_->EnsureHandedOver());

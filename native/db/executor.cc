@@ -7,6 +7,7 @@
 #include <deque>
 #include <map>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -21,6 +22,8 @@ constexpr size_t kReaderThreads = 2;
 // One lane: its queue, its delayed work and its threads.
 class LaneWorkers {
  public:
+  ~LaneWorkers() { Stop(); }
+
   void Start(size_t threads, int niceness) {
     for (size_t i = 0; i < threads; ++i) {
       threads_.emplace_back([this, niceness] { Run(niceness); });
@@ -108,6 +111,7 @@ class ThreadedExecutor : public Executor {
  public:
   explicit ThreadedExecutor(uint32_t compaction_threads) {
     lane(Lane::kJournal).Start(1, 0);
+    lane(Lane::kSync).Start(1, 0);
     lane(Lane::kFlush).Start(1, 0);
     lane(Lane::kCompaction).Start(std::max<uint32_t>(1, compaction_threads), kCompactionNiceness);
     lane(Lane::kReader).Start(kReaderThreads, 0);
@@ -141,7 +145,11 @@ class ThreadedExecutor : public Executor {
 }  // namespace
 
 std::unique_ptr<Executor> MakeThreadedExecutor(uint32_t compaction_threads) {
-  return std::make_unique<ThreadedExecutor>(compaction_threads);
+  try {
+    return std::make_unique<ThreadedExecutor>(compaction_threads);
+  } catch (const std::system_error&) {
+    return nullptr;
+  }
 }
 
 }  // namespace shale

@@ -1,11 +1,12 @@
 // Executor: where background work runs.
 //
-// Lanes keep one kind of work from waiting behind another: a flush never waits behind a compaction.
+// Lanes keep one kind of work from waiting behind another: a flush never waits behind a compaction,
+// and what is appended to the journal (parked writes, flush points, witnesses) never behind a sync.
 // Work within a lane starts in order of submission.
 // Threads: Submit from any. Shutdown waits for running work and drops what has not begun (its
 // owners are told by their own state, jobs hold no promise).
-// Two forms: `ThreadedExecutor` (journal 1, flush 1, compaction n at lower priority, reader 2
-// threads) and `ManualExecutor` for tests: nothing runs until the test says so, on its thread, in
+// Two forms: `ThreadedExecutor` (journal 1, sync 1, flush 1, compaction n at lower priority, reader
+// 2 threads) and `ManualExecutor` for tests: nothing runs until the test says so, on its thread, in
 // an order drawn from a seed.
 #pragma once
 
@@ -20,8 +21,14 @@ namespace shale {
 // Told once, from an engine thread or from the calling thread, when an async call has ended.
 using Completion = std::function<void(Status)>;
 
-enum class Lane : uint8_t { kJournal = 0, kFlush = 1, kCompaction = 2, kReader = 3 };
-inline constexpr int kLaneCount = 4;
+enum class Lane : uint8_t {
+  kJournal,  // appends; never waits for the device
+  kSync,     // syncs of the journal, its next file, what follows a rotation
+  kFlush,    // also removes files that nobody reads any more
+  kCompaction,
+  kReader,
+};
+inline constexpr int kLaneCount = 5;
 
 class Executor {
  public:
@@ -37,6 +44,7 @@ class Executor {
   virtual void Shutdown() = 0;
 };
 
+// Null if the system has not that many threads to give; opening with it says so.
 std::unique_ptr<Executor> MakeThreadedExecutor(uint32_t compaction_threads);
 std::unique_ptr<Executor> MakeManualExecutor(Vfs* clock, uint64_t seed);
 

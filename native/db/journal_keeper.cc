@@ -32,29 +32,30 @@ void JournalKeeper::CheckSize() {
   const uint64_t bytes = parts_.journal->active_bytes();
   if (sync_bytes_ <= bytes && next_sync_ <= bytes) {
     if (next_sync_ != 0 && !sync_requested_.exchange(true)) {
-      parts_.executor->Submit(Lane::kJournal, [this] { BackgroundSync(); });
+      parts_.executor->Submit(Lane::kSync, [this] { BackgroundSync(); });
     }
     next_sync_ = bytes + sync_bytes_;
   }
   if (bytes >= rotate_bytes_ && parts_.journal->has_next()) return Rotate();
   if (bytes >= rotate_bytes_ / 2 && !parts_.journal->has_next() && !preparing_.exchange(true)) {
-    parts_.executor->Submit(Lane::kJournal, [this] { PrepareNext(); });
+    parts_.executor->Submit(Lane::kSync, [this] { PrepareNext(); });
   }
   // Steps that are short against the distances above.
   next_check_ = bytes + std::min(rotate_bytes_ / 8, kSyncBytes / 2);
 }
 
 void JournalKeeper::Rotate() {
-  if (stopped() || !parts_.journal->HandOver().ok()) return;
+  if (stopped()) return;
+  if (Status status = parts_.journal->HandOver(); !status.ok()) return parts_.on_error(status);
   parts_.journal->Rotate(parts_.watermarks());
   next_check_ = 0;
   next_sync_ = 0;
-  parts_.executor->Submit(Lane::kJournal, [this] { AfterRotation(); });
+  parts_.executor->Submit(Lane::kSync, [this] { AfterRotation(); });
 }
 
 void JournalKeeper::ArmInterval() {
   if (interval_armed_.exchange(true)) return;
-  parts_.executor->SubmitAfter(Lane::kJournal, parts_.sync_interval_ms, [this] {
+  parts_.executor->SubmitAfter(Lane::kSync, parts_.sync_interval_ms, [this] {
     interval_armed_.store(false);
     BackgroundSync();
   });
@@ -65,11 +66,13 @@ void JournalKeeper::ArmFlushPoint() {
   parts_.executor->SubmitAfter(Lane::kJournal, kFlushPointMs, [this] { FlushPoint(); });
 }
 
-// ---- journal lane ----
+// ---- journal and sync lane ----
 
 Status JournalKeeper::EnsureHandedOver() {
   const CommitQueue::WriteLock lock(parts_.queue);
-  return parts_.journal->HandOver();
+  Status status = parts_.journal->HandOver();
+  if (!status.ok()) parts_.on_error(status);
+  return status;
 }
 
 Status JournalKeeper::EnsureDurable(Seqno seqno) {
@@ -81,7 +84,7 @@ Status JournalKeeper::EnsureDurable(Seqno seqno) {
 void JournalKeeper::BackgroundSync() {
   sync_requested_.store(false);
   if (stopped() || parts_.queue->failed()) return;
-  if (Status status = EnsureHandedOver(); !status.ok()) parts_.on_error(status);
+  static_cast<void>(EnsureHandedOver());  // what stays behind is tried again
   // A failed sync fails the whole queue, which tells everybody.
   static_cast<void>(parts_.queue->SyncTo(parts_.journal->handed_over()));
 }
@@ -119,7 +122,7 @@ void JournalKeeper::PrepareNext() {
   if (status.Is(Code::kSyncFailed)) return parts_.queue->Fail(status);
   // Meanwhile the active journal just grows.
   parts_.on_error(status);
-  parts_.executor->SubmitAfter(Lane::kJournal, kRetryMs, [this] { PrepareNext(); });
+  parts_.executor->SubmitAfter(Lane::kSync, kRetryMs, [this] { PrepareNext(); });
 }
 
 Status JournalKeeper::CreateNext() {
@@ -155,7 +158,7 @@ void JournalKeeper::AfterRotation() {
   if (!status.ok()) {
     if (status.Is(Code::kSyncFailed)) return parts_.queue->Fail(status);
     parts_.on_error(status);
-    parts_.executor->SubmitAfter(Lane::kJournal, kRetryMs, [this] { AfterRotation(); });
+    parts_.executor->SubmitAfter(Lane::kSync, kRetryMs, [this] { AfterRotation(); });
     return;
   }
   FlushStragglers();

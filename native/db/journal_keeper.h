@@ -1,8 +1,9 @@
 // JournalKeeper: the work around the journal that no writer should wait for.
 //
-// On the journal lane: background syncs (interval, and every few MiB), the flush point of buffered
-// commits, the witness of a sync, the next journal file made ready in advance, the aftermath of a
-// rotation (sync, final length into the manifest), eviction of what was flushed.
+// On the journal lane: the flush point of buffered commits and the witness of a sync, which must
+// not be late and touch no device. On the sync lane: background syncs (interval, and every few
+// MiB), the next journal file made ready in advance, the aftermath of a rotation (sync, final
+// length into the manifest), eviction of what was flushed.
 // Threads: AfterAppend and Rotate under the write lock; the rest on engine threads.
 // Invariant: a journal is named in the manifest before it takes a record.
 #pragma once

@@ -35,9 +35,7 @@ size_t Maintenance::Level0Debt(Keyspace* keyspace, size_t runs) {
 // The bytes of sealed memtables, read anew, so that the total is right whatever happened meanwhile.
 void Maintenance::CountSealed(Keyspace* keyspace) {
   std::lock_guard<std::mutex> lock(mutex_);
-  uint64_t sealed = 0;
-  const Ref<SuperVersion> pin = keyspace->tree()->Pin();
-  for (const Ref<Memtable>& memtable : pin->sealed) sealed += memtable->used_bytes();
+  const uint64_t sealed = keyspace->tree()->sealed_bytes();
   const uint64_t before = std::exchange(keyspace->upkeep.counted_sealed, sealed);
   const uint64_t total = parts_.memory->fetch_add(sealed - before) + sealed - before;
   if (parts_.control != nullptr) parts_.control->SetMemory(total);
@@ -273,12 +271,7 @@ void Maintenance::EndTask() {
 void Maintenance::NothingToCompact(const Ref<Keyspace>& keyspace) {
   SetProblem(kCompactionSource, keyspace.get(), Status::Ok());
   std::lock_guard<std::mutex> lock(mutex_);
-  // No compaction will make room in level 0: the flush that waits for it goes ahead.
-  if (keyspace->upkeep.flush_held && keyspace->upkeep.compactions == 0) {
-    keyspace->upkeep.flush_held = false;
-    keyspace->upkeep.flush_now = true;
-    QueueFlush(keyspace.get());
-  }
+  if (keyspace->upkeep.compactions == 0) ReleaseFlush(keyspace.get());
 }
 
 // Runs a claimed plan on the calling thread.
@@ -405,16 +398,16 @@ void Maintenance::RetryMajors(Keyspace* keyspace) {
 // ---- pause, drain, stop ----
 
 void Maintenance::TellIdle(Told* told) {
-  if (running_.empty()) {
-    if (paused_) {
-      for (Completion& pauser : pausers_) told->emplace_back(std::move(pauser), Status::Ok());
-      pausers_.clear();
-    }
-    if (compactions_.empty() && deciding_ == 0) {
-      const Status status = problems_.empty() ? Status::Ok() : problems_.begin()->second;
-      for (Completion& drainer : drainers_) told->emplace_back(std::move(drainer), status);
-      drainers_.clear();
-    }
+  // A task that decides may start a job, and so may a major compaction that waits for one to end.
+  if (!running_.empty() || deciding_ > 0) return;
+  if (paused_ && majors_.empty()) {
+    for (Completion& pauser : pausers_) told->emplace_back(std::move(pauser), Status::Ok());
+    pausers_.clear();
+  }
+  if (compactions_.empty()) {
+    const Status status = problems_.empty() ? Status::Ok() : problems_.begin()->second;
+    for (Completion& drainer : drainers_) told->emplace_back(std::move(drainer), status);
+    drainers_.clear();
   }
 }
 
@@ -424,6 +417,7 @@ void Maintenance::Pause(Completion completion) {
     std::lock_guard<std::mutex> lock(mutex_);
     paused_ = true;
     pausers_.push_back(std::move(completion));
+    for (const Ref<Keyspace>& keyspace : compactions_) ReleaseFlush(keyspace.get());
     TellIdle(&told);
     TellLevel0();
   }
@@ -437,6 +431,13 @@ void Maintenance::Resume() {
   for (size_t i = 0; i < compactions_.size(); ++i) {
     parts_.executor->Submit(Lane::kCompaction, [this] { RunCompaction(); });
   }
+}
+
+// mutex_ held. A flush that waits for room in level 0 goes ahead: no compaction will make it.
+void Maintenance::ReleaseFlush(Keyspace* keyspace) {
+  if (!std::exchange(keyspace->upkeep.flush_held, false)) return;
+  keyspace->upkeep.flush_now = true;
+  QueueFlush(keyspace);
 }
 
 void Maintenance::Drain(Completion completion) {

@@ -118,6 +118,7 @@ class Maintenance {
   void TellLevel0();
   void QueueFlush(Keyspace* keyspace);
   void QueueCompaction(Keyspace* keyspace);
+  void ReleaseFlush(Keyspace* keyspace);
   void TellIdle(Told* told);
   void SetProblem(const char* source, const Keyspace* keyspace, Status status);
   uint32_t NextRetry(Keyspace* keyspace);

@@ -17,8 +17,13 @@ constexpr uint32_t kTreeIdGapMax = 1 << 20;  // creations that failed, between t
 
 }  // namespace
 
-Recovery::Recovery(const TreeContext& context, RecoveryMode mode, Trees* trees)
-    : context_(context), mode_(mode), trees_(trees), state_(context.manifest->state()) {}
+Recovery::Recovery(const TreeContext& context, RecoveryMode mode, uint64_t write_buffer,
+                   Trees* trees)
+    : context_(context),
+      mode_(mode),
+      write_buffer_(write_buffer),
+      trees_(trees),
+      state_(context.manifest->state()) {}
 
 std::string Recovery::PathOf(const Journal& journal) const {
   return FileName(context_.directory, FileKind::kJournal, journal.number);
@@ -172,13 +177,15 @@ Status Recovery::ReplayRecord(size_t index, const LogRecordHeader& header, Slice
     }
   }
   applied_ = false;
+  touched_.clear();
   Status status = Apply(&journal, header, payload);
   if (!status.ok()) return status.WithPath(PathOf(journal), offset);
   last_ = header.seqno;
   journal.last_seqno = header.seqno;
   if (applied_) report_.commits_replayed++;
   KeepTail(index, header, payload, offset);
-  return Status::Ok();
+  SealFullMemtables();
+  return Relieve();
 }
 
 // The records of a journal ended, in whatever way.
@@ -308,14 +315,13 @@ Status Recovery::ApplyEntry(Journal* journal, Seqno seqno, const BatchEntry& ent
   if (seqno < tree->flushed_seqno()) return Status::Ok();
   Slice value;
   SHALE_RETURN_IF_ERROR(DecodeValue(entry, &scratch_, &value));
+  const uint64_t before = tree->active_bytes();
   tree->Add(entry.key, value, seqno, entry.kind);
+  memory_ += tree->active_bytes() - before;
+  if (touched_.empty() || touched_.back() != tree) touched_.push_back(tree);
   applied_ = true;
   Seqno& mark = journal->watermarks[entry.keyspace];
   mark = std::max(mark, seqno);
-  if (std::exchange(limited_tree_, entry.keyspace) != entry.keyspace) {
-    memtable_limit_ = tree->options().max_memtable_size;
-  }
-  if (tree->active_bytes() >= memtable_limit_) tree->Rotate();
   return Status::Ok();
 }
 
@@ -346,34 +352,69 @@ Status Recovery::CreateTree(Seqno seqno, const BatchEntry& entry) {
   return Status::Ok();
 }
 
+// ---- memory ----
+
+// Not while memtables wait to be flushed: these must not take what is not durable with them.
+void Recovery::SealFullMemtables() {
+  if (sealed_at_ != 0) return;
+  for (Tree* tree : touched_) {
+    if (tree->active_bytes() >= tree->max_memtable_size()) tree->Rotate();
+  }
+}
+
+// Half of the write buffer is in use: everything is sealed where it stands, and once that is known
+// to be durable the largest trees go to tables.
+Status Recovery::Relieve() {
+  if (write_buffer_ == 0 || memory_ <= write_buffer_ / 2) return Status::Ok();
+  if (sealed_at_ == 0) {
+    for (const auto& [id, tree] : *trees_) tree->Rotate();
+    sealed_at_ = last_;
+  }
+  if (durable() < sealed_at_) return Status::Ok();
+  sealed_at_ = 0;
+  bool flushed = true;
+  while (flushed && memory_ > write_buffer_ / 2) {
+    const Status status = FlushLargest(&flushed);
+    // Rather more memory than a database that does not open.
+    if (status.Is(Code::kDiskFull)) write_buffer_ = 0;
+    if (status.Is(Code::kDiskFull)) return Status::Ok();
+    SHALE_RETURN_IF_ERROR(status);
+  }
+  return Status::Ok();
+}
+
+Status Recovery::FlushLargest(bool* flushed) {
+  Tree* largest = nullptr;
+  uint64_t bytes = 0;
+  for (const auto& [id, tree] : *trees_) {
+    // What the journals created and the manifest does not know yet holds nothing.
+    if (state_.trees.count(id) == 0 || tree->sealed_bytes() <= bytes) continue;
+    largest = tree.get();
+    bytes = tree->sealed_bytes();
+  }
+  *flushed = largest != nullptr;
+  if (largest == nullptr) return Status::Ok();
+  SHALE_RETURN_IF_ERROR(largest->Flush(nullptr, nullptr, nullptr));
+  memory_ -= bytes;
+  return Status::Ok();
+}
+
 // ---- what was not durable ----
 
 void Recovery::KeepTail(size_t index, const LogRecordHeader& header, Slice payload,
                         uint64_t offset) {
   if (journals_[index].final_length.has_value()) return;
   DropDurable(index, header.synced_to);
-  TailRecord record;
-  record.journal = index;
-  record.offset = offset;
-  record.count = header.count;
-  record.seqno = header.seqno;
-  record.size = payload.size();
-  tail_bytes_.append(payload.data(), payload.size());
-  tail_.push_back(record);
+  tail_.push_back({index, offset, header.count, header.seqno, payload.ToString()});
 }
 
 // Records that turned out to be durable, in a file that will stay. Only from the front: behind one
 // that is written again, all have to be.
 void Recovery::DropDurable(size_t index, uint64_t durable_end) {
   if (!journals_[index].named) return;
-  size_t bytes = 0;
-  auto end = tail_.begin();
-  for (; end != tail_.end() && end->journal == index; ++end) {
-    if (end->offset + kLogRecordHeaderBytes + end->size > durable_end) break;
-    bytes += end->size;
+  while (!tail_.empty() && tail_.front().journal == index && tail_.front().end() <= durable_end) {
+    tail_.pop_front();
   }
-  tail_.erase(tail_.begin(), end);
-  tail_bytes_.erase(0, bytes);
 }
 
 Status Recovery::WriteTail(JournalManager* journal) {
@@ -385,12 +426,11 @@ Status Recovery::WriteTail(JournalManager* journal) {
     }
     return Status::Ok();
   }
-  const char* payload = tail_bytes_.data();
   for (const TailRecord& record : tail_) {
     Journal& from = journals_[record.journal];
     from.durable_end = std::min(from.durable_end, record.offset);
-    __builtin_memcpy(journal->BeginRecord(record.size), payload, record.size);
-    payload += record.size;
+    char* payload = journal->BeginRecord(record.payload.size());
+    __builtin_memcpy(payload, record.payload.data(), record.payload.size());
     journal->EndRecord(record.count, record.seqno);
     if (journal->staged_bytes() >= kWriteChunkBytes) SHALE_RETURN_IF_ERROR(journal->HandOver());
   }
@@ -434,7 +474,10 @@ Status Recovery::Finish(JournalManager* journal, uint64_t preallocate_bytes) {
     journal->AddSealed(std::move(sealed));
   }
   journals_.clear();
-  std::string().swap(tail_bytes_);
+  tail_.clear();
+  // Now all is durable: what replay could not flush is flushed as soon as the database is open.
+  if (memory_ <= write_buffer_ / 2) return Status::Ok();
+  for (const auto& [id, tree] : *trees_) tree->Rotate();
   return Status::Ok();
 }
 

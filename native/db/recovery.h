@@ -1,17 +1,24 @@
 // Recovery: from what a directory holds to trees that hold every commit that survived.
 //
 // Replay reads the journals in order into the memtables and decides where the commits end (a torn
-// tail) or that something durable is damaged. Finish makes what was replayed durable: the part of
-// the journals that was not known to be is written again into a new journal, synced, and named by
-// one manifest commit, which also states where the old journals end. docs/format.md, section 5.4.
+// tail) or that something durable is damaged. Where the memtables outgrow the write buffer it
+// flushes some, but only what the journals show to be durable: commits that a power cut may still
+// lose must not be named by the manifest. Finish makes what was replayed durable: the part of the
+// journals that was not known to be is written again into a new journal, synced, and named by one
+// manifest commit, which also states where the old journals end. docs/format.md, section 5.4.
 //
 // Threads: one, before the database is open.
 // Invariants:
-//   I1  nothing on disk is changed or removed before the manifest commit, so that a crash at any
-//       point leaves what the next recovery needs.
-// Memory: the memtables, and the part of the journals that is written again.
+//   I1  no journal is changed or removed before the manifest commit of Finish, so that a crash at
+//       any point leaves what the next recovery needs; tables that replay flushed only spare it
+//       work.
+//   I2  memtables are sealed between commits: what the manifest says to be flushed is whole.
+// Memory: half of the write buffer, and what was replayed since the last sync that the journals
+// state; that part is written again and therefore kept a second time. A read-only open may not
+// write and holds all that is not in tables.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -29,7 +36,8 @@ class Recovery {
   // By tree id.
   using Trees = std::map<uint32_t, Ref<Tree>>;
 
-  Recovery(const TreeContext& context, RecoveryMode mode, Trees* trees);
+  // `write_buffer`: bytes of memtables that replay should stay within; 0: it may not flush.
+  Recovery(const TreeContext& context, RecoveryMode mode, uint64_t write_buffer, Trees* trees);
 
   // Fills the memtables. With kSalvage damage is passed over, otherwise it is kCorruption.
   Status Replay();
@@ -54,13 +62,15 @@ class Recovery {
     std::unique_ptr<File> file;
     std::unique_ptr<LogReader> reader;  // null: a torn creation
   };
-  // A replayed record that is not known to be durable; the payloads lie in tail_bytes_, in order.
+  // A replayed record that is not known to be durable.
   struct TailRecord {
     size_t journal = 0;  // index
     uint64_t offset = 0;
     uint32_t count = 0;
     Seqno seqno = 0;
-    size_t size = 0;
+    std::string payload;
+
+    uint64_t end() const { return offset + kLogRecordHeaderBytes + payload.size(); }
   };
 
   Status FindJournals();
@@ -75,6 +85,11 @@ class Recovery {
   Status Apply(Journal* journal, const LogRecordHeader& header, Slice payload);
   Status ApplyEntry(Journal* journal, Seqno seqno, const BatchEntry& entry);
   Status CreateTree(Seqno seqno, const BatchEntry& entry);
+  void SealFullMemtables();
+  Status Relieve();
+  Status FlushLargest(bool* flushed);
+  // Everything up to it is known to be durable.
+  Seqno durable() const { return tail_.empty() ? last_ : tail_.front().seqno - 1; }
   void KeepTail(size_t index, const LogRecordHeader& header, Slice payload, uint64_t offset);
   void DropDurable(size_t index, uint64_t durable_end);
   Status WriteTail(JournalManager* journal);
@@ -86,6 +101,7 @@ class Recovery {
 
   const TreeContext context_;
   const RecoveryMode mode_;
+  uint64_t write_buffer_;
   Trees* const trees_;
   const ManifestState state_;
   std::vector<Journal> journals_;
@@ -93,11 +109,12 @@ class Recovery {
   std::vector<TreeState> created_;  // by records of the journals
   std::vector<uint32_t> deleted_;
   std::vector<Ref<Tree>> gone_;  // the deleted trees; their files stay until the manifest knows
-  std::vector<TailRecord> tail_;
-  std::string tail_bytes_;
+  std::deque<TailRecord> tail_;
+  std::vector<Tree*> touched_;  // by the commit at hand
+  uint64_t memory_ = 0;         // bytes of memtables
+  Seqno sealed_at_ = 0;         // last commit when all memtables were sealed to be
+                                // flushed; 0: they are not
   std::string scratch_;
-  uint32_t limited_tree_ = 0;  // the last tree written to, and
-  uint64_t memtable_limit_ = 0;
   Seqno last_ = 0;  // of the last commit replayed
   Seqno next_seqno_ = 1;
   bool applied_ = false;              // the commit at hand changed something

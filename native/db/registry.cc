@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -149,10 +150,16 @@ DatabaseHandle::~DatabaseHandle() {
   if (closed_.exchange(true)) return;
   Place place;
   if (!Leave(database_.get(), &place)) return;
-  // Its environment died; closing takes time and belongs on no thread of JavaScript.
-  std::thread([database = std::move(database_), place] {
+  // Its environment died; closing takes time and belongs on no thread of JavaScript. Where the
+  // system has no thread to give it is closed here, late rather than never.
+  const auto close = [database = std::move(database_), place] {
     static_cast<void>(CloseCore(database, place));  // nobody is left to tell
-  }).detach();
+  };
+  try {
+    std::thread(close).detach();
+  } catch (const std::system_error&) {
+    close();
+  }
 }
 
 Status DatabaseHandle::Close() {

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <utility>
 
+#include "base/epoch.h"
 #include "db/directory_lock.h"
 #include "db/maintenance.h"
 #include "db/waiting.h"
@@ -31,6 +32,7 @@ class StandaloneTree::Impl {
   ~Impl() {
     if (keyspace_) static_cast<void>(Close());
     executor_->Shutdown();
+    if (remover_ != nullptr) remover_->Stop();  // those who still share it outlive the executor
   }
 
   Status Open(const std::function<Status(bool exists, TreeOptions* options)>& merge) {
@@ -72,6 +74,8 @@ class StandaloneTree::Impl {
     maintenance_->TellFlushWaiters(Code::kDbClosed);
     executor_->Shutdown();
     const Status status = RecordGcSeqno();
+    static_cast<void>(EpochCollect());  // what a reader still holds is left to the next open
+    remover_->Stop();
     lock_.reset();
     lock.lock();
     closed_ = true;
@@ -180,7 +184,7 @@ class StandaloneTree::Impl {
       return ParseFileName(name).kind == FileKind::kManifest;
     });
     const bool foreign = std::any_of(names.begin(), names.end(), [](const std::string& name) {
-      return ParseFileName(name).kind == FileKind::kForeign && name.rfind("lock.", 0) != 0;
+      return ParseFileName(name).kind == FileKind::kForeign;
     });
     if (foreign && !exists) {
       return Status(Code::kNotADatabase, "the folder holds other files").WithPath(path_);
@@ -217,7 +221,11 @@ class StandaloneTree::Impl {
     gc_seqno_.store(tree_state.gc_seqno);
     recorded_gc_seqno_ = tree_state.gc_seqno;
     cache_ = std::make_shared<Cache>(options_.cache_size);
-    files_ = std::make_shared<FileCache>(vfs_, std::max<uint32_t>(1, options_.max_open_files));
+    remover_ = std::make_shared<FileRemover>(vfs_, [this](std::function<void()> work) {
+      executor_->Submit(Lane::kFlush, std::move(work));
+    });
+    files_ =
+        std::make_shared<FileCache>(vfs_, std::max<uint32_t>(1, options_.max_open_files), remover_);
     TreeContext context;
     context.vfs = vfs_;
     context.directory = path_;
@@ -285,6 +293,7 @@ class StandaloneTree::Impl {
     return Status::Ok();
   }
 
+  std::shared_ptr<FileRemover> remover_;
   std::shared_ptr<FileCache> files_;
   std::shared_ptr<Manifest> manifest_;
   std::unique_ptr<DirectoryLock> lock_;
@@ -327,6 +336,7 @@ Status StandaloneTree::Open(Vfs* vfs, std::unique_ptr<Executor> executor, const 
                             const StandaloneOptions& options,
                             const std::function<Status(bool exists, TreeOptions* options)>& merge,
                             Ref<StandaloneTree>* tree) {
+  if (executor == nullptr) return Status(Code::kOutOfMemory, "the system has no threads to give");
   auto opened = Ref<StandaloneTree>::Adopt(new StandaloneTree());
   opened->impl_ = std::make_unique<Impl>(vfs, std::move(executor), path, options);
   SHALE_RETURN_IF_ERROR(opened->impl_->Open(merge));

@@ -170,11 +170,12 @@ std::vector<std::pair<uint64_t, uint64_t>> JournalManager::FinalLengths() const 
 }
 
 void JournalManager::MarkRecorded(uint64_t number) {
+  std::shared_ptr<LogWriter> closed;  // outside the lock, which writers take
   std::lock_guard<std::mutex> lock(mutex_);
   for (SealedJournal& sealed : sealed_) {
     if (sealed.number != number) continue;
     sealed.recorded = true;
-    sealed.writer.reset();
+    closed = std::move(sealed.writer);
   }
 }
 
@@ -198,9 +199,13 @@ std::vector<uint64_t> JournalManager::Evictable(const FlushedSeqno& flushed_seqn
 }
 
 void JournalManager::Drop(const std::vector<uint64_t>& numbers) {
+  std::vector<SealedJournal> dropped;  // closed outside the lock, which writers take
+  dropped.reserve(numbers.size());
   std::lock_guard<std::mutex> lock(mutex_);
   for (const uint64_t number : numbers) {
-    if (!sealed_.empty() && sealed_.front().number == number) sealed_.pop_front();
+    if (sealed_.empty() || sealed_.front().number != number) continue;
+    dropped.push_back(std::move(sealed_.front()));
+    sealed_.pop_front();
   }
 }
 

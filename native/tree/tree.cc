@@ -288,6 +288,11 @@ std::optional<CompactionPlan> Tree::MajorPlan(uint64_t target_size) const {
 
 // ---- views ----
 
+uint64_t Tree::max_memtable_size() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return options_.max_memtable_size;
+}
+
 bool Tree::HasSealed() const { return sealed_count() != 0; }
 
 uint64_t Tree::memtable_bytes() const {
@@ -295,6 +300,13 @@ uint64_t Tree::memtable_bytes() const {
   const SuperVersion* sv = current();
   uint64_t sum = sv->active->used_bytes();
   for (const auto& m : sv->sealed) sum += m->used_bytes();
+  return sum;
+}
+
+uint64_t Tree::sealed_bytes() const {
+  EpochGuard guard;
+  uint64_t sum = 0;
+  for (const auto& m : current()->sealed) sum += m->used_bytes();
   return sum;
 }
 

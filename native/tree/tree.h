@@ -115,7 +115,9 @@ class Tree : public RefCounted {
   std::optional<CompactionPlan> MajorPlan(uint64_t target_size) const;  // nullopt if empty
 
   // --- views ---
+  uint64_t max_memtable_size() const;  // of options()
   uint64_t memtable_bytes() const;  // active + sealed
+  uint64_t sealed_bytes() const;
   size_t sealed_count() const;
   size_t level0_runs() const;
   uint64_t table_bytes() const;

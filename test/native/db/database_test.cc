@@ -137,13 +137,28 @@ TEST_F(DatabaseTest, OpenSaysWhatIsWrong) {
   DB_ASSERT_OK(database_->Close());
   options.create_if_missing = true;
   options.error_if_exists = true;
+  vfs_.SetHook([](const MemVfs::Operation& operation) {
+    EXPECT_EQ(ClassifyPath(operation.path), PathClass::kLock) << operation.path;
+  });
   EXPECT_EQ(Open(options).code(), Code::kDbExists);
+  vfs_.SetHook(nullptr);
   DB_ASSERT_OK(vfs_.MakeDir("/foreign"));
   std::unique_ptr<File> file;
   DB_ASSERT_OK(vfs_.Open("/foreign/notes.txt", OpenMode::kCreateNew, &file));
   EXPECT_EQ(OpenSmall(&vfs_, 1, SmallOptions(), &second, "/foreign").code(), Code::kNotADatabase);
   EXPECT_EQ(OpenSmall(&vfs_, 1, SmallOptions(), &second, "/foreign/notes.txt").code(),
             Code::kInvalidPath);
+  // Files by which another opener is trying to take the lock are ours, whatever looks like them is
+  // not.
+  DB_ASSERT_OK(vfs_.MakeDir("/lock"));
+  std::unique_ptr<File> helper;
+  DB_ASSERT_OK(vfs_.Open("/lock/lock.txt", OpenMode::kCreateNew, &helper));
+  EXPECT_EQ(OpenSmall(&vfs_, 1, SmallOptions(), &second, "/lock").code(), Code::kNotADatabase);
+  DB_ASSERT_OK(vfs_.Rename("/lock/lock.txt", "/lock/lock.0123456789abcdef"));
+  std::unique_ptr<FileLock> taking;
+  DB_ASSERT_OK(vfs_.Lock(helper.get(), &taking));
+  DB_ASSERT_OK(OpenSmall(&vfs_, 1, SmallOptions(), &second, "/lock"));
+  DB_ASSERT_OK(second->Close());
   std::vector<std::string> names;
   DB_ASSERT_OK(vfs_.List("/foreign", &names));
   EXPECT_EQ(names, std::vector<std::string>{"notes.txt"});

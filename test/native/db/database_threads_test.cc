@@ -1,5 +1,6 @@
 // The database with its own threads on the real file system.
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <atomic>
 #include <condition_variable>
@@ -155,6 +156,40 @@ TEST(DatabaseThreadsTest, ClosingEndsWhateverRuns) {
   }
 }
 
+// Writes that wait for memory to be flushed are told, whatever they were doing when the database
+// closed.
+TEST(DatabaseThreadsTest, ClosingSettlesParkedWrites) {
+  uint64_t parked = 0;
+  for (uint64_t round = 0; round < Scaled(40); ++round) {
+    const TempDir dir;
+    DatabaseOptions options = SmallOptions();
+    options.max_write_buffer_size = 32 * 1024;
+    Ref<Database> database;
+    DB_ASSERT_OK(
+        Database::Open(Vfs::Real(), MakeThreadedExecutor(1), dir.path(), options, &database));
+    const Ref<Keyspace> a = MustOpenKeyspace(database.get(), "a");
+    std::atomic<uint64_t> issued{0};
+    std::atomic<uint64_t> told{0};
+    std::thread writer([&] {
+      for (uint64_t i = 0;; ++i) {
+        while (issued.load() - told.load() > 100) std::this_thread::yield();
+        issued++;
+        const Status status =
+            database->WriteOneAsync(a.get(), Kind::kValue, Number(i), std::string(2000, 'v'),
+                                    Durability::kOs, [&](Status) { told++; });
+        if (!status.Is(Code::kWouldBlock)) told++;
+        if (status.Is(Code::kDbClosed)) return;
+      }
+    });
+    while (told.load() < 50 + round) std::this_thread::yield();
+    DB_EXPECT_OK(database->Close());
+    writer.join();
+    EXPECT_EQ(told.load(), issued.load());
+    parked += database->figures().stalls;
+  }
+  EXPECT_GT(parked, 0u);
+}
+
 TEST(DatabaseThreadsTest, CompactionCanBePausedAndDrained) {
   const TempDir dir;
   Ref<Database> database;
@@ -218,6 +253,37 @@ TEST(RegistryTest, OneCoreForOneDirectory) {
   EXPECT_EQ(other->database()->keyspace_count(), 1u);
   DB_ASSERT_OK(other->Close());
   DB_ASSERT_OK(other->Close());
+}
+
+// While it lives the system has no thread to give: none has room for such a stack.
+class NoThreads {
+ public:
+  NoThreads() {
+    pthread_attr_t huge;
+    EXPECT_EQ(pthread_getattr_default_np(&usual_), 0);
+    EXPECT_EQ(pthread_getattr_default_np(&huge), 0);
+    EXPECT_EQ(pthread_attr_setstacksize(&huge, size_t{1} << 47), 0);
+    EXPECT_EQ(pthread_setattr_default_np(&huge), 0);
+  }
+  ~NoThreads() { EXPECT_EQ(pthread_setattr_default_np(&usual_), 0); }
+
+ private:
+  pthread_attr_t usual_;
+};
+
+TEST(RegistryTest, WithoutThreadsNothingOpensAndEverythingCloses) {
+  const TempDir dir;
+  std::unique_ptr<DatabaseHandle> handle;
+  DB_ASSERT_OK(DatabaseHandle::Open(dir.path() + "/db", SmallOptions(), &handle));
+  {
+    const NoThreads none;
+    std::unique_ptr<DatabaseHandle> other;
+    EXPECT_TRUE(
+        DatabaseHandle::Open(dir.path() + "/other", SmallOptions(), &other).Is(Code::kOutOfMemory));
+    handle.reset();  // dropped without closing
+  }
+  DB_ASSERT_OK(DatabaseHandle::Open(dir.path() + "/db", SmallOptions(), &handle));
+  DB_ASSERT_OK(handle->Close());
 }
 
 TEST(RegistryTest, ManyThreadsOpenAndClose) {
