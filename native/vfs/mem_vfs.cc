@@ -257,6 +257,7 @@ void MemVfs::Announce(Mutation kind, const std::string& path) {
 
 Status MemVfs::Open(const std::string& path, OpenMode mode, std::unique_ptr<File>* file) {
   if (mode == OpenMode::kCreateNew) Announce(Mutation::kCreate, path);
+  const std::unique_ptr<File> replaced = std::move(*file);  // its end takes the lock as well
   const std::lock_guard<std::mutex> lock(mutex_);
   Place place;
   const int error = Resolve(path, &place);

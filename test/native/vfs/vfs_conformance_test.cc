@@ -94,6 +94,14 @@ TEST_P(VfsTest, WritesAreReadBack) {
   EXPECT_EQ(Content("a"), "Jello world");
 }
 
+TEST_P(VfsTest, OpeningReplacesAnOpenFile) {
+  Create("a", "one");
+  Create("b", "two");
+  std::unique_ptr<File> file = Open("a", OpenMode::kRead);
+  ASSERT_TRUE(vfs_->Open(Path("b"), OpenMode::kRead, &file).ok());
+  EXPECT_EQ(ReadAll(file.get()), "two");
+}
+
 TEST_P(VfsTest, ReadsEndAtTheEnd) {
   const auto file = Create("a", "0123456789");
   char buffer[16];
