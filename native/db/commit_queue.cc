@@ -221,10 +221,10 @@ void CommitQueue::RunGroup(Commit* const* commits, size_t n) {
   } else {
     status = AppendGroup(commits, n, first);
   }
-  if (BugIsOn(SeededBug::kIgnoreAppendError)) status = Status::Ok();
   if (!status.ok()) {
     for (size_t i = 0; i < n; ++i) commits[i]->status = status;
     if (!BugIsOn(SeededBug::kPublishBeforeJournal)) return;
+    for (size_t i = 0; i < n; ++i) commits[i]->durability = Durability::kBuffered;
   }
   for (size_t i = 0; i < n; ++i) commits[i]->seqno = first + i;
   next_seqno_.store(first + n, std::memory_order_relaxed);

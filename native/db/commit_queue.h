@@ -103,6 +103,10 @@ class CommitQueue {
   // Runs a group of what was deferred and is still queued.
   void DrainDeferred();
   bool HasDeferred();
+  // What was issued before this call goes first; waits for it.
+  void DrainAll() {
+    while (HasDeferred()) DrainDeferred();
+  }
 
   // The write lock without a commit.
   class WriteLock {

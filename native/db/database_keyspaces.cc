@@ -56,6 +56,8 @@ Status Database::Impl::OpenKeyspace(const std::string& name, const Merge& merge,
   const Call call(this);
   if (!call.open()) return Code::kDbClosed;
   SHALE_RETURN_IF_ERROR(CheckName(name));
+  // A creation is a commit and keeps its place in the order of all.
+  if (!FindKeyspace(name)) queue_->DrainAll();
   std::lock_guard<std::mutex> lock(create_mutex_);
   Ref<Keyspace> found = FindKeyspace(name);
   TreeOptions options;

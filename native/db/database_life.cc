@@ -277,7 +277,7 @@ Status Database::Impl::Close() {
 }
 
 Status Database::Impl::CloseParts() {
-  while (queue_->HasDeferred()) queue_->DrainDeferred();
+  queue_->DrainAll();
   Status status;
   if (!options_.read_only) {
     status = keeper_->EnsureHandedOver();

@@ -125,7 +125,7 @@ Status Database::Impl::Append(Commit* const* commits, size_t n, Seqno first) {
       hand_over = hand_over || commits[i]->durability != Durability::kBuffered;
     }
     if (hand_over || journal_.staged_bytes() >= kBufferedBytesMax) status = journal_.HandOver();
-    if (status.ok()) guard.mark = nullptr;
+    if (status.ok() || BugIsOn(SeededBug::kPublishBeforeJournal)) guard.mark = nullptr;
   }
   if (!status.ok()) {
     SetProblem("journal", status);
@@ -389,6 +389,7 @@ Status Database::Impl::Persist(Durability durability) {
   const Call call(this);
   if (!call.open()) return Code::kDbClosed;
   if (options_.read_only || durability == Durability::kBuffered) return Status::Ok();
+  queue_->DrainAll();
   if (queue_->failed()) return queue_->SyncTo(kSeqnoMax);
   const Seqno last = queue_->next_seqno() - 1;
   if (durability == Durability::kOs) {
@@ -409,7 +410,7 @@ Status Database::Impl::PersistAsync(Durability durability, Completion completion
   }
   const Lane lane = durability == Durability::kSync ? Lane::kSync : Lane::kJournal;
   executor_->Submit(lane, [this, durability, call, told = std::move(completion)] {
-    while (queue_->HasDeferred()) queue_->DrainDeferred();
+    queue_->DrainAll();
     if (durability == Durability::kOs) {
       told(queue_->failed() ? queue_->SyncTo(kSeqnoMax) : keeper_->EnsureHandedOver());
     } else {

@@ -157,7 +157,9 @@ Status LogWriter::Sync() {
   }
   const uint64_t target = size_.load(std::memory_order_acquire);
   const uint64_t cuts = cuts_.load(std::memory_order_acquire);
-  if (Status s = file_->Sync(); !s.ok()) return Poison(SyncFailed(s));
+  Status s = file_->Sync();
+  if (!s.ok() && BugIsOn(SeededBug::kRetrySync)) s = file_->Sync();
+  if (!s.ok()) return Poison(SyncFailed(s));
   synced_cuts_.store(cuts, std::memory_order_release);
   synced_to_.store(target, std::memory_order_release);
   return Status::Ok();

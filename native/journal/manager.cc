@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/seeded_bug.h"
+
 namespace shale {
 namespace {
 
@@ -61,8 +63,8 @@ void JournalManager::CutBack(const Mark& mark) {
 
 Status JournalManager::HandOver() {
   if (staged_size_ == 0) return Status::Ok();
-  SHALE_RETURN_IF_ERROR(
-      active_->AppendEncoded(Slice(staged_.get(), staged_size_), stated_synced_to_));
+  Status status = active_->AppendEncoded(Slice(staged_.get(), staged_size_), stated_synced_to_);
+  if (!status.ok() && !BugIsOn(SeededBug::kIgnoreAppendError)) return status;
   bytes_written_.fetch_add(staged_size_, std::memory_order_relaxed);
   staged_size_ = 0;
   if (staged_capacity_ > kStagedBytesKept) {
