@@ -46,7 +46,7 @@ TEST(CorruptionTest, EveryFlippedBitIsNoticedOrHarmless) {
               by_kind.size());
 }
 
-TEST(CorruptionTest, PiecesOfATableInTheWrongPlaceAreNoticed) { EXPECT_EQ(HuntWithSwaps(), ""); }
+TEST(CorruptionTest, PiecesOfATableInTheWrongPlaceAreNoticed) { EXPECT_EQ(HuntWithSwaps(1), ""); }
 
 }  // namespace
 }  // namespace shale

@@ -1,6 +1,8 @@
 #include "support/corruption_runs.h"
 
 #include <algorithm>
+#include <random>
+#include <set>
 #include <utility>
 
 #include "tree/manifest.h"
@@ -47,6 +49,31 @@ Specimen::Specimen(uint64_t seed) {
     vfs_ = memory->CrashClone(CrashPolicy::All(), seed);
   }
   FindFiles();
+}
+
+// Keys that differ in their last byte alone, and values that do not compress.
+Specimen Specimen::WithEqualBlocks(uint64_t seed) {
+  Specimen specimen;
+  specimen.options_.seed = seed;
+  std::mt19937_64 random(seed);
+  MemVfs memory(seed);
+  Ref<Database> database;
+  DB_EXPECT_OK(OpenSmall(&memory, seed, SmallOptions(), &database));
+  const Ref<Keyspace> keyspace = MustOpenKeyspace(database.get(), "a");
+  Contents contents;
+  for (int i = 0; i < 100; ++i) {
+    const std::string key = std::string("row") + static_cast<char>(i);
+    std::string value(60, '\0');
+    for (char& byte : value) byte = static_cast<char>(random());
+    DB_EXPECT_OK(database->WriteOne(keyspace.get(), Kind::kValue, key, value, Durability::kSync));
+    contents["a"][key] = value;
+  }
+  DB_EXPECT_OK(database->FlushKeyspace(keyspace.get()));
+  specimen.history_.states.push_back(std::move(contents));
+  specimen.vfs_ = memory.CrashClone(CrashPolicy::All(), seed);
+  DB_EXPECT_OK(database->Close());
+  specimen.FindFiles();
+  return specimen;
 }
 
 std::unique_ptr<MemVfs> Specimen::Clone() const {
@@ -114,8 +141,10 @@ std::string Specimen::Compare(Database* database, bool* reported) const {
     } else if (actual != rows) {
       return "a scan gave something else: " + Difference({{name, rows}}, {{name, actual}});
     }
-    for (int i = 0; i < 60; ++i) {
-      const std::string key = "k" + std::to_string(i);
+    std::set<std::string> keys;
+    for (int i = 0; i < 60; ++i) keys.insert("k" + std::to_string(i));
+    for (const auto& row : rows) keys.insert(row.first);
+    for (const std::string& key : keys) {
       std::string value;
       status = ReadOne(*keyspace, key, database->visible(), &value);
       const auto row = rows.find(key);
@@ -156,11 +185,12 @@ std::string Specimen::Check(MemVfs* image, const NamedFile& file, bool needed) c
   return problem;
 }
 
-std::string HuntWithFlips(uint64_t flips) {
+std::string HuntWithFlips(uint64_t tries) {
+  constexpr uint64_t kFlips = 250;
   TestRandom random(77);
-  for (uint64_t round = 0; round < 4; ++round) {
-    const Specimen specimen(TestSeed() * 10 + round);
-    for (uint64_t i = 0; i < flips; ++i) {
+  for (uint64_t round = 0; round < tries; ++round) {
+    const Specimen specimen(TestSeed() * 100 + round);
+    for (uint64_t i = 0; i < kFlips; ++i) {
       const Specimen::NamedFile& file = specimen.files()[random.Below(specimen.files().size())];
       if (file.needed == 0) continue;
       const uint64_t offset = random.Below(file.needed);
@@ -168,25 +198,27 @@ std::string HuntWithFlips(uint64_t flips) {
         (*bytes)[offset] = static_cast<char>((*bytes)[offset] ^ (1 << random.Below(8)));
       });
       const std::string problem = specimen.Check(image.get(), file, true);
-      if (!problem.empty()) {
-        return file.path + " at " + std::to_string(offset) + ": " + problem;
-      }
+      if (problem.empty()) continue;
+      return file.path + " at " + std::to_string(offset) + ": " + problem;
     }
   }
   return "";
 }
 
-std::string HuntWithSwaps() {
-  const Specimen specimen(TestSeed() * 10 + 9);
-  for (const Specimen::NamedFile& file : specimen.files()) {
-    if (file.path.find(".table") == std::string::npos || file.needed == 0) continue;
-    for (size_t length = 300; length <= 700 && 2 * length < file.size; ++length) {
-      const auto image = specimen.Damaged(file, [&](std::string* bytes) {
-        std::swap_ranges(bytes->begin(), bytes->begin() + static_cast<std::ptrdiff_t>(length),
-                         bytes->begin() + static_cast<std::ptrdiff_t>(length));
-      });
-      const std::string problem = specimen.Check(image.get(), file, true);
-      if (!problem.empty()) return file.path + ", " + std::to_string(length) + ": " + problem;
+std::string HuntWithSwaps(uint64_t tries) {
+  for (uint64_t round = 0; round < tries; ++round) {
+    const Specimen specimen = Specimen::WithEqualBlocks(TestSeed() * 100 + round);
+    for (const Specimen::NamedFile& file : specimen.files()) {
+      if (file.path.find(".table") == std::string::npos || file.needed == 0) continue;
+      for (size_t length = 300; length <= 800 && 2 * length < file.size; ++length) {
+        const auto image = specimen.Damaged(file, [&](std::string* bytes) {
+          const auto middle = bytes->begin() + static_cast<std::ptrdiff_t>(length);
+          std::swap_ranges(bytes->begin(), middle, middle);
+        });
+        const std::string problem = specimen.Check(image.get(), file, true);
+        if (problem.empty()) continue;
+        return file.path + ", " + std::to_string(length) + ": " + problem;
+      }
     }
   }
   return "";

@@ -15,6 +15,8 @@ namespace shale {
 class Specimen {
  public:
   explicit Specimen(uint64_t seed);
+  // With a table whose data blocks all have the same size.
+  static Specimen WithEqualBlocks(uint64_t seed);
 
   struct NamedFile {
     std::string path;
@@ -34,6 +36,7 @@ class Specimen {
   std::string Check(MemVfs* image, const NamedFile& file, bool needed) const;
 
  private:
+  Specimen() = default;
   void FindFiles();
   std::string Compare(Database* database, bool* reported) const;
 
@@ -43,8 +46,9 @@ class Specimen {
   std::vector<NamedFile> files_;
 };
 
-// For seeded bugs: flips bits, or exchanges neighbouring pieces of tables; the first problem.
-std::string HuntWithFlips(uint64_t flips);
-std::string HuntWithSwaps();
+// Flip bits, or exchange neighbouring pieces of tables, in up to `tries` specimens; the first
+// problem, or empty.
+std::string HuntWithFlips(uint64_t tries);
+std::string HuntWithSwaps(uint64_t tries);
 
 }  // namespace shale

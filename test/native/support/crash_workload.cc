@@ -22,10 +22,10 @@ DatabaseOptions Workload::MakeOptions(const WorkloadOptions& options) {
 Workload::Workload(Vfs* vfs, MemVfs* clock, const WorkloadOptions& options)
     : vfs_(vfs), clock_(clock), options_(options), random_(options.seed) {}
 
-Workload::~Workload() { Close(); }
+Workload::~Workload() { static_cast<void>(Close()); }
 
 bool Workload::Open() {
-  auto executor = MakeManualExecutor(vfs_, random_.Next());
+  auto executor = MakeManualExecutor(vfs_, random_());
   executor_ = executor.get();
   const Status status =
       Database::Open(vfs_, std::move(executor), "/db", MakeOptions(options_), &database_);
@@ -36,12 +36,13 @@ bool Workload::Open() {
   return status.ok();
 }
 
-void Workload::Close() {
-  if (!database_) return;
-  const Status status = database_->Close();
+Status Workload::Close() {
+  if (!database_) return Status::Ok();
+  Status status = database_->Close();
   if (status.ok()) NoteAcked(history_.issued(), Durability::kSync);
   database_ = Ref<Database>();
   executor_ = nullptr;
+  return status;
 }
 
 void Workload::Run() {
@@ -57,7 +58,7 @@ bool Workload::Failed() const {
 }
 
 void Workload::Step() {
-  const uint64_t what = random_.Below(100);
+  const uint64_t what = Below(100);
   if (database_->keyspace_count() == 0 || what < 3) {
     OpenKeyspace();
   } else if (what < 45) {
@@ -65,7 +66,7 @@ void Workload::Step() {
   } else if (what < 62) {
     WriteSeveral(false);
   } else if (what < 67) {
-    random_.OneIn(2) ? WriteSingle(true) : WriteSeveral(true);
+    OneIn(2) ? WriteSingle(true) : WriteSeveral(true);
   } else if (what < 70) {
     Persist();
   } else if (what < 90) {
@@ -84,6 +85,51 @@ void Workload::Step() {
 
 // ---- commits ----
 
+namespace {
+
+void Apply(const std::string& keyspace, const std::string& key,
+           const std::optional<std::string>& value, Contents* contents) {
+  Rows& rows = (*contents)[keyspace];
+  if (value.has_value()) {
+    rows[key] = *value;
+  } else {
+    rows.erase(key);
+  }
+}
+
+}  // namespace
+
+Workload::Ticket Workload::Issue(Changes changes) {
+  Contents next = history_.states.back();
+  for (const Change& c : changes) Apply(c.keyspace, c.key, c.value, &next);
+  history_.states.push_back(std::move(next));
+  commits_.push_back({next_ticket_, std::move(changes)});
+  return next_ticket_++;
+}
+
+// Of what was refused no trace may remain, whatever was issued behind it.
+void Workload::Withdraw(Ticket ticket) {
+  const size_t number = NumberOf(ticket);
+  commits_.erase(commits_.begin() + static_cast<std::ptrdiff_t>(number) - 1);
+  history_.states.pop_back();
+  for (size_t i = number; i <= commits_.size(); ++i) {
+    history_.states[i] = history_.states[i - 1];
+    for (const Change& c : commits_[i - 1].changes) {
+      Apply(c.keyspace, c.key, c.value, &history_.states[i]);
+    }
+  }
+  for (size_t* acked : {&history_.acked_os, &history_.acked_sync}) {
+    if (*acked >= number) --*acked;
+  }
+}
+
+// How many commits there are up to this one.
+size_t Workload::NumberOf(Ticket ticket) const {
+  const auto behind = std::upper_bound(commits_.begin(), commits_.end(), ticket,
+                                       [](Ticket t, const Commit& c) { return t < c.ticket; });
+  return static_cast<size_t>(behind - commits_.begin());
+}
+
 void Workload::NoteAcked(size_t number, Durability durability) {
   if (durability != Durability::kBuffered) {
     history_.acked_os = std::max(history_.acked_os, number);
@@ -93,92 +139,84 @@ void Workload::NoteAcked(size_t number, Durability durability) {
   }
 }
 
-// The outcome of commit `number`, which was the last one issued when it began.
-void Workload::Settle(Status status, size_t number, Durability durability) {
-  if (status.ok()) return NoteAcked(number, durability);
+void Workload::Settle(const Status& status, Ticket ticket, Durability durability) {
+  const size_t number = NumberOf(ticket);
+  if (status.ok()) {
+    NoteAcked(number, durability);
+    for (const Change& c : commits_[number - 1].changes) {
+      Ticket& last = last_commit_[c.keyspace];
+      last = std::max(last, ticket);
+    }
+    return;
+  }
   const bool unknown = status.details() != nullptr && status.details()->indeterminate;
-  if (unknown) {
-    indeterminate_ = true;
-    return;
-  }
-  if (number != history_.issued()) {
-    problem_ = "a commit failed after later ones were given out: " + status.ToString();
-    return;
-  }
-  history_.states.pop_back();
+  if (!unknown) Withdraw(ticket);
+}
+
+Durability Workload::AnyDurability() {
+  return options_.buffered ? static_cast<Durability>(Below(3))
+                           : static_cast<Durability>(1 + Below(2));
 }
 
 Ref<Keyspace> Workload::AnyKeyspace() {
   const auto names = database_->KeyspaceNames();
   if (names.empty()) return Ref<Keyspace>();
-  return database_->FindKeyspace(names[random_.Below(names.size())]);
+  return database_->FindKeyspace(names[Below(names.size())]);
 }
 
 void Workload::WriteSingle(bool async) {
   const Ref<Keyspace> keyspace = AnyKeyspace();
-  Contents next = history_.states.back();
-  Rows& rows = next[keyspace->name()];
-  const std::string key = "k" + std::to_string(random_.Below(kKeys));
-  const bool remove = random_.OneIn(4);
-  std::string value;
-  if (remove) {
-    rows.erase(key);
-  } else {
-    value = std::to_string(next_value_++) + std::string(random_.Below(60), 'v');
-    rows[key] = value;
+  Change change = {keyspace->name(), "k" + std::to_string(Below(kKeys)), std::nullopt};
+  if (!OneIn(4)) {
+    change.value = std::to_string(next_value_++) + std::string(Below(60), 'v');
   }
-  const auto durability = static_cast<Durability>(random_.Below(options_.buffered ? 3 : 2) +
-                                                  (options_.buffered ? 0 : 1));
-  history_.states.push_back(std::move(next));
-  const size_t number = history_.issued();
-  last_commit_[keyspace->name()] = number;
-  const Kind kind = remove ? Kind::kTombstone : Kind::kValue;
+  const Durability durability = AnyDurability();
+  const Kind kind = change.value.has_value() ? Kind::kValue : Kind::kTombstone;
+  const std::string key = change.key;
+  const std::string value = change.value.value_or("");
+  const Ticket ticket = Issue({std::move(change)});
   if (!async) {
-    return Settle(database_->WriteOne(keyspace.get(), kind, key, value, durability), number,
-                  durability);
+    const Status status = database_->WriteOne(keyspace.get(), kind, key, value, durability);
+    return Settle(status, ticket, durability);
   }
   const Status status = database_->WriteOneAsync(
       keyspace.get(), kind, key, value, durability,
-      [this, number, durability](Status s) { Settle(std::move(s), number, durability); });
-  if (!status.Is(Code::kWouldBlock)) Settle(status, number, durability);
+      [this, ticket, durability](const Status& s) { Settle(s, ticket, durability); });
+  if (!status.Is(Code::kWouldBlock)) Settle(status, ticket, durability);
 }
 
-void Workload::Fill(WriteBatch* batch, Contents* next) {
-  const uint64_t count = 1 + random_.Below(8);
+Workload::Changes Workload::Fill(WriteBatch* batch) {
+  Changes changes;
+  const uint64_t count = 1 + Below(8);
   for (uint64_t i = 0; i < count; ++i) {
     const Ref<Keyspace> keyspace = AnyKeyspace();
-    Rows& rows = (*next)[keyspace->name()];
-    const std::string key = "k" + std::to_string(random_.Below(kKeys));
-    if (random_.OneIn(4)) {
-      batch->Add(Kind::kTombstone, keyspace->id(), key, "");
-      rows.erase(key);
+    Change change = {keyspace->name(), "k" + std::to_string(Below(kKeys)), std::nullopt};
+    if (OneIn(4)) {
+      batch->Add(Kind::kTombstone, keyspace->id(), change.key, "");
     } else {
-      std::string value = std::to_string(next_value_++);
-      value.append(random_.OneIn(20) ? 5000 : random_.Below(60), 'w');
-      batch->Add(Kind::kValue, keyspace->id(), key, value);
-      rows[key] = value;
+      change.value = std::to_string(next_value_++);
+      change.value->append(OneIn(20) ? 5000 : Below(60), 'w');
+      batch->Add(Kind::kValue, keyspace->id(), change.key, *change.value);
     }
-    last_commit_[keyspace->name()] = history_.issued() + 1;
+    changes.push_back(std::move(change));
   }
+  return changes;
 }
 
 void Workload::WriteSeveral(bool async) {
   WriteBatch batch;
-  Contents next = history_.states.back();
-  Fill(&batch, &next);
-  const auto durability = static_cast<Durability>(random_.Below(options_.buffered ? 3 : 2) +
-                                                  (options_.buffered ? 0 : 1));
-  history_.states.push_back(std::move(next));
-  const size_t number = history_.issued();
-  if (!async) return Settle(database_->Write(batch.bytes(), durability), number, durability);
+  Changes changes = Fill(&batch);
+  const Durability durability = AnyDurability();
+  const Ticket ticket = Issue(std::move(changes));
+  if (!async) return Settle(database_->Write(batch.bytes(), durability), ticket, durability);
   const Status status = database_->WriteAsync(
       batch.bytes(), durability,
-      [this, number, durability](Status s) { Settle(std::move(s), number, durability); });
-  if (!status.Is(Code::kWouldBlock)) Settle(status, number, durability);
+      [this, ticket, durability](const Status& s) { Settle(s, ticket, durability); });
+  if (!status.Is(Code::kWouldBlock)) Settle(status, ticket, durability);
 }
 
 void Workload::OpenKeyspace() {
-  const std::string name(1, static_cast<char>('a' + random_.Below(4)));
+  const std::string name(1, static_cast<char>('a' + Below(4)));
   const uint64_t memtable = options_.memtable;
   const auto merge = [memtable](bool exists, TreeOptions* options) {
     if (exists) return Status::Ok();
@@ -192,32 +230,26 @@ void Workload::OpenKeyspace() {
     if (!database_->OpenKeyspace(name, merge, &keyspace).ok()) problem_ = "reopening a keyspace";
     return;
   }
-  Contents next = history_.states.back();
-  next[name];
-  history_.states.push_back(std::move(next));
-  const size_t number = history_.issued();
-  Status status = database_->OpenKeyspace(name, merge, &keyspace);
-  // What failed after its journal record is taken back by another one; a power cut in between
-  // decides.
-  if (!status.ok() && Failed()) {
-    indeterminate_ = true;
-    return;
-  }
-  Settle(std::move(status), number, Durability::kSync);
+  const Ticket ticket = Issue({{name, "", std::nullopt}});
+  const Status status = database_->OpenKeyspace(name, merge, &keyspace);
+  // What failed after its journal record is taken back by another one; if that fails as well, the
+  // next open decides.
+  if (!status.ok() && Failed()) return;
+  Settle(status, ticket, Durability::kSync);
 }
 
 // ---- everything else ----
 
 void Workload::Persist() {
   const size_t number = history_.issued();
-  const auto durability = static_cast<Durability>(random_.Below(3));
+  const auto durability = static_cast<Durability>(Below(3));
   if (database_->Persist(durability).ok()) NoteAcked(number, durability);
 }
 
 void Workload::Flush() {
   const Ref<Keyspace> keyspace = AnyKeyspace();
   const auto last = last_commit_.find(keyspace->name());
-  const size_t number = last == last_commit_.end() ? 0 : last->second;
+  const size_t number = last == last_commit_.end() ? 0 : NumberOf(last->second);
   if (database_->FlushKeyspace(keyspace.get()).ok()) NoteAcked(number, Durability::kSync);
 }
 
@@ -227,8 +259,31 @@ void Workload::Compact() {
 }
 
 void Workload::Reopen() {
-  Close();
-  Open();
+  const Status closed = Close();
+  if (Open()) FindPlace(closed.Is(Code::kSyncFailed));
+}
+
+// A close that failed may have lost commits at the end, though none that were acknowledged: the
+// history goes on where the directory does.
+void Workload::FindPlace(bool sync_failed) {
+  Contents contents;
+  if (!ReadAll(database_.get(), &contents).ok()) {
+    gone_ = true;  // a typed error; the caller knows whether faults are on
+    return;
+  }
+  const size_t at_least = sync_failed ? history_.acked_sync : history_.acked_os;
+  size_t n = history_.issued();
+  while (n > at_least && history_.states[n] != contents) --n;
+  if (history_.states[n] != contents) {
+    problem_ = "reopened to no prefix of " + std::to_string(history_.issued()) +
+               " commits, at least " + std::to_string(at_least) +
+               "; against the least: " + Difference(history_.states[n], contents);
+    return;
+  }
+  history_.states.resize(n + 1);
+  commits_.resize(n);
+  history_.acked_os = n;
+  history_.acked_sync = n;
 }
 
 void Workload::RunIdle() {
@@ -243,8 +298,8 @@ void Workload::RunIdle() {
 }
 
 void Workload::RunBackground() {
-  clock_->AdvanceClock(random_.Below(30) * 1'000'000);
-  const uint64_t count = random_.Below(6);
+  clock_->AdvanceClock(Below(30) * 1'000'000);
+  const uint64_t count = Below(6);
   for (uint64_t i = 0; i < count && executor_ != nullptr; ++i) executor_->RunOne();
 }
 
@@ -351,6 +406,9 @@ std::string CheckImage(MemVfs* image, const History& history, size_t at_least, u
   }
   // A disk that lied may have lost what was synced. That is told, and nothing is made up.
   if (!problem.empty() && check.damage_allowed && cut) problem = NeverWritten(history, contents);
+  if (problem.empty() && cut && !check.torn_allowed) {
+    problem = "a torn tail of " + std::to_string(database->recovery().bytes_dropped) + " bytes";
+  }
   if (opened_to != nullptr) *opened_to = n;
   if (problem.empty() && check.rule_r) {
     const auto again = image->CrashClone(CrashPolicy::None(), seed);

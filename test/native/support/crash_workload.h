@@ -9,6 +9,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <optional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -46,24 +49,39 @@ class Workload {
   void Run();
   // Contents as they are visible now, if the database is open and can be read.
   std::string CheckLive();
-  void Close();
+  Status Close();
   // Runs what is due in the background, until nothing is.
   void RunIdle();
 
   const History& history() const { return history_; }
   const std::string& problem() const { return problem_; }
-  // The last commit may have happened or not.
-  bool indeterminate() const { return indeterminate_; }
   Database* database() const { return database_.get(); }
   static DatabaseOptions MakeOptions(const WorkloadOptions& options);
 
  private:
+  // What a commit changes. No key: creates the keyspace. No value: removes the key.
+  struct Change {
+    std::string keyspace;
+    std::string key;
+    std::optional<std::string> value;
+  };
+  using Changes = std::vector<Change>;
+  // A commit's name; its number is smaller once an earlier one was refused.
+  using Ticket = uint64_t;
+
   bool Open();
   void Step();
   void WriteSingle(bool async);
   void WriteSeveral(bool async);
-  void Settle(Status status, size_t number, Durability durability);
+  Ticket Issue(Changes changes);
+  void Settle(const Status& status, Ticket ticket, Durability durability);
+  void Withdraw(Ticket ticket);
+  size_t NumberOf(Ticket ticket) const;
   void NoteAcked(size_t number, Durability durability);
+  void FindPlace(bool sync_failed);
+  uint64_t Below(uint64_t bound) { return random_() % bound; }
+  bool OneIn(uint64_t n) { return Below(n) == 0; }
+  Durability AnyDurability();
   void OpenKeyspace();
   void Persist();
   void Flush();
@@ -71,28 +89,33 @@ class Workload {
   void Reopen();
   void RunBackground();
   Ref<Keyspace> AnyKeyspace();
-  void Fill(WriteBatch* batch, Contents* next);
+  Changes Fill(WriteBatch* batch);
   bool Failed() const;
 
   Vfs* const vfs_;
   MemVfs* const clock_;
   const WorkloadOptions options_;
-  TestRandom random_;
+  std::mt19937_64 random_;  // of the options' seed alone, which a failure names
   Ref<Database> database_;
   Executor* executor_ = nullptr;
   History history_;
   std::string problem_;
-  bool indeterminate_ = false;
-  bool gone_ = false;  // no database any more
+  bool gone_ = false;  // no database any more, or one whose contents are not known
   uint64_t next_value_ = 0;
-  std::map<std::string, size_t>
-      last_commit_;  // by keyspace: number of the last one that wrote there
+  Ticket next_ticket_ = 1;
+  struct Commit {
+    Ticket ticket = 0;
+    Changes changes;
+  };
+  std::vector<Commit> commits_;                // commit n leads to state n + 1 of the history
+  std::map<std::string, Ticket> last_commit_;  // by keyspace: the last acknowledged one there
 };
 
 struct ImageCheck {
   bool rule_r = true;            // cut the power again right after the open
   uint64_t liveness_writes = 0;  // writes and a flush that have to work afterwards
   bool damage_allowed = false;   // the disk lied: kCorruption is an answer
+  bool torn_allowed = true;      // else a tail that has to be cut off is a problem
   RecoveryMode mode = RecoveryMode::kTail;
 };
 

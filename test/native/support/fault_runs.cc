@@ -59,7 +59,7 @@ std::vector<Fault> EnumerateFaults(const WorkloadOptions& options) {
   {
     Workload workload(&faults, &memory, options);
     workload.Run();
-    workload.Close();
+    static_cast<void>(workload.Close());
   }
   std::vector<Fault> all;
   for (size_t op = 0; op < kFaultOps; ++op) {
@@ -99,6 +99,9 @@ std::string RunFault(const WorkloadOptions& wanted, const Fault& fault) {
   check.rule_r = !lied;
   check.damage_allowed = lied;
   for (const CrashPolicy& policy : {CrashPolicy::All(), CrashPolicy::None()}) {
+    // What was refused has been cut back: only a failed sync or a lie tears off a tail.
+    check.torn_allowed =
+        lied || fault.op == FaultOp::kSync || policy.kind != CrashPolicy::Kind::kAll;
     const std::unique_ptr<MemVfs> image = memory.CrashClone(policy, options.seed);
     size_t at_least = lied ? 0 : Survivors(history, policy);
     // A failed sync may throw away what had reached the system but not the disk.
@@ -112,7 +115,7 @@ std::string RunFault(const WorkloadOptions& wanted, const Fault& fault) {
   faults.SetPlan({});
   const std::string healed = CheckHealed(&workload, &memory, lied);
   if (!healed.empty()) return Describe(options, fault) + healed;
-  workload.Close();
+  static_cast<void>(workload.Close());
   return "";
 }
 
