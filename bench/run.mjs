@@ -7,7 +7,7 @@
 //   --rounds N   runs of each store, default 5
 //
 // Slow peers run less often or on fewer entries where a workload says so (`slow`); the heading
-// tells. Results go to bench/results/<workload>-<entries>.json, the bars to bench/results/bars.json.
+// tells. Results go to bench/results/<workload>-<entries>.json, the bars to bars.json beside them.
 
 import { execFile } from 'node:child_process'
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'

@@ -36,7 +36,7 @@ export interface Entry {
   valueSync(): Buffer
 }
 
-/** Bytes of the first fill; the next have four times as many each, so that short ranges stay cheap. */
+/** Bytes of the first fill; later ones grow fourfold up to LAST_FILL: short ranges stay cheap. */
 const FIRST_FILL = 4 * 1024
 const LAST_FILL = 64 * 1024
 type Sides<T> = Iterable<T> & AsyncIterable<T>
