@@ -91,10 +91,12 @@ export function judge(workload, entries, stores, medianOf) {
       return { row, bar: text, reached: ours, met }
     }
     const against = bar.peer === 'best' ? peers : [bar.peer]
-    const theirs = against.map((peer) => medianOf(peer, bar.peerRow ?? row, figure))
-    const best = Math.max(...theirs.filter((rate) => rate !== undefined))
+    const theirs = against
+      .map((peer) => medianOf(peer, bar.peerRow ?? row, figure))
+      .filter((rate) => rate !== undefined)
+    const best = theirs.length === 0 ? Number.NaN : Math.max(...theirs)
     const reached = Number((ours / best).toFixed(2))
     return { row, bar: `${bar.times}× ${bar.peer}`, reached, met: ours >= best * bar.times }
   })
-  return judged.filter(({ reached }) => reached !== undefined && reached > 0)
+  return judged.filter(({ reached }) => Number.isFinite(reached))
 }
