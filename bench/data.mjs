@@ -1,6 +1,5 @@
 // The data of all workloads: 16-byte keys ("key" and 13 digits), 100-byte values that LZ4 brings to
-// about
-// 0.6, orders from a printed seed.
+// about 0.6, orders from a printed seed.
 
 export const KEY_BYTES = 16
 export const VALUE_BYTES = 100
@@ -74,6 +73,13 @@ export function valueOf(i) {
   const value = values[i & 63]
   value.writeUInt32LE(i, 0)
   return value
+}
+
+const mixed = Buffer.alloc(400, 'mixed ')
+
+/** A value of 1 to 400 bytes, the same for the same key. */
+export function mixedValueOf(i) {
+  return mixed.subarray(0, 1 + (((i * 2_654_435_761) >>> 0) % mixed.length))
 }
 
 /** Throws unless `value` is what key i was written with: every result is looked at. */

@@ -1,38 +1,77 @@
-// Tables: a row per figure, a column per store, and what shale is times each peer.
+// Tables: a row per figure, a column per store, what shale is times each peer, and the bars.
 
-/** `runs`: store name -> results of its runs, each `{ row: { rate, ... } }`. */
-export function printRows(title, runs) {
+import { judge } from './bars.mjs'
+
+/**
+ * Prints the results of a workload and returns its bars.
+ * `runs`: store name -> results of its runs, each `{ row: { rate, ... } }`; the first is shale's.
+ */
+export function report(title, workload, entries, runs) {
   const stores = [...runs.keys()].filter((store) => runs.get(store).length > 0)
-  if (stores.length === 0) return
+  if (stores.length === 0) return []
+  const medianOf = (store, row, figure) => median(figuresOf(runs.get(store), row, figure))
+  const bars = judge(workload, entries, stores, medianOf)
   console.log(`## ${title}\n`)
   const names = new Set(
     stores.flatMap((store) => runs.get(store).flatMap((run) => Object.keys(run))),
   )
-  const table = [['', ...stores, ...stores.slice(1).map((store) => `× ${store}`)]]
+  const table = [['', ...stores, ...stores.slice(1).map((store) => `× ${store}`), 'bar']]
   for (const name of names) {
     const cells = stores.map((store) => summary(runs.get(store).map((run) => run[name])))
     const ratios = cells.slice(1).map((cell) => ratio(cells[0], cell))
-    table.push([name, ...cells.map((cell) => cell.text), ...ratios])
+    const held = bars.filter(({ row }) => row === name).map(barText)
+    table.push([name, ...cells.map((cell) => cell.text), ...ratios, held.join('; ')])
   }
   print(table)
   printDetails(stores, names, runs)
   console.log()
+  return bars.map((bar) => ({ workload, entries, ...bar }))
+}
+
+/** Every bar of the whole run. */
+export function printBars(bars) {
+  if (bars.length === 0) return
+  const met = bars.filter((bar) => bar.met).length
+  console.log(`## bars: ${met} met, ${bars.length - met} missed\n`)
+  print([
+    ['workload', 'entries', 'row', 'bar', 'reached', ''],
+    ...bars.map(({ workload, entries, row, bar, reached, met: isMet }) => [
+      workload,
+      entries.toLocaleString('en'),
+      row,
+      bar,
+      String(reached),
+      isMet ? 'met' : 'missed',
+    ]),
+  ])
+}
+
+function barText({ bar, reached, met }) {
+  return `${bar}: ${met ? 'met' : `missed (${reached})`}`
+}
+
+function figuresOf(results = [], row, figure) {
+  return results.map((result) => result[row]?.[figure]).filter((value) => value !== undefined)
+}
+
+function median(values) {
+  return values.toSorted((a, b) => a - b)[values.length >> 1]
 }
 
 function summary(results) {
   const present = results.filter((result) => result !== undefined && result !== null)
   if (present.length === 0) return { text: '-' }
   const unit = present[0].rate === undefined ? 'ms' : 'rate'
-  const sorted = present.map((result) => result[unit]).toSorted((a, b) => a - b)
-  const median = sorted[sorted.length >> 1]
-  const spread = (sorted.at(-1) - sorted[0]) / 2 / median
-  const shown = unit === 'ms' ? `${median} ms` : short(median)
-  return { median, unit, text: `${shown} ±${Math.round(spread * 100)}%` }
+  const values = present.map((result) => result[unit])
+  const middle = median(values)
+  const spread = (Math.max(...values) - Math.min(...values)) / 2 / middle
+  const shown = unit === 'ms' ? `${middle} ms` : short(middle)
+  return { middle, unit, text: `${shown} ±${Math.round(spread * 100)}%` }
 }
 
 function ratio(ours, theirs) {
-  if (ours.median === undefined || theirs.median === undefined) return '-'
-  const times = ours.unit === 'ms' ? theirs.median / ours.median : ours.median / theirs.median
+  if (ours.middle === undefined || theirs.middle === undefined) return '-'
+  const times = ours.unit === 'ms' ? theirs.middle / ours.middle : ours.middle / theirs.middle
   return `${times.toFixed(2)}×`
 }
 
@@ -66,10 +105,7 @@ function printDetails(stores, names, runs) {
       const keys = Object.keys(results[0] ?? {}).filter(
         (key) => !['rate', 'spread', 'ms'].includes(key),
       )
-      const parts = keys.map((key) => {
-        const sorted = results.map((result) => result[key]).toSorted((a, b) => a - b)
-        return `${key} ${sorted[sorted.length >> 1]}`
-      })
+      const parts = keys.map((key) => `${key} ${median(results.map((result) => result[key]))}`)
       if (parts.length > 0) console.log(`  ${name}, ${store}: ${parts.join(', ')}`)
     }
   }

@@ -3,10 +3,11 @@
 //
 //   npm run bench -- [--table] [--only WORKLOAD]... [--entries N]... [--rounds N] [--store NAME]...
 //
-//   --table      all sizes (else 100,000 entries where there are several)
+//   --table      all sizes (else 100,000 entries where there are several); about 25 minutes
 //   --rounds N   runs of each store, default 5
 //
-// Results go to bench/results/<workload>-<entries>.json.
+// Slow peers run less often or on fewer entries where a workload says so (`slow`); the heading
+// tells. Results go to bench/results/<workload>-<entries>.json, the bars to bars.json beside them.
 
 import { execFile } from 'node:child_process'
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
@@ -16,7 +17,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
 import { SEED } from './data.mjs'
 import { installPeers } from './peers/install.mjs'
-import { printRows } from './report.mjs'
+import { printBars, report } from './report.mjs'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const { values } = parseArgs({
@@ -37,10 +38,14 @@ console.log(`medians of ${rounds} runs, each in a process of its own; ± is half
 const names = readdirSync(join(here, 'workloads')).map((file) => file.replace(/\.mjs$/, ''))
 const unknown = (values.only ?? []).filter((name) => !names.includes(name))
 if (unknown.length > 0) throw new Error(`no workload ${unknown.join()}; there are ${names.join()}`)
+mkdirSync(join(here, 'results'), { recursive: true })
+const bars = []
 for (const name of names.filter((candidate) => values.only?.includes(candidate) ?? true)) {
   const workload = await import(`./workloads/${name}.mjs`)
-  for (const entries of sizesOf(workload)) await measure(name, workload, entries)
+  for (const entries of sizesOf(workload)) bars.push(...(await measure(name, workload, entries)))
 }
+printBars(bars)
+writeFileSync(join(here, 'results', 'bars.json'), `${JSON.stringify(bars, null, 1)}\n`)
 
 function sizesOf({ sizes }) {
   if (values.entries) return values.entries.map(Number)
@@ -48,26 +53,46 @@ function sizesOf({ sizes }) {
   return [100_000]
 }
 
-async function measure(name, { title, engines }, entries) {
-  const stores = engines.filter((engine) => values.store?.includes(engine) ?? true)
+async function measure(name, { title, engines, enginesAt, slow = {} }, entries) {
+  const all = enginesAt?.[entries] ?? engines
+  const stores = all.filter((engine) => values.store?.includes(engine) ?? true)
   const runs = new Map(stores.map((store) => [store, []]))
   for (let round = 0; round < rounds; round++) {
     for (const store of stores) {
-      const result = await runOnce(name, store, entries)
+      if (round >= (slow[store]?.rounds ?? rounds)) continue
+      const result = await runOnce(name, store, Math.min(entries, slow[store]?.entries ?? entries))
       if (result) runs.get(store).push(result)
     }
   }
-  const heading = `${title}, ${entries.toLocaleString('en')} entries`
-  printRows(heading, runs)
-  mkdirSync(join(here, 'results'), { recursive: true })
+  const heading = `${title}, ${entries.toLocaleString('en')} entries${exceptions(slow, stores)}`
+  const judged = report(heading, name, entries, runs)
   const file = join(here, 'results', `${name}-${entries}.json`)
   const result = {
     title: heading,
     node: process.version,
+    processor: cpus()[0].model,
     seed: SEED,
+    rounds,
+    bars: judged,
     runs: Object.fromEntries(runs),
   }
   writeFileSync(file, `${JSON.stringify(result, null, 1)}\n`)
+  return judged
+}
+
+/** What the heading says of stores that run less. */
+function exceptions(slow, stores) {
+  const said = stores
+    .filter((store) => slow[store] !== undefined)
+    .map((store) => {
+      const { rounds: runs, entries } = slow[store]
+      const parts = []
+      if (runs !== undefined && runs < rounds) parts.push(`runs: ${runs}`)
+      if (entries !== undefined) parts.push(`entries: ${entries.toLocaleString('en')}`)
+      return parts.length === 0 ? '' : `${store} ${parts.join(', ')}`
+    })
+    .filter(Boolean)
+  return said.length === 0 ? '' : ` (${said.join('; ')})`
 }
 
 /** A store that fails says so on stderr and is left out of that round. */

@@ -36,7 +36,7 @@ export interface Entry {
   valueSync(): Buffer
 }
 
-/** Bytes of the first fill; later ones double up to LAST_FILL, so that short ranges stay cheap. */
+/** Bytes of the first fill; later ones grow fourfold up to LAST_FILL: short ranges stay cheap. */
 const FIRST_FILL = 4 * 1024
 const LAST_FILL = 64 * 1024
 type Sides<T> = Iterable<T> & AsyncIterable<T>
@@ -265,7 +265,7 @@ class Scan {
     }
     this.#left -= batch.count
     if (this.#left <= 0) this.close()
-    else if (this.#adaptive && this.#fillBytes < LAST_FILL) this.#fillBytes *= 2
+    else if (this.#adaptive && this.#fillBytes < LAST_FILL) this.#fillBytes *= 4
     return batch
   }
 }

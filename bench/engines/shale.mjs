@@ -66,7 +66,7 @@ export function tables(dir, options) {
   return openTree(dir, { ...options, memtable: 'auto', settled: true })
 }
 
-export function database(dir, { durability = 'os', cacheSize = 64 * MIB } = {}) {
+export function database(dir, { durability = 'os', cacheSize = 512 * MIB } = {}) {
   const db = Database.openSync(dir, { durability, cacheSize })
   const keyspace = db.keyspaceSync('bench')
   const key = keyBuffer()
@@ -82,6 +82,8 @@ export function database(dir, { durability = 'os', cacheSize = 64 * MIB } = {}) 
     },
     scan: (visit) => visitPairs(keyspace.iter(), visit),
     settle: () => db.compactor.drain(),
+    /** Of the cache and, by default, of the memtables. */
+    budgetBytes: cacheSize + 256 * MIB,
     /** Figures of the engine for the load. */
     levels: () => ({ level0Runs: keyspace.version().levels[0]?.length ?? 0 }),
     close: () => db.close(),

@@ -1,3 +1,6 @@
+// Single synchronous calls have no public form here.
+/* oxlint-disable no-underscore-dangle */
+
 import { RocksLevel } from '@nxtedition/rocksdb'
 import { keyBuffer } from '../data.mjs'
 

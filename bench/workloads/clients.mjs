@@ -6,11 +6,13 @@ import { check, randomFrom, SEED, shuffled, valueOf } from '../data.mjs'
 import { fill, JOURNALED } from '../levels.mjs'
 
 const CLIENTS = 4
-const SECONDS = 5
+const SECONDS = 3
 
 export const title = '4 async clients, half gets half puts'
 export const engines = JOURNALED
 export const sizes = [1_000_000]
+export const options = { cacheSize: 512 * 2 ** 20 }
+export const slow = { lmdb: { rounds: 1 }, rocksdb: { rounds: 1 }, 'better-sqlite3': { rounds: 1 } }
 
 export async function run({ open, entries }) {
   const store = await open()

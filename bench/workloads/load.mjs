@@ -10,6 +10,11 @@ const MIB = 2 ** 20
 export const title = 'load of random entries, 64 MiB cache'
 export const engines = ['shale database', 'classic-level', 'rocksdb', 'lmdb']
 export const sizes = [5_000_000]
+export const slow = {
+  'classic-level': { rounds: 3 },
+  rocksdb: { rounds: 1 },
+  lmdb: { rounds: 1, entries: 1_000_000 },
+}
 export const options = { cacheSize: 64 * MIB }
 
 export async function run({ open, entries }) {
@@ -28,6 +33,8 @@ export async function run({ open, entries }) {
     bytesWrittenPerByte: Number((written / (entries * 116)).toFixed(2)),
     peakMiB: Math.round(process.resourceUsage().maxRSS / 1024),
   }
+  // Over what the cache and the memtables are allowed.
+  if (store.budgetBytes) load.peakMiBOverBudget = load.peakMiB - store.budgetBytes / MIB
   const rows = { 'random load': load }
   if (store.getSync) {
     const sample = shuffled(entries, 2).subarray(0, 300_000)

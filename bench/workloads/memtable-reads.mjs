@@ -1,12 +1,14 @@
 // How fast are point reads from memory, values as Buffers, every one checked?
 
 import { ascending, check, shuffled, valueOf } from '../data.mjs'
-import { fill, MEMORY_ALL } from '../levels.mjs'
+import { fill, MEMORY, MEMORY_ALL } from '../levels.mjs'
 import { percentiles, throughput } from '../measure.mjs'
 
 export const title = 'memtable: point reads'
 export const engines = MEMORY_ALL
-export const sizes = [10_000, 100_000, 1_000_000]
+export const enginesAt = { 1_000_000: MEMORY }
+export const sizes = [100_000, 1_000_000]
+export const slow = { 'classic-level': { rounds: 2 }, 'better-sqlite3': { rounds: 2 } }
 
 export async function run({ open, entries }) {
   const store = await open()

@@ -44,7 +44,7 @@ import { slab } from './slab.ts'
 const { fillSlab, fillBuffer } = door
 
 /** Fills up to this many bytes come from the slab; larger ones get memory of their own. */
-const SLAB_FILL_MAX = SLAB_BYTES / 8
+const SLAB_FILL_MAX = SLAB_BYTES / 4
 
 /** What the collector gives back when a scan was dropped: the handle, 0 once it is closed. */
 class ScanState {

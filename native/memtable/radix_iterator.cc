@@ -118,6 +118,10 @@ const StoredEntry* RadixIterator::TakeKey() {
     ahead_[(ahead_first_ + ahead_count_++) % kAheadMax] = entry;
   }
   if (ahead_count_ == 0) return nullptr;
+  // Half the way on, its header is there and tells how long it is.
+  if (ahead_count_ > kAheadMax / 2) {
+    ahead_[(ahead_first_ + kAheadMax / 2) % kAheadMax]->PrefetchRest();
+  }
   const StoredEntry* const entry = ahead_[ahead_first_];
   ahead_first_ = (ahead_first_ + 1) % kAheadMax;
   --ahead_count_;

@@ -7,6 +7,7 @@
 // Lifetime: the arena's.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -70,6 +71,12 @@ struct StoredEntry {
     __builtin_prefetch(p);
     __builtin_prefetch(p + 64);
     __builtin_prefetch(p + 128);
+  }
+  // The rest of a longer one, up to a kilobyte. Touches the header.
+  void PrefetchRest() const {
+    const char* const p = reinterpret_cast<const char*>(this);
+    const char* const end = std::min(value().end(), p + 1024);
+    for (const char* line = p + 192; line < end; line += 64) __builtin_prefetch(line);
   }
   void CopyTo(Entry* entry) const {
     entry->key = key();
