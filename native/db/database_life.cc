@@ -179,7 +179,9 @@ JournalKeeper::Parts Database::Impl::KeeperParts() {
     const CommitQueue::WriteLock lock(queue_.get());
     RotateTree(keyspace.get());
   };
-  parts.on_error = [this](const Status& status) { SetProblem("journal", status); };
+  parts.on_state = [this](const Status& status) {
+    if (!status.ok() || journal_problem_.load()) SetProblem("journal", status);
+  };
   return parts;
 }
 
@@ -277,7 +279,7 @@ Status Database::Impl::Close() {
 }
 
 Status Database::Impl::CloseParts() {
-  while (queue_->HasDeferred()) queue_->DrainDeferred();
+  queue_->DrainAll();
   Status status;
   if (!options_.read_only) {
     status = keeper_->EnsureHandedOver();
