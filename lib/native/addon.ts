@@ -37,6 +37,7 @@ export interface CoreError {
   readonly errno?: number
   readonly pid?: number
   readonly sameProcess?: boolean
+  readonly cause?: CoreError
 }
 
 /**

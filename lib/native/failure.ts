@@ -25,7 +25,11 @@ export function errorOf(core: CoreError): ShaleError {
       ? 'INVALID_ARGUMENT'
       : named
   const message = core.message === undefined || core.message === '' ? WORDS[code] : core.message
-  return new ShaleError(code, message ?? code.toLowerCase().replaceAll('_', ' '), core)
+  const cause = core.cause === undefined ? undefined : errorOf(core.cause)
+  return new ShaleError(code, message ?? code.toLowerCase().replaceAll('_', ' '), {
+    ...core,
+    cause,
+  })
 }
 
 /** Why the last call failed; `status` is what it left in META_STATUS. */

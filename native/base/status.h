@@ -56,16 +56,19 @@ enum class Code : uint8_t {
   kNotSupported = 38,
 };
 
+class Status;
+
 struct ErrorDetails {
-  std::string message;             // never holds key or value bytes
-  std::string path;                // file or directory, empty if none
-  std::string keyspace;            // empty if none
-  std::string syscall;             // "open", "fdatasync", ...; empty if none
-  std::optional<uint64_t> offset;  // byte in `path`
-  int error_number = 0;            // errno
-  bool indeterminate = false;      // it is unknown whether the write took effect
-  bool same_process = false;       // DB_LOCKED: the holder is this process
-  int64_t holder_pid = 0;          // DB_LOCKED
+  std::string message;                  // never holds key or value bytes
+  std::string path;                     // file or directory, empty if none
+  std::string keyspace;                 // empty if none
+  std::string syscall;                  // "open", "fdatasync", ...; empty if none
+  std::optional<uint64_t> offset;       // byte in `path`
+  int error_number = 0;                 // errno
+  bool indeterminate = false;           // it is unknown whether the write took effect
+  bool same_process = false;            // DB_LOCKED: the holder is this process
+  int64_t holder_pid = 0;               // DB_LOCKED
+  std::shared_ptr<const Status> cause;  // the failure that this one follows from; null if none
 };
 
 class [[nodiscard]] Status {

@@ -210,7 +210,11 @@ napi_value SetSlab(Call<1>& call) {
 void WriteRecord(Environment* environment, Answer* answer, uint32_t* record, uint32_t* offset) {
   if (answer->status.ok() && answer->make != nullptr) {
     uint32_t handle = 0;
-    answer->status = environment->AddMade(*answer, &handle);
+    try {
+      answer->status = environment->AddMade(*answer, &handle);
+    } catch (const std::bad_alloc&) {
+      answer->status = Code::kOutOfMemory;
+    }
     answer->number = handle;
   }
   const Code code = answer->status.code();
@@ -241,11 +245,7 @@ napi_value TakeAnswers(Call<0>& call) {
     if (answer == nullptr) break;
     uint32_t* record = call.meta + kMetaRecords + taken.size() * kRecordWords;
     taken.push_back(std::move(answer));
-    try {
-      WriteRecord(e, taken.back().get(), record, &offset);
-    } catch (const std::bad_alloc&) {
-      record[kRecordStatus] = kStatusMin + static_cast<uint32_t>(Code::kOutOfMemory);
-    }
+    WriteRecord(e, taken.back().get(), record, &offset);
   }
   call.meta[kMetaCount] = static_cast<uint32_t>(taken.size());
   call.meta[kMetaOffset] = offset;

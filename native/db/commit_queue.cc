@@ -10,7 +10,6 @@ namespace shale {
 namespace {
 
 constexpr size_t kGroupBytesMax = size_t{1} << 20;  // taken along with the leader's own commit
-constexpr size_t kGroupCommitsMax = 256;
 
 }  // namespace
 
@@ -93,9 +92,15 @@ Status CommitQueue::Run(Commit* commit) {
     std::unique_lock<std::mutex> lock(mutex_);
     queue_.push_back(&self);
     self.granted = LockOrQueue();
-    wake.wait(lock, [&] { return self.granted || self.done; });
-    lock.unlock();
-    if (!self.done) Lead(&self);
+    for (;;) {
+      wake.wait(lock, [&] { return self.granted || self.done; });
+      if (self.done) break;
+      // Others may be ahead, more than one group of them.
+      self.granted = false;
+      lock.unlock();
+      RunQueued();
+      lock.lock();
+    }
   }
   if (!commit->status.ok() || commit->published) return commit->status;
   return AwaitVisible(commit->seqno);
@@ -113,10 +118,22 @@ Status CommitQueue::TryRun(Commit* commit) {
 void CommitQueue::Defer(std::shared_ptr<DeferredCommit> deferred) {
   auto waiter = std::make_unique<Waiter>();
   waiter->commit = &deferred->commit;
-  waiter->deferred = std::move(deferred);
+  waiter->deferred = deferred;
   std::lock_guard<std::mutex> lock(mutex_);
-  queue_.push_back(waiter.release());
+  queue_.push_back(waiter.get());
+  static_cast<void>(waiter.release());
+  deferred_so_far_++;
   state_.fetch_or(kQueued, std::memory_order_acq_rel);
+  if (!deferred->compress) return ScheduleDrain();
+  executor_->Submit(Lane::kReader, [this, deferred] { Compress(deferred.get()); });
+}
+
+void CommitQueue::Compress(DeferredCommit* deferred) {
+  std::string bytes = deferred->compress();
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (deferred->taken) return;
+  deferred->journal_bytes = std::move(bytes);
+  deferred->commit.journal = Slice(deferred->journal_bytes);
   ScheduleDrain();
 }
 
@@ -131,14 +148,31 @@ void CommitQueue::DrainDeferred() {
     std::lock_guard<std::mutex> lock(mutex_);
     drain_scheduled_ = false;
   }
-  const std::vector<Waiter*> group = TakeGroup();
-  if (!group.empty()) {
-    std::vector<Commit*> commits;
-    for (const Waiter* waiter : group) commits.push_back(waiter->commit);
-    RunGroup(commits.data(), commits.size());
+  RunQueued();
+}
+
+void CommitQueue::DrainAll() {
+  uint64_t target = 0;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    target = deferred_so_far_;
   }
+  for (;;) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (deferred_done_ >= target) return;
+    }
+    DrainDeferred();
+  }
+}
+
+// With the write lock, which goes on to the next who waits: one group from the head of the queue.
+void CommitQueue::RunQueued() {
+  Group group;
+  TakeGroup(&group);
+  if (group.size != 0) RunGroup(group.commits.data(), group.size);
   Unlock();  // who still waits in the queue goes on, or another drain is scheduled
-  Settle(group);
+  Settle(&group);
 }
 
 bool CommitQueue::HasDeferred() {
@@ -148,67 +182,53 @@ bool CommitQueue::HasDeferred() {
 }
 
 // Takes commits from the head of the queue; waiters for the bare lock stay.
-std::vector<CommitQueue::Waiter*> CommitQueue::TakeGroup() {
-  std::vector<Waiter*> group;
+void CommitQueue::TakeGroup(Group* group) {
   size_t bytes = 0;
+  group->size = 0;
   std::lock_guard<std::mutex> lock(mutex_);
-  for (auto it = queue_.begin(); it != queue_.end() && group.size() < kGroupCommitsMax;) {
+  for (auto it = queue_.begin(); it != queue_.end() && group->size < kGroupCommitsMax;) {
     Waiter* waiter = *it;
     if (waiter->commit == nullptr) {
       ++it;
       continue;
     }
-    if (!group.empty() && bytes + waiter->commit->bytes() > kGroupBytesMax) break;
+    if (group->size != 0 && bytes + waiter->commit->bytes() > kGroupBytesMax) break;
     bytes += waiter->commit->bytes();
-    group.push_back(waiter);
+    if (waiter->deferred != nullptr) waiter->deferred->taken = true;
+    group->waiters[group->size] = waiter;
+    group->commits[group->size++] = waiter->commit;
     it = queue_.erase(it);
   }
   if (queue_.empty()) state_.store(kLocked, std::memory_order_relaxed);
-  return group;
 }
 
 // Ends the group's stay in the queue: wakes who waits, tells async commits that are done.
-void CommitQueue::Settle(const std::vector<Waiter*>& group) {
-  Told told;
-  bool sync = false;
+void CommitQueue::Settle(Group* group) {
+  size_t deferred = 0;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    for (Waiter* waiter : group) {
-      if (waiter->deferred == nullptr) {
-        waiter->done = true;
-        waiter->wake->notify_one();
-        continue;
-      }
-      const Commit& commit = *waiter->commit;
-      if (!commit.status.ok() || commit.published) {
-        told.emplace_back(std::move(waiter->commit->completion), commit.status);
+    for (size_t i = 0; i < group->size; ++i) {
+      Waiter* waiter = group->waiters[i];
+      if (waiter->deferred != nullptr) {
+        group->waiters[deferred++] = waiter;
       } else {
-        sync = true;  // its completion waits in invisible_
+        waiter->done = true;  // it may be gone as soon as the lock is
+        waiter->wake->notify_one();
       }
-      delete waiter;
+    }
+    deferred_done_ += deferred;
+  }
+  bool sync = false;
+  for (size_t i = 0; i < deferred; ++i) {
+    const std::unique_ptr<Waiter> waiter(group->waiters[i]);
+    Commit* commit = waiter->commit;
+    if (!commit->status.ok() || commit->published) {
+      commit->completion(commit->status);
+    } else {
+      sync = true;  // its completion waits in invisible_
     }
   }
   if (sync) ScheduleSync();
-  Tell(&told);
-}
-
-void CommitQueue::Lead(Waiter* self) {
-  std::vector<Waiter*> settled;
-  while (!self->done) {
-    const std::vector<Waiter*> group = TakeGroup();
-    std::vector<Commit*> commits;
-    for (const Waiter* waiter : group) commits.push_back(waiter->commit);
-    RunGroup(commits.data(), commits.size());
-    for (Waiter* waiter : group) {
-      if (waiter == self) {
-        self->done = true;
-      } else {
-        settled.push_back(waiter);
-      }
-    }
-  }
-  Unlock();
-  Settle(settled);
 }
 
 void CommitQueue::RunGroup(Commit* const* commits, size_t n) {
@@ -230,12 +250,23 @@ void CommitQueue::RunGroup(Commit* const* commits, size_t n) {
   next_seqno_.store(first + n, std::memory_order_relaxed);
   try {
     sink_->Insert(commits, n);
+    Publish(commits, n);
+    sink_->AfterGroup();
   } catch (const std::bad_alloc&) {
-    // The journal has what the memtables lack: only a reopen brings them together again.
+    // The journal has what the memtables may lack: only a reopen brings them together again.
     Fail(Status(Code::kOutOfMemory, "no memory for a commit that is in the journal"));
+    GiveUp(commits, n);
   }
-  Publish(commits, n);
-  sink_->AfterGroup();
+}
+
+// After a failure half-way: who was not published and does not wait to be learns it here.
+void CommitQueue::GiveUp(Commit* const* commits, size_t n) {
+  std::lock_guard<std::mutex> lock(visibility_mutex_);
+  for (size_t i = 0; i < n; ++i) {
+    Commit* commit = commits[i];
+    const bool told = commit->published || commit->queued_for_sync || !commit->status.ok();
+    if (!told) commit->status = SyncFailed();
+  }
 }
 
 Status CommitQueue::AppendGroup(Commit* const* commits, size_t n, Seqno first) {
@@ -266,7 +297,11 @@ void CommitQueue::Publish(Commit* const* commits, size_t n) {
       visible_->store(commit->seqno + 1, std::memory_order_release);
       continue;
     }
-    invisible_.push_back({commit->seqno, needs_sync, std::move(commit->completion)});
+    Invisible& entry = invisible_.emplace_back();
+    entry.seqno = commit->seqno;
+    entry.needs_sync = needs_sync;
+    entry.completion = std::move(commit->completion);
+    commit->queued_for_sync = true;
     invisible_count_.fetch_add(1, std::memory_order_relaxed);
   }
 }
@@ -404,8 +439,10 @@ Status CommitQueue::SyncFailed() const {
 
 Status CommitQueue::DbFailed() const {
   std::lock_guard<std::mutex> lock(visibility_mutex_);
-  if (failure_.details() == nullptr) return Status(Code::kDbFailed);
-  return Status(Code::kDbFailed, *failure_.details());
+  ErrorDetails details;
+  details.message = "writing has ended: " + failure_.message();
+  details.cause = std::make_shared<const Status>(failure_);
+  return Status(Code::kDbFailed, std::move(details));
 }
 
 void CommitQueue::Fail(const Status& cause) {
@@ -421,9 +458,9 @@ void CommitQueue::Fail(const Status& cause) {
 // visibility_mutex_ held. The count stays above zero, so that no writer publishes past this point.
 void CommitQueue::FailLocked(const Status& cause, Told* told) {
   if (failed()) return;
-  failure_ = cause;
   failed_flag_.store(true, std::memory_order_release);
   invisible_count_.fetch_add(1, std::memory_order_release);
+  failure_ = cause;
   for (Invisible& entry : invisible_) {
     if (entry.completion) told->emplace_back(std::move(entry.completion), SyncFailed());
   }

@@ -21,6 +21,7 @@
 // Cost: uncontended, two atomic operations and one system call; no allocation.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -51,6 +52,7 @@ struct Commit {
   Status status;  // of append and insert
   Seqno seqno = 0;
   bool published = false;
+  bool queued_for_sync = false;  // its completion waits for a sync
 
   size_t bytes() const { return key.size() + value.size() + entries.size(); }
 };
@@ -58,6 +60,10 @@ struct Commit {
 // An async commit that waits in the queue; owns its bytes.
 struct DeferredCommit {
   Commit commit;
+  // Makes journal_bytes, on an engine thread, while the commit waits. Whoever takes the commit before
+  // that is done journals its entries as they are: nobody waits for it.
+  std::function<std::string()> compress;
+  bool taken = false;  // the queue's mutex
   std::string bytes;
   std::string journal_bytes;
   Ref<Keyspace> keyspace;
@@ -102,11 +108,9 @@ class CommitQueue {
   void Defer(std::shared_ptr<DeferredCommit> deferred);
   // Runs a group of what was deferred and is still queued.
   void DrainDeferred();
+  // Runs all that was deferred before this call, not what comes meanwhile.
+  void DrainAll();
   bool HasDeferred();
-  // What was issued before this call goes first; waits for it.
-  void DrainAll() {
-    while (HasDeferred()) DrainDeferred();
-  }
 
   // The write lock without a commit.
   class WriteLock {
@@ -144,6 +148,13 @@ class CommitQueue {
     bool done = false;
     std::condition_variable* wake = nullptr;  // null: nobody waits
   };
+  static constexpr size_t kGroupCommitsMax = 256;
+  // Commits that go together. On the stack: whoever holds the lock needs no memory to give it back.
+  struct Group {
+    size_t size = 0;
+    std::array<Waiter*, kGroupCommitsMax> waiters;
+    std::array<Commit*, kGroupCommitsMax> commits;
+  };
   struct Invisible {
     Seqno seqno = 0;
     bool needs_sync = false;
@@ -157,13 +168,15 @@ class CommitQueue {
   void UnlockSlow();
   // mutex_ held: takes the lock or marks the queue as not empty.
   bool LockOrQueue();
-  void Lead(Waiter* self);
   void RunGroup(Commit* const* commits, size_t n);
+  void GiveUp(Commit* const* commits, size_t n);
   Status AppendGroup(Commit* const* commits, size_t n, Seqno first);
   void Publish(Commit* const* commits, size_t n);
-  std::vector<Waiter*> TakeGroup();
-  void Settle(const std::vector<Waiter*>& group);
+  void TakeGroup(Group* group);
+  void Settle(Group* group);
+  void RunQueued();
   void ScheduleDrain();
+  void Compress(DeferredCommit* deferred);
   void ScheduleSync();
   void RunScheduledSync();
   Status AwaitVisible(Seqno seqno);
@@ -184,6 +197,8 @@ class CommitQueue {
 
   std::mutex mutex_;  // the queue
   std::deque<Waiter*> queue_;
+  uint64_t deferred_so_far_ = 0;
+  uint64_t deferred_done_ = 0;
   bool drain_scheduled_ = false;
 
   mutable std::mutex visibility_mutex_;

@@ -63,7 +63,6 @@ DatabaseFigures Database::Impl::figures() const {
   DatabaseFigures figures;
   const Maintenance::Figures jobs = maintenance_->figures();
   figures.write_buffer_bytes = memory_.load(std::memory_order_relaxed);
-  figures.outstanding_flushes = jobs.outstanding_flushes;
   figures.active_compactions = jobs.active_compactions;
   figures.compactions_completed = jobs.compactions_completed;
   figures.compacting_ms = jobs.compacting_ms;
@@ -74,7 +73,7 @@ DatabaseFigures Database::Impl::figures() const {
   figures.journal_count = journal_.journal_count();
   figures.journal_bytes = journal_.sealed_bytes() + journal_.active_bytes();
   figures.journal_bytes_written = journal_.bytes_written();
-  figures.disk_bytes = figures.journal_bytes + manifest_->bytes_written();
+  figures.disk_bytes = figures.journal_bytes + manifest_->bytes();
   for (const Ref<Keyspace>& keyspace : AllKeyspaces()) {
     figures.disk_bytes += keyspace->tree()->table_bytes();
     figures.outstanding_flushes += static_cast<uint32_t>(keyspace->tree()->sealed_count());

@@ -126,15 +126,17 @@ class Database::Impl : public CommitSink {
   Status CheckOne(const Keyspace* keyspace, Kind kind, Slice key, Slice value) const;
   // Checks every entry; *count of them, *compress if the journal would store one smaller.
   Status CheckEntries(Slice entries, uint32_t* count, bool* compress) const;
-  std::string JournalForm(Slice entries) const;
+  bool Compresses(Slice value) const {
+    return value.size() >= kJournalCompressionMin && options_.journal_compression != Codec::kNone;
+  }
+  std::string JournalForm(const Commit& commit) const;
   void Stage(const Commit& commit, Seqno seqno);
   void InsertEntries(const Commit& commit);
   void Touch(Keyspace* keyspace);
   bool RotateTree(Keyspace* keyspace);  // write lock
   void RelieveMemory(uint64_t total);   // write lock
   void Throttle(uint64_t bytes);
-  Status StartCommit(Commit* commit, std::string* journal_bytes);
-  Status RunAsync(const Call& call, Commit* commit, Ref<Keyspace> keyspace);
+  Status RunAsync(const Call& call, Commit* commit, bool compress, Ref<Keyspace> keyspace);
   Watermarks UnflushedSeqnos() const;
   void SetProblem(const char* source, const Status& status);
 

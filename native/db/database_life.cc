@@ -179,7 +179,9 @@ JournalKeeper::Parts Database::Impl::KeeperParts() {
     const CommitQueue::WriteLock lock(queue_.get());
     RotateTree(keyspace.get());
   };
-  parts.on_error = [this](const Status& status) { SetProblem("journal", status); };
+  parts.on_state = [this](const Status& status) {
+    if (!status.ok() || journal_problem_.load()) SetProblem("journal", status);
+  };
   return parts;
 }
 

@@ -68,7 +68,7 @@ Status Database::Impl::CheckEntries(Slice entries, uint32_t* count, bool* compre
     if (entry.codec != Codec::kNone) {
       return Status(Code::kInvalidArgument, "the entries of a batch are not compressed");
     }
-    if (entry.value.size() >= kJournalCompressionMin) *compress = true;
+    if (Compresses(entry.value)) *compress = true;
     ++*count;
   }
   if (!reader.status().ok()) {
@@ -77,11 +77,20 @@ Status Database::Impl::CheckEntries(Slice entries, uint32_t* count, bool* compre
   return Status::Ok();
 }
 
-std::string Database::Impl::JournalForm(Slice entries) const {
+// Large values compressed, where that makes them smaller.
+std::string Database::Impl::JournalForm(const Commit& commit) const {
   std::string form;
   std::string scratch;
-  BatchReader reader(entries);
   BatchEntry entry;
+  if (commit.keyspace != nullptr) {
+    entry.kind = commit.kind;
+    entry.keyspace = commit.keyspace->id();
+    entry.key = commit.key;
+    entry.value = commit.value;
+    AppendForJournal(entry, options_.journal_compression, &scratch, &form);
+    return form;
+  }
+  BatchReader reader(commit.entries);
   while (reader.Next(&entry)) {
     AppendForJournal(entry, options_.journal_compression, &scratch, &form);
   }
@@ -259,30 +268,10 @@ Status Database::Impl::WriteOne(Keyspace* keyspace, Kind kind, Slice key, Slice 
   commit.key = key;
   commit.value = value;
   commit.durability = durability;
-  if (value.size() < kJournalCompressionMin || options_.journal_compression == Codec::kNone) {
-    return queue_->Run(&commit);
-  }
-  std::string journal_bytes;
-  SHALE_RETURN_IF_ERROR(StartCommit(&commit, &journal_bytes));
+  if (!Compresses(value)) return queue_->Run(&commit);
+  const std::string journal_bytes = JournalForm(commit);  // before the write lock is taken
+  commit.journal = Slice(journal_bytes);
   return queue_->Run(&commit);
-}
-
-// Makes the journal's form of a commit with large values, before the write lock is taken.
-Status Database::Impl::StartCommit(Commit* commit, std::string* journal_bytes) {
-  if (options_.journal_compression == Codec::kNone) return Status::Ok();
-  if (commit->keyspace == nullptr) {
-    *journal_bytes = JournalForm(commit->entries);
-  } else {
-    std::string scratch;
-    BatchEntry entry;
-    entry.kind = commit->kind;
-    entry.keyspace = commit->keyspace->id();
-    entry.key = commit->key;
-    entry.value = commit->value;
-    AppendForJournal(entry, options_.journal_compression, &scratch, journal_bytes);
-  }
-  commit->journal = Slice(*journal_bytes);
-  return Status::Ok();
 }
 
 Status Database::Impl::Write(Slice entries, Durability durability) {
@@ -306,7 +295,8 @@ Status Database::Impl::Write(Slice entries, Durability durability) {
   commit.entries = entries;
   commit.durability = durability;
   std::string journal_bytes;
-  if (compress) SHALE_RETURN_IF_ERROR(StartCommit(&commit, &journal_bytes));
+  if (compress) journal_bytes = JournalForm(commit);
+  commit.journal = Slice(journal_bytes);
   return queue_->Run(&commit);
 }
 
@@ -315,10 +305,11 @@ Status Database::Impl::Write(Slice entries, Durability durability) {
 // Here and now where that needs no waiting, else with a copy of the bytes on an engine thread.
 // After a failed append the journal syncs before it takes another record: that is not for the
 // caller.
-Status Database::Impl::RunAsync(const Call& call, Commit* commit, Ref<Keyspace> keyspace) {
+Status Database::Impl::RunAsync(const Call& call, Commit* commit, bool compress,
+                                Ref<Keyspace> keyspace) {
   const size_t bytes = commit->bytes();
   const bool journal_ready = !journal_problem_.load(std::memory_order_relaxed);
-  if (control_->free() && bytes <= kInlineBytesMax && commit->journal.empty() && journal_ready) {
+  if (control_->free() && bytes <= kInlineBytesMax && !compress && journal_ready) {
     const Status status = queue_->TryRun(commit);
     if (!status.Is(Code::kStalled)) return status;
   }
@@ -328,14 +319,18 @@ Status Database::Impl::RunAsync(const Call& call, Commit* commit, Ref<Keyspace> 
   deferred->bytes.append(commit->key.data(), commit->key.size());
   deferred->bytes.append(commit->value.data(), commit->value.size());
   deferred->bytes.append(commit->entries.data(), commit->entries.size());
-  deferred->journal_bytes = commit->journal.ToString();
   deferred->commit = std::move(*commit);
   Commit& own = deferred->commit;
   const char* p = deferred->bytes.data();
   own.key = Slice(p, own.key.size());
   own.value = Slice(p + own.key.size(), own.value.size());
   own.entries = Slice(p + own.key.size() + own.value.size(), own.entries.size());
-  own.journal = Slice(deferred->journal_bytes);
+  if (compress && bytes <= kInlineBytesMax) {
+    deferred->journal_bytes = JournalForm(own);
+    own.journal = Slice(deferred->journal_bytes);
+  } else if (compress) {
+    deferred->compress = [this, &own] { return JournalForm(own); };
+  }
   // Close waits until it was queued or refused.
   control_->AdmitAsync(bytes, [this, deferred, call](Status status) {
     if (!status.ok()) {
@@ -359,11 +354,7 @@ Status Database::Impl::WriteOneAsync(Keyspace* keyspace, Kind kind, Slice key, S
   commit.value = value;
   commit.durability = durability;
   commit.completion = std::move(completion);
-  std::string journal_bytes;
-  if (value.size() >= kJournalCompressionMin) {
-    SHALE_RETURN_IF_ERROR(StartCommit(&commit, &journal_bytes));
-  }
-  return RunAsync(call, &commit, Ref<Keyspace>::Share(keyspace));
+  return RunAsync(call, &commit, Compresses(value), Ref<Keyspace>::Share(keyspace));
 }
 
 Status Database::Impl::WriteAsync(Slice entries, Durability durability, Completion completion) {
@@ -378,9 +369,7 @@ Status Database::Impl::WriteAsync(Slice entries, Durability durability, Completi
   commit.entries = entries;
   commit.durability = durability;
   commit.completion = std::move(completion);
-  std::string journal_bytes;
-  if (compress) SHALE_RETURN_IF_ERROR(StartCommit(&commit, &journal_bytes));
-  return RunAsync(call, &commit, Ref<Keyspace>());
+  return RunAsync(call, &commit, compress, Ref<Keyspace>());
 }
 
 // ---- persist ----
@@ -388,9 +377,10 @@ Status Database::Impl::WriteAsync(Slice entries, Durability durability, Completi
 Status Database::Impl::Persist(Durability durability) {
   const Call call(this);
   if (!call.open()) return Code::kDbClosed;
-  if (options_.read_only || durability == Durability::kBuffered) return Status::Ok();
-  queue_->DrainAll();
+  if (options_.read_only) return Status::Ok();
+  if (durability != Durability::kBuffered) queue_->DrainAll();
   if (queue_->failed()) return queue_->SyncTo(kSeqnoMax);
+  if (durability == Durability::kBuffered) return Status::Ok();
   const Seqno last = queue_->next_seqno() - 1;
   if (durability == Durability::kOs) {
     return journal_.handed_over() >= last ? Status::Ok() : keeper_->EnsureHandedOver();
@@ -401,7 +391,10 @@ Status Database::Impl::Persist(Durability durability) {
 Status Database::Impl::PersistAsync(Durability durability, Completion completion) {
   const Call call(this);
   if (!call.open()) return Code::kDbClosed;
-  if (options_.read_only || durability == Durability::kBuffered) return Status::Ok();
+  if (options_.read_only) return Status::Ok();
+  if (durability == Durability::kBuffered) {
+    return queue_->failed() ? queue_->SyncTo(kSeqnoMax) : Status::Ok();
+  }
   const Seqno last = queue_->next_seqno() - 1;
   if (!queue_->HasDeferred() && !queue_->failed()) {
     const bool handed_over = journal_.handed_over() >= last;

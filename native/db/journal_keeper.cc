@@ -5,6 +5,7 @@
 
 #include "base/seeded_bug.h"
 #include "vfs/file_name.h"
+#include "vfs/sync_dir.h"
 
 namespace shale {
 namespace {
@@ -46,7 +47,7 @@ void JournalKeeper::CheckSize() {
 
 void JournalKeeper::Rotate() {
   if (stopped()) return;
-  if (Status status = parts_.journal->HandOver(); !status.ok()) return parts_.on_error(status);
+  if (Status status = parts_.journal->HandOver(); !status.ok()) return parts_.on_state(status);
   parts_.journal->Rotate(parts_.watermarks());
   next_check_ = 0;
   next_sync_ = 0;
@@ -71,7 +72,7 @@ void JournalKeeper::ArmFlushPoint() {
 Status JournalKeeper::EnsureHandedOver() {
   const CommitQueue::WriteLock lock(parts_.queue);
   Status status = parts_.journal->HandOver();
-  if (!status.ok()) parts_.on_error(status);
+  parts_.on_state(status);
   return status;
 }
 
@@ -84,7 +85,8 @@ Status JournalKeeper::EnsureDurable(Seqno seqno) {
 void JournalKeeper::BackgroundSync() {
   sync_requested_.store(false);
   if (stopped() || parts_.queue->failed()) return;
-  static_cast<void>(EnsureHandedOver());  // what stays behind is tried again
+  // What stays behind is tried again, whether anybody writes or not.
+  if (!EnsureHandedOver().ok()) ArmInterval();
   // A failed sync fails the whole queue, which tells everybody.
   static_cast<void>(parts_.queue->SyncTo(parts_.journal->handed_over()));
 }
@@ -94,22 +96,25 @@ void JournalKeeper::FlushPoint() {
   const CommitQueue::WriteLock lock(parts_.queue);
   flush_point_armed_ = false;
   if (parts_.queue->failed()) return;
-  if (Status status = parts_.journal->HandOver(); !status.ok()) {
-    parts_.on_error(status);
-    ArmFlushPoint();
-  }
+  const Status status = parts_.journal->HandOver();
+  parts_.on_state(status);
+  if (!status.ok()) ArmFlushPoint();
 }
 
-void JournalKeeper::AfterSync() {
+void JournalKeeper::AfterSync() { ArmWitness(kWitnessMs); }
+
+void JournalKeeper::ArmWitness(uint64_t delay_ms) {
   if (stopped() || witness_armed_.exchange(true)) return;
-  parts_.executor->SubmitAfter(Lane::kJournal, kWitnessMs, [this] { Witness(); });
+  parts_.executor->SubmitAfter(Lane::kJournal, delay_ms, [this] { Witness(); });
 }
 
 void JournalKeeper::Witness() {
   witness_armed_.store(false);
   if (stopped() || parts_.queue->failed()) return;
   const CommitQueue::WriteLock lock(parts_.queue);
-  if (Status status = parts_.journal->Witness(); !status.ok()) parts_.on_error(status);
+  const Status status = parts_.journal->Witness();
+  parts_.on_state(status);
+  if (!status.ok()) ArmWitness(kRetryMs);
 }
 
 void JournalKeeper::PrepareNext() {
@@ -121,7 +126,7 @@ void JournalKeeper::PrepareNext() {
   }
   if (status.Is(Code::kSyncFailed)) return parts_.queue->Fail(status);
   // Meanwhile the active journal just grows.
-  parts_.on_error(status);
+  parts_.on_state(status);
   parts_.executor->SubmitAfter(Lane::kSync, kRetryMs, [this] { PrepareNext(); });
 }
 
@@ -132,7 +137,7 @@ Status JournalKeeper::CreateNext() {
   SHALE_RETURN_IF_ERROR(
       LogWriter::Create(parts_.vfs, path, kJournalMagic, number, rotate_bytes_, &writer));
   Status status = writer->Sync();
-  if (status.ok()) status = parts_.vfs->SyncDir(parts_.directory);
+  if (status.ok()) status = SyncDirectory(parts_.vfs, parts_.directory);
   if (status.ok()) {
     ManifestEdit edit;
     edit.journals.push_back({number, std::nullopt});
@@ -157,7 +162,7 @@ void JournalKeeper::AfterRotation() {
   if (status.ok()) status = Evict();
   if (!status.ok()) {
     if (status.Is(Code::kSyncFailed)) return parts_.queue->Fail(status);
-    parts_.on_error(status);
+    parts_.on_state(status);
     parts_.executor->SubmitAfter(Lane::kSync, kRetryMs, [this] { AfterRotation(); });
     return;
   }

@@ -38,7 +38,8 @@ class JournalKeeper {
     JournalManager::FlushedSeqno flushed_seqno;
     // Seals and flushes the memtables of a tree that pins the oldest journal.
     std::function<void(uint32_t tree)> flush_tree;
-    std::function<void(const Status&)> on_error;  // a job failed and will be tried again
+    // How work on the journal went that no caller hears of; what failed is tried again.
+    std::function<void(const Status&)> on_state;
   };
 
   explicit JournalKeeper(Parts parts);
@@ -66,6 +67,7 @@ class JournalKeeper {
   void CheckSize();
   void ArmInterval();
   void ArmFlushPoint();
+  void ArmWitness(uint64_t delay_ms);
   void BackgroundSync();
   void FlushPoint();
   void Witness();

@@ -195,6 +195,9 @@ uint32_t Maintenance::NextRetry(Keyspace* keyspace) {
 
 // A failing job is also why writers cannot be let go when memory is full.
 void Maintenance::SetProblem(const char* source, const Keyspace* keyspace, Status status) {
+  // Held while the outcome is applied: a flush and a compaction that end together must not leave
+  // behind what the slower one saw.
+  std::lock_guard<std::mutex> in_order(problem_mutex_);
   Status first;
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -339,13 +342,19 @@ void Maintenance::MajorCompaction(Keyspace* keyspace, uint64_t target_size,
   {
     std::lock_guard<std::mutex> lock(mutex_);
     if (!stopping_) {
-      keyspace->upkeep.majors++;
-      parts_.executor->Submit(Lane::kCompaction, [this, major] { RunMajor(major); });
       majors_.push_back(major);
+      keyspace->upkeep.majors++;
+      QueueMajor(major);
       return;
     }
   }
   major->completion(Code::kDbClosed);
+}
+
+// mutex_ held.
+void Maintenance::QueueMajor(const std::shared_ptr<Major>& major) {
+  if (std::exchange(major->queued, true)) return;
+  parts_.executor->Submit(Lane::kCompaction, [this, major] { RunMajor(major); });
 }
 
 void Maintenance::RunMajor(const std::shared_ptr<Major>& major) {
@@ -361,7 +370,8 @@ void Maintenance::TryMajor(const std::shared_ptr<Major>& major) {
   std::optional<CompactionPlan> plan;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (std::find(majors_.begin(), majors_.end(), major) == majors_.end()) return;  // was told
+    major->queued = false;
+    if (std::exchange(major->running, true)) return;  // another thread has it, or it was told
   }
   if (major->control->stop.load()) {
     status = Code::kAborted;
@@ -370,9 +380,8 @@ void Maintenance::TryMajor(const std::shared_ptr<Major>& major) {
     // Some of its tables are busy: the end of that job calls again.
     if (status.Is(Code::kPlanStale)) {
       std::lock_guard<std::mutex> lock(mutex_);
-      if (keyspace->upkeep.compactions == 0) {
-        parts_.executor->Submit(Lane::kCompaction, [this, major] { RunMajor(major); });
-      }
+      major->running = false;
+      if (keyspace->upkeep.compactions == 0) QueueMajor(major);
       return;
     }
   }
@@ -390,8 +399,7 @@ void Maintenance::RetryMajors(Keyspace* keyspace) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (stopping_ || keyspace->upkeep.majors == 0) return;
   for (const std::shared_ptr<Major>& major : majors_) {
-    if (major->keyspace.get() != keyspace) continue;
-    parts_.executor->Submit(Lane::kCompaction, [this, major] { RunMajor(major); });
+    if (major->keyspace.get() == keyspace) QueueMajor(major);
   }
 }
 
@@ -470,7 +478,6 @@ Maintenance::Figures Maintenance::figures() const {
   std::lock_guard<std::mutex> lock(mutex_);
   Figures figures = figures_;
   figures.active_compactions = static_cast<uint32_t>(running_.size());
-  figures.outstanding_flushes = flushing_;
   return figures;
 }
 

@@ -37,7 +37,6 @@ class Maintenance {
     std::function<void(const Status&)> on_state;  // degraded by this; ok: healed
   };
   struct Figures {
-    uint32_t outstanding_flushes = 0;
     uint32_t active_compactions = 0;
     uint64_t compactions_completed = 0;
     double compacting_ms = 0;
@@ -94,6 +93,8 @@ class Maintenance {
     uint64_t target_size = 0;
     std::shared_ptr<JobControl> control;
     Completion completion;
+    bool queued = false;   // a thread will look at it
+    bool running = false;  // a thread does
   };
   using Lock = std::unique_lock<std::mutex>;
   using Told = std::vector<std::pair<Completion, Status>>;
@@ -116,15 +117,18 @@ class Maintenance {
   void RetryMajors(Keyspace* keyspace);
   // mutex_ held.
   void TellLevel0();
+  void QueueMajor(const std::shared_ptr<Major>& major);
   void QueueFlush(Keyspace* keyspace);
   void QueueCompaction(Keyspace* keyspace);
   void ReleaseFlush(Keyspace* keyspace);
   void TellIdle(Told* told);
+  // mutex_ not held.
   void SetProblem(const char* source, const Keyspace* keyspace, Status status);
   uint32_t NextRetry(Keyspace* keyspace);
   static void Tell(Told* told);
 
   const Parts parts_;
+  std::mutex problem_mutex_;  // before mutex_: what degrades is applied in order
   mutable std::mutex mutex_;
   std::condition_variable idle_;
   bool stopping_ = false;

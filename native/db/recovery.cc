@@ -453,9 +453,13 @@ Status Recovery::Finish(JournalManager* journal, uint64_t preallocate_bytes) {
     SHALE_RETURN_IF_ERROR(context_.manifest->Commit(edit));
     SHALE_RETURN_IF_ERROR(FlushSalvaged());
     edit = ManifestEdit();
+    edit.last_seqno = next_seqno_ - 1;
   }
   for (const Journal& old : journals_) {
-    if (old.named && !old.final_length.has_value()) {
+    if (!old.named) continue;
+    if (salvaged_) {
+      edit.removed_journals.push_back(old.number);  // the next open must not find its damage
+    } else if (!old.final_length.has_value()) {
       edit.journals.push_back({old.number, old.durable_end});
     }
   }
@@ -464,7 +468,7 @@ Status Recovery::Finish(JournalManager* journal, uint64_t preallocate_bytes) {
   for (const Ref<Tree>& tree : gone_) tree->MarkDeleted();
   gone_.clear();
   for (Journal& old : journals_) {
-    if (!old.named) continue;
+    if (!old.named || salvaged_) continue;
     SealedJournal sealed;
     sealed.number = old.number;
     sealed.bytes = old.final_length.value_or(old.durable_end);

@@ -33,6 +33,30 @@ CoreTable& Table() {
   return *table;
 }
 
+// A core that is being opened or closed: leaves the table when this goes, whatever happened,
+// unless it is said to stay.
+class Busy {
+ public:
+  explicit Busy(const Place& place) : place_(place) {}
+  void Stay() { stays_ = true; }
+  ~Busy() {
+    Ref<Database> last;  // outside the lock
+    CoreTable& table = Table();
+    std::lock_guard<std::mutex> lock(table.mutex);
+    table.changed.notify_all();
+    if (stays_) return;
+    const auto it = table.cores.find(place_);
+    last = std::move(it->second.database);
+    table.cores.erase(it);
+  }
+  Busy(const Busy&) = delete;
+  Busy& operator=(const Busy&) = delete;
+
+ private:
+  const Place place_;
+  bool stays_ = false;
+};
+
 // Options that only say what the call itself may do.
 DatabaseOptions Shared(DatabaseOptions options) {
   options.create_if_missing = true;
@@ -89,24 +113,22 @@ Status Join(const Place& place, const std::string& path, const DatabaseOptions& 
     *database = core.database;
     return Status::Ok();
   }
-  table.cores[place].busy = true;
+  Core& core = table.cores[place];
+  core.options = Shared(options);
+  core.busy = true;
   lock.unlock();
-  const Status status = OpenCore(path, options, database);
+  Busy busy(place);
+  SHALE_RETURN_IF_ERROR(OpenCore(path, options, database));
   lock.lock();
-  if (status.ok()) {
-    Core& core = table.cores[place];
-    core.database = *database;
-    core.options = Shared(options);
-    core.handles = 1;
-    core.busy = false;
-  } else {
-    table.cores.erase(place);
-  }
-  table.changed.notify_all();
-  return status;
+  core.database = *database;
+  core.handles = 1;
+  core.busy = false;
+  lock.unlock();
+  busy.Stay();
+  return Status::Ok();
 }
 
-// Takes one handle away. True if it was the last: then the core is marked busy until Forget.
+// Takes one handle away. True if it was the last: then the core is marked busy.
 bool Leave(const Database* database, Place* place) {
   CoreTable& table = Table();
   std::lock_guard<std::mutex> lock(table.mutex);
@@ -121,17 +143,8 @@ bool Leave(const Database* database, Place* place) {
 }
 
 Status CloseCore(const Ref<Database>& database, const Place& place) {
-  const Status status = database->Close();
-  CoreTable& table = Table();
-  Ref<Database> last;
-  {
-    std::lock_guard<std::mutex> lock(table.mutex);
-    const auto it = table.cores.find(place);
-    last = std::move(it->second.database);
-    table.cores.erase(it);
-    table.changed.notify_all();
-  }
-  return status;
+  const Busy busy(place);
+  return database->Close();
 }
 
 }  // namespace

@@ -49,7 +49,7 @@ void WriteControl::Update() {
   const double base = memory > level0 ? flush_rate_ : compaction_rate_;
   rate_ = pressure_ == 0 ? 0 : base * (1 - pressure_) / pressure_;
   if (pressure_ == 0) paid_until_ = 0;
-  engaged_.store(pressure_ > 0 || !closed_.ok() || !parked_.empty(), std::memory_order_relaxed);
+  engaged_.store(pressure_ > 0 || !closed_.ok() || Waiting(), std::memory_order_relaxed);
   changed_.notify_all();
   if (!parked_.empty()) ScheduleRelease(0);
 }
@@ -74,16 +74,17 @@ Status WriteControl::Admit(size_t bytes) {
   std::unique_lock<std::mutex> lock(mutex_);
   const uint64_t begin = vfs_->MonotonicNanos();
   const uint64_t deadline = begin + max_stall_nanos_;
+  const uint64_t ahead = parked_so_far_;
   uint64_t now = begin;
   Status status;
   for (;;) {
     uint64_t wait = kDebtNanosMax;
     const Verdict verdict = Judge(now, &wait);
-    if (verdict == Verdict::kGo) break;
     if (verdict == Verdict::kRefuse) {
       status = closed_.ok() ? obstacle_ : closed_;
       break;
     }
+    if (verdict == Verdict::kGo && handed_on_ >= ahead) break;
     if (now >= deadline) {
       status = Stalled();
       break;
@@ -115,8 +116,9 @@ void WriteControl::AdmitAsync(size_t bytes, std::function<void(Status)> go_on) {
     const Verdict verdict = Judge(now, &wait);
     if (verdict == Verdict::kRefuse) {
       status = closed_.ok() ? obstacle_ : closed_;
-    } else if (verdict != Verdict::kGo || !parked_.empty()) {
+    } else if (verdict != Verdict::kGo || Waiting()) {
       parked_.push_back({bytes, std::move(go_on)});
+      parked_so_far_++;
       stalls_.fetch_add(1, std::memory_order_relaxed);
       engaged_.store(true, std::memory_order_relaxed);
       if (verdict != Verdict::kStop) ScheduleRelease(wait / 1'000'000 + 1);
@@ -139,12 +141,16 @@ void WriteControl::ScheduleRelease(uint64_t delay_ms) {
 
 // Lets parked writes go in their order, as far as the debt allows.
 void WriteControl::Release() {
-  for (;;) {
+  for (bool handed_on = false;; handed_on = true) {
     Parked next;
     Status status;
     {
       std::lock_guard<std::mutex> lock(mutex_);
       release_scheduled_ = false;
+      if (handed_on) {
+        handed_on_++;
+        changed_.notify_all();
+      }
       if (parked_.empty()) {
         Update();
         return;
@@ -200,6 +206,7 @@ void WriteControl::Close(const Status& status) {
     std::lock_guard<std::mutex> lock(mutex_);
     closed_ = status;
     parked.swap(parked_);
+    handed_on_ += parked.size();
     Update();
   }
   for (Parked& write : parked) write.go_on(status);

@@ -35,7 +35,7 @@ class WriteControl {
   bool free() const { return !engaged_.load(std::memory_order_relaxed); }
 
   // --- writers ---
-  // Waits for the debt of earlier writes, then charges `bytes`.
+  // Waits for what was parked before and for the debt of earlier writes, then charges `bytes`.
   Status Admit(size_t bytes);
   // Runs `go_on` here and now, or parks it; it is told ok or why the write is refused.
   void AdmitAsync(size_t bytes, std::function<void(Status)> go_on);
@@ -72,6 +72,8 @@ class WriteControl {
   void Charge(size_t bytes, uint64_t now);
   void ScheduleRelease(uint64_t delay_ms);
   void Release();
+  // Parked, or let go and not handed on yet: nobody passes by.
+  bool Waiting() const { return handed_on_ != parked_so_far_; }
   Status Stalled() const;
 
   Vfs* const vfs_;
@@ -96,6 +98,8 @@ class WriteControl {
   Status obstacle_;
   Status closed_;
   std::deque<Parked> parked_;
+  uint64_t parked_so_far_ = 0;
+  uint64_t handed_on_ = 0;  // of these, in order
   bool release_scheduled_ = false;
 };
 

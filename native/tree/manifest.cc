@@ -262,15 +262,16 @@ class Manifest::Impl {
   // One record and one sync. After a failed append either nothing of it is left, or the manifest is
   // poisoned.
   Status Write(LogWriter* log, const std::string& payload) {
+    const uint64_t begin = log->size();
     uint64_t end = 0;
     if (Status s = log->Append(RecordType::kData, 0, 0, payload, &end); !s.ok()) {
       if (Status cut = log->Sync(); !cut.ok()) return Poison(cut);
       return s;
     }
     if (Status s = log->Sync(); !s.ok()) return Poison(s);
-    bytes_written.fetch_add(kLogRecordHeaderBytes + payload.size(), std::memory_order_relaxed);
     // Without the witness only this one commit is less well guarded against damage.
     static_cast<void>(log->Witness());
+    bytes.fetch_add(log->size() - begin, std::memory_order_relaxed);
     return Status::Ok();
   }
 
@@ -291,7 +292,7 @@ class Manifest::Impl {
     SHALE_RETURN_IF_ERROR((*log)->Sync());
     SHALE_RETURN_IF_ERROR(vfs->SyncDir(directory));
     SHALE_RETURN_IF_ERROR((*log)->Witness());
-    bytes_written.fetch_add(end, std::memory_order_relaxed);
+    bytes.fetch_add((*log)->size(), std::memory_order_relaxed);
     roll_at = std::max(kGenerationBytes, kGenerationFactor * end);
     return Status::Ok();
   }
@@ -302,6 +303,7 @@ class Manifest::Impl {
     const uint64_t number = next_file_number.fetch_add(1, std::memory_order_relaxed);
     std::unique_ptr<LogWriter> next;
     const uint64_t old_roll_at = roll_at;
+    const uint64_t old_bytes = bytes.load(std::memory_order_relaxed);
     ManifestEdit edit;
     edit.successor = number;
     Status s = WriteGeneration(number, &next);
@@ -309,6 +311,7 @@ class Manifest::Impl {
     // It is unknown whether the old one names its successor: both must stay.
     if (!Failure().ok()) return Failure();
     if (!s.ok()) {
+      bytes.store(old_bytes, std::memory_order_relaxed);
       next.reset();
       roll_at = old_roll_at + kGenerationBytes;
       Status removed = vfs->Remove(PathOf(number));
@@ -372,7 +375,7 @@ class Manifest::Impl {
 
   std::atomic<uint64_t> next_file_number{1};
   std::atomic<uint32_t> next_tree_id{1};
-  std::atomic<uint64_t> bytes_written{0};
+  std::atomic<uint64_t> bytes{0};  // of all generations that are there
 };
 
 Manifest::Manifest(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -423,6 +426,7 @@ Status Manifest::Load(Vfs* vfs, const std::string& directory, bool read_only,
   impl->read_only = read_only;
   impl->state = std::move(generation.state);
   impl->live = generation.number;
+  impl->bytes = generation.end;
   impl->dropped_bytes = generation.dropped_bytes;
   impl->next_file_number = std::max(impl->state.next_file_number, listing.highest_number + 1);
   impl->next_tree_id = impl->state.next_tree_id;
@@ -438,6 +442,7 @@ Status Manifest::Commit(const ManifestEdit& edit) {
 }
 
 Status Manifest::failure() const { return impl_->Failure(); }
+Status Manifest::Fail(const Status& cause) { return impl_->Poison(cause); }
 
 ManifestState Manifest::state() const {
   std::lock_guard<std::mutex> lock(impl_->state_mutex);
@@ -464,9 +469,7 @@ std::vector<uint64_t> Manifest::live_generations() const {
   return numbers;
 }
 
-uint64_t Manifest::bytes_written() const {
-  return impl_->bytes_written.load(std::memory_order_relaxed);
-}
+uint64_t Manifest::bytes() const { return impl_->bytes.load(std::memory_order_relaxed); }
 uint64_t Manifest::dropped_bytes() const { return impl_->dropped_bytes; }
 
 }  // namespace shale

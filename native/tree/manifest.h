@@ -41,6 +41,8 @@ class Manifest {
   // Ok unless the manifest writes no more. Then it is unknown whether the last commit took effect:
   // what it names must stay.
   Status failure() const;
+  // Ends writing with `cause`, which is returned: what was committed could not be taken over.
+  Status Fail(const Status& cause);
   ManifestState state() const;  // a copy
   // Reserves file numbers in memory; what is recorded is always above any number in use.
   uint64_t NewFileNumber();
@@ -48,7 +50,7 @@ class Manifest {
   const std::string& directory() const;
   uint64_t file_number() const;                    // of the live generation
   std::vector<uint64_t> live_generations() const;  // file numbers that must not be deleted
-  uint64_t bytes_written() const;
+  uint64_t bytes() const;                          // of all generations that are kept
   // Bytes that a torn tail lost at Load (an unacknowledged commit).
   uint64_t dropped_bytes() const;
   ~Manifest();

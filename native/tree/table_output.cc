@@ -4,6 +4,7 @@
 
 #include "base/seeded_bug.h"
 #include "vfs/file_name.h"
+#include "vfs/sync_dir.h"
 
 namespace shale {
 namespace {
@@ -87,7 +88,7 @@ Status TableOutput::Finish() {
   if (tables_.empty()) return Status::Ok();
   const TableContext& context = options_.tables;
   if (!BugIsOn(SeededBug::kSkipDirSyncAfterTable)) {
-    SHALE_RETURN_IF_ERROR(context.vfs->SyncDir(context.directory));
+    SHALE_RETURN_IF_ERROR(SyncDirectory(context.vfs, context.directory));
   }
   for (Table& table : tables_) {
     SHALE_RETURN_IF_ERROR(

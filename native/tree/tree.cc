@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cerrno>
 #include <map>
+#include <new>
 #include <utility>
 
 #include "base/epoch.h"
@@ -199,7 +200,7 @@ Status Tree::CommitChange(ManifestEdit::TreeChange change,
     return deleted() ? Status(Code::kAborted, "the tree was deleted") : s;
   }
 
-  {
+  try {
     std::lock_guard<std::mutex> lock(mutex_);
     const SuperVersion* now = current();
     std::vector<Ref<Memtable>> sealed;
@@ -213,6 +214,9 @@ Status Tree::CommitChange(ManifestEdit::TreeChange change,
     }
     Install(MakeRef<SuperVersion>(now->active, std::move(sealed), std::move(version),
                                   highest_seqno(), list_));
+  } catch (const std::bad_alloc&) {
+    // What is read here is now behind the manifest: nothing may be built upon it.
+    return context_.manifest->Fail(Code::kOutOfMemory);
   }
   RetireSuperseded();
   return Status::Ok();

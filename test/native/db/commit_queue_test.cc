@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <new>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "support/seed.h"
@@ -35,7 +37,9 @@ class FakeSink : public CommitSink {
   void Insert(Commit* const* commits, size_t n) override {
     for (size_t i = 0; i < n; ++i) inserted_.store(commits[i]->seqno);
   }
-  void AfterGroup() override {}
+  void AfterGroup() override {
+    if (std::exchange(no_memory_, false)) throw std::bad_alloc();
+  }
   Seqno HandedOver() override { return handed_over_.load(); }
   Status Sync() override {
     if (syncing_.fetch_add(1) != 0) ADD_FAILURE() << "two syncs at a time";
@@ -54,6 +58,7 @@ class FakeSink : public CommitSink {
   size_t groups_ = 0;
   size_t largest_group_ = 0;
   int fail_appends_ = 0;
+  bool no_memory_ = false;
   std::atomic<bool> fail_sync_{false};
   std::atomic<int> inside_{0};
   std::atomic<int> syncing_{0};
@@ -193,6 +198,21 @@ TEST_F(CommitQueueTest, AFailedSyncRejectsWhatIsInvisibleAndAllThatFollows) {
   EXPECT_TRUE(queue_.SyncTo(3).Is(Code::kSyncFailed));
   EXPECT_EQ(sink_.syncs_.load(), 1);
   EXPECT_EQ(visible_.load(), 2u);
+}
+
+// What cannot be finished for want of memory ends writing; nobody waits for ever.
+TEST_F(CommitQueueTest, WithoutMemoryTheLockIsGivenBack) {
+  ASSERT_TRUE(Run("a").ok());
+  sink_.no_memory_ = true;
+  EXPECT_TRUE(Run("b").ok()) << "it was visible already";
+  EXPECT_TRUE(queue_.failed());
+  EXPECT_TRUE(queue_.failure().Is(Code::kOutOfMemory));
+  EXPECT_TRUE(Run("c").Is(Code::kDbFailed));
+  std::string told;
+  queue_.Defer(MakeDeferred("d", Durability::kOs, [&](Status s) { told = CodeName(s.code()); }));
+  RunAll();
+  EXPECT_EQ(told, "DB_FAILED");
+  const CommitQueue::WriteLock lock(&queue_);
 }
 
 TEST_F(CommitQueueTest, TheBareLockAndCommitsShareOneOrder) {

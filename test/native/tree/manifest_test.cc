@@ -137,11 +137,11 @@ TEST(Manifest, AnEditThatDoesNotFitWritesNothing) {
   auto vfs = EmptyMachine();
   auto m = Create(vfs.get());
   const std::string before = Snapshot(*m);
-  const uint64_t written = m->bytes_written();
+  const uint64_t written = m->bytes();
   ManifestEdit e;
   e.deleted_trees = {7};
   EXPECT_EQ(m->Commit(e).code(), Code::kCorruption);
-  EXPECT_EQ(m->bytes_written(), written);
+  EXPECT_EQ(m->bytes(), written);
   EXPECT_EQ(Snapshot(*m), before);
   EXPECT_OK(m->failure());
 }

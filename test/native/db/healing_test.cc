@@ -1,0 +1,197 @@
+// After something failed: what heals by itself, what does not, and what is said of it.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "db/database_support.h"
+#include "vfs/fault_vfs.h"
+#include "vfs/file_name.h"
+
+namespace shale {
+namespace {
+
+class HealingTest : public testing::Test {
+ protected:
+  HealingTest() : vfs_(TestSeed()), fault_(&vfs_) {}
+
+  void Open(const DatabaseOptions& options = SmallOptions()) {
+    auto executor = MakeManualExecutor(&fault_, TestSeed());
+    executor_ = executor.get();
+    DB_ASSERT_OK(Database::Open(&fault_, std::move(executor), "/db", options, &database_));
+    keyspace_ = MustOpenKeyspace(database_.get(), "a");
+  }
+  Status Put(const std::string& key, const std::string& value,
+             Durability durability = Durability::kOs) {
+    return database_->WriteOne(keyspace_.get(), Kind::kValue, key, value, durability);
+  }
+  void Pass(uint64_t ms) {
+    for (uint64_t i = 0; i < ms; ++i) {
+      RunAll(executor_);
+      vfs_.AdvanceClock(1'000'000);
+    }
+    RunAll(executor_);
+  }
+  // The rows of a machine that lost power now.
+  static Rows RowsAfterPowerLoss(const MemVfs& vfs) {
+    const auto clone = vfs.CrashClone(CrashPolicy::None(), 1);
+    Ref<Database> other;
+    DB_EXPECT_OK(OpenSmall(clone.get(), 1, SmallOptions(), &other));
+    Contents contents;
+    DB_EXPECT_OK(ReadAll(other.get(), &contents));
+    DB_EXPECT_OK(other->Close());
+    return contents["a"];
+  }
+
+  MemVfs vfs_;
+  FaultVfs fault_;
+  Executor* executor_ = nullptr;
+  Ref<Database> database_;
+  Ref<Keyspace> keyspace_;
+};
+
+// Buffered commits that could not be handed over are tried again, synced within the interval, and
+// the state heals, although nobody writes any more.
+TEST_F(HealingTest, ABufferedTailIsSyncedOnceTheDiskHasRoom) {
+  Open();
+  fault_.SetPlan({{FaultOp::kWrite, PathClass::kJournal, 0, FaultKind::kEnospc, true}});
+  DB_ASSERT_OK(Put("k", "v", Durability::kBuffered));
+  Pass(SmallOptions().sync_interval_ms + 100);
+  EXPECT_EQ(database_->status(), DatabaseStatus::kDegraded);
+  fault_.SetPlan({});
+  Pass(SmallOptions().sync_interval_ms + 100);
+  EXPECT_EQ(database_->status(), DatabaseStatus::kOpen);
+  EXPECT_EQ(RowsAfterPowerLoss(vfs_), (Rows{{"k", "v"}}));
+  DB_ASSERT_OK(database_->Close());
+}
+
+TEST_F(HealingTest, AWitnessThatFailedIsTriedAgain) {
+  Open();
+  Pass(100);
+  DB_ASSERT_OK(Put("k", "v", Durability::kSync));
+  fault_.SetPlan({{FaultOp::kWrite, PathClass::kJournal, 0, FaultKind::kEnospc, false}});
+  Pass(20);
+  EXPECT_EQ(database_->status(), DatabaseStatus::kDegraded);
+  Pass(1000);
+  EXPECT_EQ(database_->status(), DatabaseStatus::kOpen);
+  DB_ASSERT_OK(database_->Close());
+}
+
+// The system may report only once that the entries of a directory are not durable.
+TEST_F(HealingTest, AFailedSyncOfTheDirectoryIsNotTriedAgain) {
+  Open();
+  DB_ASSERT_OK(Put("k", "v"));
+  fault_.SetPlan({{FaultOp::kSyncDir, PathClass::kAny, 0, FaultKind::kEio, false}});
+  const Status flushed = database_->FlushKeyspace(keyspace_.get());
+  EXPECT_TRUE(flushed.Is(Code::kSyncFailed)) << flushed.ToString();
+  EXPECT_EQ(database_->status(), DatabaseStatus::kFailed);
+  EXPECT_TRUE(Put("l", "v").Is(Code::kDbFailed));
+  EXPECT_TRUE(database_->Close().Is(Code::kSyncFailed));
+}
+
+TEST_F(HealingTest, WhatIsRefusedAfterAFailureNamesTheFirstCause) {
+  Open();
+  fault_.SetPlan({{FaultOp::kSync, PathClass::kJournal, 0, FaultKind::kEio, false}});
+  EXPECT_TRUE(Put("k", "v", Durability::kSync).Is(Code::kSyncFailed));
+  const Status refused = Put("l", "v");
+  ASSERT_TRUE(refused.Is(Code::kDbFailed));
+  ASSERT_NE(refused.details()->cause, nullptr);
+  EXPECT_TRUE(refused.details()->cause->Is(Code::kSyncFailed));
+  EXPECT_EQ(refused.details()->cause->details()->error_number, EIO);
+  for (const Durability durability : {Durability::kBuffered, Durability::kOs, Durability::kSync}) {
+    EXPECT_TRUE(database_->Persist(durability).Is(Code::kSyncFailed));
+    const Status persisted = database_->PersistAsync(durability, [](Status status) {
+      EXPECT_TRUE(status.Is(Code::kSyncFailed)) << status.ToString();
+    });
+    EXPECT_FALSE(persisted.ok());
+  }
+  RunAll(executor_);
+  EXPECT_TRUE(database_->Close().Is(Code::kSyncFailed));
+}
+
+// All that was salvaged is in tables: the damaged journal is gone before anything else happens.
+TEST_F(HealingTest, ASalvagedDatabaseOpensAgainWithoutBackgroundWork) {
+  Open();
+  for (int i = 0; i < 20; ++i) {
+    DB_ASSERT_OK(Put("k" + std::to_string(i), std::string(50, 'v'), Durability::kSync));
+  }
+  const auto machine = vfs_.CrashClone(CrashPolicy::All(), 1);
+  DB_ASSERT_OK(database_->Close());
+  std::vector<std::string> names;
+  DB_ASSERT_OK(machine->List("/db", &names));
+  for (const std::string& name : names) {
+    if (ParseFileName(name).kind != FileKind::kJournal) continue;
+    std::unique_ptr<File> file;
+    DB_ASSERT_OK(machine->Open("/db/" + name, OpenMode::kReadWrite, &file));
+    DB_ASSERT_OK(file->Write(600, "damage"));
+  }
+  Ref<Database> salvaged;
+  ASSERT_TRUE(OpenSmall(machine.get(), 1, SmallOptions(), &salvaged).Is(Code::kCorruption));
+  DatabaseOptions options = SmallOptions();
+  options.recovery = RecoveryMode::kSalvage;
+  DB_ASSERT_OK(OpenSmall(machine.get(), 1, options, &salvaged));
+  Contents expected;
+  DB_ASSERT_OK(ReadAll(salvaged.get(), &expected));
+  EXPECT_GT(expected["a"].size(), 0u);
+  EXPECT_EQ(RowsAfterPowerLoss(*machine), expected["a"]);
+  DB_ASSERT_OK(salvaged->Close());
+}
+
+TEST_F(HealingTest, FiguresAreTheSameAfterAReopen) {
+  Open();
+  DB_ASSERT_OK(Put("k", std::string(500, 'v')));
+  ASSERT_TRUE(database_->RotateMemtable(keyspace_.get()));
+  EXPECT_EQ(database_->figures().outstanding_flushes, 1u);
+  RunAll(executor_);
+  EXPECT_EQ(database_->figures().outstanding_flushes, 0u);
+  const auto bytes_of_files = [&] {
+    std::vector<std::string> names;
+    DB_EXPECT_OK(vfs_.List("/db", &names));
+    uint64_t bytes = 0;
+    for (const std::string& name : names) {
+      const FileKind kind = ParseFileName(name).kind;
+      FileInfo info;
+      DB_EXPECT_OK(vfs_.Stat("/db/" + name, &info));
+      if (kind == FileKind::kManifest || kind == FileKind::kTable) bytes += info.size;
+    }
+    return bytes;
+  };
+  const auto counted = [&] {
+    const DatabaseFigures figures = database_->figures();
+    return figures.disk_bytes - figures.journal_bytes;
+  };
+  DB_ASSERT_OK(database_->Close());
+  Open();
+  RunAll(executor_);
+  const uint64_t there = bytes_of_files();  // with the space that is reserved ahead
+  EXPECT_LE(counted(), there);
+  EXPECT_GT(counted(), keyspace_->tree()->table_bytes() + 200);
+  DB_ASSERT_OK(database_->Close());
+}
+
+// A large value is compressed off the calling thread; who comes meanwhile does not wait for it.
+TEST_F(HealingTest, LargeValuesAreCompressedByTheEngine) {
+  Open();
+  const std::string large(1 << 20, 'x');
+  const auto written = [&] { return database_->figures().journal_bytes_written; };
+  const auto start = [&](const std::string& key) {
+    const Status status =
+        database_->WriteOneAsync(keyspace_.get(), Kind::kValue, key, large, Durability::kOs,
+                                 [](Status told) { DB_EXPECT_OK(told); });
+    EXPECT_TRUE(status.Is(Code::kWouldBlock));
+  };
+  const uint64_t begin = written();
+  start("a");
+  RunAll(executor_);
+  EXPECT_LT(written() - begin, large.size() / 10);
+  start("b");
+  DB_ASSERT_OK(Put("c", "v"));
+  EXPECT_GT(written() - begin, large.size()) << "it went ahead as it was";
+  RunAll(executor_);
+  std::string value;
+  DB_ASSERT_OK(ReadOne(*keyspace_, "b", database_->visible(), &value));
+  EXPECT_EQ(value, large);
+  DB_ASSERT_OK(database_->Close());
+}
+
+}  // namespace
+}  // namespace shale
