@@ -5,7 +5,14 @@
 import type { PlanData, StrategySetting } from './engine.ts'
 import { kindOf, ShaleError } from './errors.ts'
 import { chooseLeveled } from './leveled.ts'
-import { integer, number, optionError, readOptions, type Check } from './option-checks.ts'
+import {
+  integer,
+  LEVEL_LIST_MAX,
+  number,
+  optionError,
+  readOptions,
+  type Check,
+} from './option-checks.ts'
 import type { Version } from './version.ts'
 
 /**
@@ -43,19 +50,23 @@ const MIB = 2 ** 20
 
 const ratios: Check<readonly number[]> = (value, name) => {
   const list = Array.isArray(value) ? (value as unknown[]) : [value]
-  if (list.length < 1 || list.length > 16) throw optionError(name, 'one ratio or 1 to 16', value)
+  if (list.length < 1 || list.length > LEVEL_LIST_MAX) {
+    throw optionError(name, `one ratio or a list of 1 to ${LEVEL_LIST_MAX}`, value)
+  }
   return Object.freeze(Array.from(list, (item) => number(1.1, 1000)(item, name)))
 }
 
 /** For the option readers: the stored form of a strategy, or undefined if it is none of ours. */
 export let strategySetting: (strategy: unknown) => StrategySetting | undefined
+/** The strategy that is stored, also with numbers that the constructor would refuse. */
+export let storedStrategy: (setting: StrategySetting) => CompactionStrategy
 
 /**
  * Levels of growing size, one run each but level 0; the base level moves up as the data grows, so
  * that the last level holds most of it and space amplification stays near 1.1.
  */
 export class LeveledCompaction implements CompactionStrategy {
-  readonly #setting: StrategySetting
+  #setting: StrategySetting
 
   /** @throws ShaleError INVALID_OPTION */
   constructor(options?: LeveledOptions) {
@@ -77,6 +88,11 @@ export class LeveledCompaction implements CompactionStrategy {
       typeof strategy === 'object' && strategy !== null && #setting in strategy
         ? strategy.#setting
         : undefined
+    storedStrategy = (setting) => {
+      const strategy = new LeveledCompaction()
+      strategy.#setting = Object.freeze(setting)
+      return strategy
+    }
   }
 
   get name(): string {

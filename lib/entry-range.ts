@@ -26,6 +26,7 @@ import {
   type RangeSource,
   type RangeSpec,
 } from './rows.ts'
+import { Turn } from './turn.ts'
 
 /** An entry whose value is fetched only when asked for. */
 export interface Entry {
@@ -290,6 +291,7 @@ function visitRows(scan: Scan, visit: (batch: RowBatch, row: number) => boolean 
   }
 }
 
+type Result<T> = IteratorResult<T, undefined>
 const DONE = { done: true, value: undefined } as const
 
 class RowIterator<T> implements Iterator<T> {
@@ -333,6 +335,7 @@ class RowIterator<T> implements Iterator<T> {
 class AsyncRowIterator<T> implements AsyncIterator<T> {
   readonly #open: () => Scan
   readonly #shape: Shape<T>
+  readonly #turn = new Turn()
   #scan: Scan | undefined
   #batch: RowBatch | undefined
   #row = 0
@@ -345,34 +348,53 @@ class AsyncRowIterator<T> implements AsyncIterator<T> {
     this.#shape = shape
   }
 
-  next(): Promise<IteratorResult<T, undefined>> {
-    if (this.#pending !== undefined) return this.#after(() => this.next())
+  next(): Promise<Result<T>> {
+    if (this.#pending !== undefined) return this.#after(() => this.#step())
     try {
-      if (this.#row < this.#end) return Promise.resolve(this.#take())
-      if (this.#finished) return Promise.resolve(DONE)
-      this.#scan ??= this.#open()
-      const batch = this.#scan.fillFromMemory()
-      if (batch !== null) return Promise.resolve(this.#begin(batch))
-      return this.#settle(this.#scan.fill().then((filled) => this.#begin(filled)))
+      const step = this.#step()
+      return step instanceof Promise ? this.#settle(step) : Promise.resolve(step)
     } catch (error) {
-      this.#finished = true
       return rejected(error)
     }
   }
 
-  return(): Promise<IteratorResult<T, undefined>> {
-    if (this.#pending !== undefined) return this.#after(() => this.return())
-    this.#finished = true
-    this.#end = 0
-    this.#scan?.close()
-    return Promise.resolve(DONE)
+  return(): Promise<Result<T>> {
+    if (this.#pending !== undefined) return this.#after(() => this.#stop())
+    return Promise.resolve(this.#stop())
   }
 
   [Symbol.asyncIterator](): this {
     return this
   }
 
-  #begin(batch: RowBatch | undefined): IteratorResult<T, undefined> {
+  /** A promise only where it has to wait. */
+  #step(): Result<T> | Promise<Result<T>> {
+    if (this.#row < this.#end) return this.#take()
+    if (this.#finished) return DONE
+    try {
+      this.#scan ??= this.#open()
+      if (this.#turn.isOver) return this.#turn.pass().then(() => this.#fill(this.#scan as Scan))
+      return this.#fill(this.#scan)
+    } catch (error) {
+      this.#finished = true
+      throw error
+    }
+  }
+
+  #fill(scan: Scan): Result<T> | Promise<Result<T>> {
+    const batch = scan.fillFromMemory()
+    if (batch !== null) return this.#begin(batch)
+    return scan.fill().then((filled) => this.#begin(filled))
+  }
+
+  #stop(): Result<T> {
+    this.#finished = true
+    this.#end = 0
+    this.#scan?.close()
+    return DONE
+  }
+
+  #begin(batch: RowBatch | undefined): Result<T> {
     if (batch === undefined) {
       this.#finished = true
       return DONE
@@ -383,7 +405,7 @@ class AsyncRowIterator<T> implements AsyncIterator<T> {
     return this.#take()
   }
 
-  #take(): IteratorResult<T, undefined> {
+  #take(): Result<T> {
     const batch = this.#batch as RowBatch
     const row = this.#row
     const { words } = batch
@@ -392,11 +414,12 @@ class AsyncRowIterator<T> implements AsyncIterator<T> {
     return { done: false, value: this.#shape(batch, row) }
   }
 
-  #after<R>(call: () => Promise<R>): Promise<R> {
+  /** Behind everything that waits; `call` itself does not look at that any more. */
+  #after(call: () => Result<T> | Promise<Result<T>>): Promise<Result<T>> {
     return this.#settle((this.#pending as Promise<unknown>).then(call, call))
   }
 
-  #settle<R>(result: Promise<R>): Promise<R> {
+  #settle(result: Promise<Result<T>>): Promise<Result<T>> {
     const settled = result.finally(() => {
       if (this.#pending === settled) this.#pending = undefined
     })

@@ -1,5 +1,7 @@
 /** Errors: the one class, and the only place where one is made, for both engines. */
 
+import type { KeyInput } from './types.ts'
+
 /** What went wrong, for a program. The numbers in ERROR_CODES are those of native/base/status.h. */
 export type ErrorCode =
   | 'INVALID_ARGUMENT'
@@ -188,6 +190,18 @@ function keySizeError(size: number, what: string): ShaleError {
     )
   }
   return new ShaleError('INVALID_KEY', `${what} is empty or its buffer was detached`)
+}
+
+/** Whether keyError has nothing to say about it. */
+export function isKey(key: unknown): key is KeyInput {
+  if (typeof key !== 'string') {
+    if (!isBytes(key)) return false
+    const size = byteLengthOf(key)
+    return size > 0 && size <= MAX_KEY_BYTES
+  }
+  // A letter of a string has at most three bytes.
+  const fits = key.length <= MAX_KEY_BYTES / 3 || Buffer.byteLength(key) <= MAX_KEY_BYTES
+  return key !== '' && fits && isWellFormed(key)
 }
 
 /** Why `value` was refused. */

@@ -2,6 +2,9 @@
 
 import { kindOf, ShaleError } from './errors.ts'
 
+/** Elements of an option that is given per level: docs/format.md, `level_list_max`. */
+export const LEVEL_LIST_MAX = 8
+
 /** Checks one value; `name` is for the message. */
 export type Check<T> = (value: unknown, name: string) => T
 
@@ -55,11 +58,13 @@ export function readOptions<const S extends Schema>(
   schema: S,
 ): Given<S> {
   if (options === undefined) return {}
-  if (!isObject(options)) {
-    throw new ShaleError('INVALID_ARGUMENT', `${what} must be an object, not ${kindOf(options)}`)
+  if (!guarded(what, () => isObject(options))) {
+    const kind =
+      typeof options === 'object' && options !== null ? 'one of a class' : kindOf(options)
+    throw new ShaleError('INVALID_ARGUMENT', `${what} must be a plain object, not ${kind}`)
   }
   const given: Record<string, unknown> = Object.create(null) as Record<string, unknown>
-  for (const [key, value] of ownProperties(options, what)) {
+  for (const [key, value] of guarded(what, () => ownProperties(options as object))) {
     if (!Object.hasOwn(schema, key)) {
       const near = nearest(key, Object.keys(schema))
       throw new ShaleError(
@@ -72,14 +77,21 @@ export function readOptions<const S extends Schema>(
   return given as Given<S>
 }
 
+/** A plain object, of whatever realm: its prototype is none or has none. */
 export function isObject(value: unknown): value is object {
-  return kindOf(value) === 'an object'
+  if (typeof value !== 'object' || value === null) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || Object.getPrototypeOf(prototype) === null
+}
+
+function ownProperties(options: object): [string, unknown][] {
+  return Object.keys(options).map((key) => [key, (options as Record<string, unknown>)[key]])
 }
 
 /** A getter or Proxy that throws becomes INVALID_ARGUMENT with that cause. */
-function ownProperties(options: object, what: string): [string, unknown][] {
+function guarded<T>(what: string, read: () => T): T {
   try {
-    return Object.keys(options).map((key) => [key, (options as Record<string, unknown>)[key]])
+    return read()
   } catch (cause) {
     throw new ShaleError('INVALID_ARGUMENT', `${what} could not be read`, { cause })
   }

@@ -8,12 +8,13 @@ import type {
   TreeSettings,
   TreeSettingsGiven,
 } from './engine.ts'
-import { LeveledCompaction, strategySetting, type CompactionStrategy } from './compaction.ts'
+import { storedStrategy, strategySetting, type CompactionStrategy } from './compaction.ts'
 import { MAX_VALUE_BYTES, type ShaleError } from './errors.ts'
 import {
   boolean,
   integer,
   isObject,
+  LEVEL_LIST_MAX,
   number,
   oneOf,
   optionError,
@@ -114,7 +115,10 @@ export interface KeyspaceOptions {
   expectPointReadHits?: boolean
   /** @default new LeveledCompaction() */
   compaction?: CompactionStrategy
-  /** Durability of single writes. @default the database's */
+  /**
+   * Durability of single writes. Worker threads that have the keyspace open learn of a change when
+   * they open it again. @default the database's
+   */
   durability?: Durability
 }
 
@@ -133,8 +137,8 @@ export interface TreeOptions extends Omit<KeyspaceOptions, 'durability'> {
 function perLevel<T>(check: Check<T>): Check<readonly T[]> {
   return (value, name) => {
     if (!Array.isArray(value)) return [check(value, name)]
-    if (value.length < 1 || value.length > 255) {
-      throw optionError(name, 'one value or a list of 1 to 255', `${value.length} values`)
+    if (value.length < 1 || value.length > LEVEL_LIST_MAX) {
+      throw optionError(name, `one value or a list of 1 to ${LEVEL_LIST_MAX}`, value)
     }
     return Array.from(value as unknown[], (item, i) => check(item, `${name}[${i}]`))
   }
@@ -268,11 +272,7 @@ export function heldOptions(
   const { compaction, durability: own, ...rest } = held
   return Object.freeze({
     ...rest,
-    compaction: new LeveledCompaction({
-      l0Threshold: compaction.l0Threshold,
-      targetSize: compaction.targetSize,
-      levelRatio: compaction.levelRatio,
-    }),
+    compaction: storedStrategy(compaction),
     durability: own ?? databaseDurability,
   })
 }

@@ -9,9 +9,10 @@ import {
   type RowBatch,
   type ScanEnd,
 } from './engine.ts'
-import { byteLengthOf, isBytes, keyError, kindOf, ShaleError } from './errors.ts'
+import { byteLengthOf, isBytes, isKey, keyError, kindOf, ShaleError } from './errors.ts'
 import { EVERYTHING, scanRange } from './keys.ts'
 import { pairOf, type Pair } from './rows.ts'
+import { Turn } from './turn.ts'
 import type { KeyInput } from './types.ts'
 
 const COUNT_FILL = 256 * 1024
@@ -54,10 +55,12 @@ export function isEmptySync(reads: ReadEngine, seqno: number): boolean {
 export async function count(reads: ReadEngine, seqno: number): Promise<number> {
   const scan = reads.scan(scanRange(EVERYTHING, seqno))
   try {
+    const turn = new Turn()
     let total = 0
     let batch: RowBatch | undefined
     while ((batch = await scan.fill(FRONT, ROW_KEY, COUNT_FILL, 2 ** 32 - 1)) !== undefined) {
       total += batch.count
+      if (turn.isOver) await turn.pass()
     }
     return total
   } finally {
@@ -106,7 +109,7 @@ export function manyKeys(keys: unknown): readonly KeyInput[] {
   const own: KeyInput[] = []
   for (let i = 0, { length } = keys; i < length; i++) {
     const key: unknown = keys[i]
-    if (typeof key !== 'string' && !isBytes(key)) throw keyError(key, `keys[${i}]`)
+    if (!isKey(key)) throw keyError(key, `keys[${i}]`)
     own.push(key)
   }
   return own

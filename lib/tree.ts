@@ -336,7 +336,10 @@ export class Tree {
     return this.#engine.superVersions().map(makeSuperVersion)
   }
 
-  /** What a read at `seqno` goes to. */
+  /**
+   * What a read at `seqno` goes to: the current super version, whatever the seqno, since that keeps
+   * all that a read at `gcSeqno` or above may need.
+   */
   getVersionForSnapshot(seqno: number): SuperVersion {
     if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'getVersionForSnapshot')
     checkSeqno(seqno)

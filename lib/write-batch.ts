@@ -179,8 +179,10 @@ export class WriteBatch {
     bytes[start + 9] = valueLength >>> 8
     bytes[start + 10] = valueLength >>> 16
     bytes[start + 11] = valueLength >>> 24
-    put(bytes, start + HEADER, key, keyLength)
-    put(bytes, start + HEADER + keyLength, value, valueLength)
+    if (!put(bytes, start + HEADER, key, keyLength)) throw keyError(key)
+    if (!put(bytes, start + HEADER + keyLength, value, valueLength)) {
+      throw valueError(value, this.#owner.maxValueSize)
+    }
     this.#end = start + HEADER + keyLength + valueLength
     this.#length++
   }
@@ -226,7 +228,13 @@ function sizeOf(input: unknown): number {
   return isBytes(input) ? byteLengthOf(input) : -1
 }
 
-function put(target: Buffer, offset: number, input: KeyInput, size: number): void {
-  if (typeof input === 'string') target.write(input, offset, size)
-  else Uint8Array.prototype.set.call(target, input, offset)
+/** False if the bytes cannot be read, or do not fit any more (shared memory that grows). */
+function put(target: Buffer, offset: number, input: KeyInput, size: number): boolean {
+  if (typeof input === 'string') return target.write(input, offset, size) === size
+  try {
+    Uint8Array.prototype.set.call(target, input, offset)
+    return true
+  } catch {
+    return false
+  }
 }

@@ -103,8 +103,14 @@ export const asValue: Convert<Buffer> = (record, index) => {
   return own
 }
 
-export const asText: Convert<string> = (record, index) =>
-  asValue(record, index, undefined).toString()
+export const asText: Convert<string> = (record, index) => {
+  const value = asValue(record, index, undefined)
+  try {
+    return value.toString()
+  } catch (cause) {
+    throw new ShaleError('VALUE_TOO_LARGE', 'the value is too long for a string', { cause })
+  }
+}
 
 /** Copies the bytes of an answer to the beginning of `target`. */
 export function copyAnswer(index: number, target: Uint8Array): void {
@@ -157,6 +163,7 @@ function resultOf({ convert, owner }: Operation, record: number, index: number):
     META[META_COUNT] = index
     return errorOf(door.takeError())
   } catch (cause) {
+    if (cause instanceof ShaleError) return cause
     return new ShaleError('OUT_OF_MEMORY', 'there is no memory for the answer', { cause })
   }
 }

@@ -191,6 +191,7 @@ export class NativeReads implements ReadEngine {
         })
       }
     } catch (error) {
+      void Promise.allSettled(waiting) // nobody else looks at them
       return rejected(error)
     } finally {
       door.endMany()

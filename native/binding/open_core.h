@@ -36,11 +36,11 @@ class ReadTarget : public Handle {
   Keyspace* keyspace() const { return keyspace_.get(); }
   const std::shared_ptr<OpenCore>& open() const { return open_; }
 
-  // The exclusive read seqno that JavaScript's number means. Call it after pinning the super
-  // version.
+  // The exclusive read seqno that JavaScript's number means; its largest integer, MAX_SEQNO, means
+  // everything. Call it after pinning the super version.
   Seqno ReadSeqno(double given) const {
     if (!(given >= 0)) return database_ != nullptr ? database_->visible() : kReadAll;
-    return given >= static_cast<double>(kReadAll) ? kReadAll : static_cast<Seqno>(given);
+    return given >= static_cast<double>(kSeqnoMax) ? kReadAll : static_cast<Seqno>(given);
   }
   // kOk while the newest state may be read (`given` negative), or any other.
   Code Readable(double given) const {

@@ -54,6 +54,7 @@ class Scan : public RefCounted {
   // Packs rows into dst, which is aligned to 4.
   Filled Fill(bool back, const FillLimits& limits, char* dst, uint32_t capacity) {
     End& e = PreparedEnd(back);
+    e.cursor->BeginTurn();
     Filled filled;
     while (filled.rows < limits.rows) {
       if (!e.row_waits) {
@@ -237,7 +238,7 @@ struct FillWork {
       : scan(std::move(s)), back(b), limits(l), reply(std::move(r)) {
     scan->end(back).busy.store(true, std::memory_order_relaxed);
   }
-  ~FillWork() { scan->end(back).busy.store(false, std::memory_order_release); }
+  ~FillWork() { Free(); }
   FillWork(const FillWork&) = delete;
   FillWork& operator=(const FillWork&) = delete;
 
@@ -248,8 +249,13 @@ struct FillWork {
     } catch (const std::bad_alloc&) {
       status = Code::kOutOfMemory;
     }
-    scan->end(back).busy.store(false, std::memory_order_release);
+    Free();
     reply->Send(std::move(status));
+  }
+
+  // Once: after the answer the end may be filled by somebody else.
+  void Free() {
+    if (std::exchange(holds, false)) scan->end(back).busy.store(false, std::memory_order_release);
   }
 
   Status Fill(Answer* answer) {
@@ -270,6 +276,7 @@ struct FillWork {
   const bool back;
   const FillLimits limits;
   std::shared_ptr<Reply> reply;
+  bool holds = true;
 };
 
 // Fills on a reader thread; the answer carries the rows, their number and kFillEnd.

@@ -189,5 +189,6 @@ Database::CompactorState Database::compactor_state() const {
 DatabaseFigures Database::figures() const { return impl_->figures(); }
 CacheStats Database::cache_stats() const { return impl_->cache_->stats(); }
 Status Database::Close() { return impl_->Close(); }
+Status Database::HandOver() { return impl_->HandOver(); }
 
 }  // namespace shale

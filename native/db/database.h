@@ -126,6 +126,8 @@ class Database : public RefCounted {
   // Idempotent: later callers wait for the first and get its outcome. Call off the JavaScript
   // thread, or accept the wait.
   Status Close();
+  // Hands over what is staged, also while it is being closed: for the end of the process.
+  Status HandOver();
 
  private:
   class Impl;

@@ -37,6 +37,7 @@ class Database::Impl : public CommitSink {
 
   Status Open();
   Status Close();
+  Status HandOver();
 
   // --- CommitSink ---
   Status Append(Commit* const* commits, size_t n, Seqno first) override;

@@ -65,6 +65,7 @@ Status Database::Impl::OpenKeyspace(const std::string& name, const Merge& merge,
     options = found->tree()->options();
     const std::string before = options.Encode();
     SHALE_RETURN_IF_ERROR(merge(true, &options));
+    SHALE_RETURN_IF_ERROR(options.Check());
     if (options.Encode() != before) SHALE_RETURN_IF_ERROR(ChangeOptions(found.get(), options));
     *keyspace = std::move(found);
     return Status::Ok();
@@ -73,6 +74,7 @@ Status Database::Impl::OpenKeyspace(const std::string& name, const Merge& merge,
     return Status(Code::kKeyspaceNotFound, "there is no such keyspace").WithKeyspace(name);
   }
   SHALE_RETURN_IF_ERROR(merge(false, &options));
+  SHALE_RETURN_IF_ERROR(options.Check());
   return CreateKeyspace(name, options, keyspace);
 }
 

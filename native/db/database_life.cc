@@ -83,7 +83,8 @@ Status Database::Impl::PrepareDirectory() {
   bool foreign = false;
   for (const std::string& name : names) {
     const FileKind kind = ParseFileName(name).kind;
-    exists = exists || kind == FileKind::kManifest;
+    // Also what must not be there without a manifest: loading that will say so.
+    exists = exists || (kind != FileKind::kLock && kind != FileKind::kForeign);
     foreign = foreign || kind == FileKind::kForeign;
   }
   if (!exists && foreign) {
@@ -300,8 +301,16 @@ Status Database::Impl::CloseParts() {
   }
   static_cast<void>(EpochCollect());  // what a reader still holds is left to the next open
   remover_->Stop();
+  const CommitQueue::WriteLock write_lock(queue_.get());  // see HandOver
   lock_.reset();
   return status;
+}
+
+// Not once the directory may belong to somebody else.
+Status Database::Impl::HandOver() {
+  const CommitQueue::WriteLock write_lock(queue_.get());
+  if (lock_ == nullptr || queue_->failed()) return Code::kDbClosed;
+  return journal_.HandOver();
 }
 
 Status Database::Impl::FlushAll() {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -79,7 +80,7 @@ class Taker {
  public:
   Taker(Vfs* vfs, std::string directory) : vfs_(vfs), directory_(std::move(directory)) {
     self_.pid = vfs->ProcessId();
-    self_.start_time = vfs->ProcessStartTime(self_.pid);
+    self_.start_time = vfs->ProcessStartTime(self_.pid).value_or(0);
     self_.boot_id = vfs->BootId();
   }
 
@@ -282,15 +283,19 @@ class Taker {
       *gone = true;
       return Status::Ok();
     }
-    if (owner.token != 0 && owner.boot_id == vfs_->BootId() &&
-        vfs_->ProcessStartTime(owner.pid) == owner.start_time && owner.start_time != 0) {
-      return Status::Ok();
-    }
+    if (owner.token != 0 && owner.boot_id == vfs_->BootId() && Runs(owner)) return Status::Ok();
     // A process that this one cannot see still holds the system's lock.
     std::unique_ptr<FileLock> probe;
     const Status status = vfs_->Lock(file, &probe);
     if (status.ok()) *gone = true;
     return status.Is(Code::kDbLocked) ? Status::Ok() : status;
+  }
+
+  // Start times tell two processes with one pid apart, where both are known.
+  bool Runs(const Owner& owner) const {
+    const std::optional<uint64_t> start = vfs_->ProcessStartTime(owner.pid);
+    if (!start.has_value()) return false;
+    return *start == owner.start_time || *start == 0 || owner.start_time == 0;
   }
 
   ErrorDetails Details(std::string message) const {

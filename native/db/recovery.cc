@@ -305,6 +305,9 @@ Status Recovery::ApplyEntry(Journal* journal, Seqno seqno, const BatchEntry& ent
     trees_->erase(it);
     return Status::Ok();
   }
+  if (entry.kind == Kind::kBlobPointer || entry.kind == Kind::kMergeOperand) {
+    return Status::Corruption("a journal holds no entry of this kind");
+  }
   if (entry.kind != Kind::kValue && !IsTombstone(entry.kind)) {
     return Status(Code::kNotSupported, "the journal holds an operation that is not known here");
   }

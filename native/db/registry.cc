@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <condition_variable>
+#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <system_error>
@@ -22,14 +23,22 @@ struct Core {
 };
 
 struct CoreTable {
+  int64_t process = 0;  // that the cores belong to
   std::mutex mutex;
   std::condition_variable changed;
   std::map<Place, Core> cores;
 };
 
+void HandOverAtExit();
+
 // Never destroyed: handles may outlive every static object.
 CoreTable& Table() {
-  static auto* table = new CoreTable;
+  static auto* table = [] {
+    auto* made = new CoreTable;
+    made->process = Vfs::Real()->ProcessId();
+    static_cast<void>(std::atexit(HandOverAtExit));
+    return made;
+  }();
   return *table;
 }
 
@@ -56,6 +65,19 @@ class Busy {
   const Place place_;
   bool stays_ = false;
 };
+
+// process.exit() and an uncaught error end the process without the clean-up of its main
+// environment. What was acknowledged as buffered then still is in this process alone.
+void HandOverAtExit() {
+  CoreTable& table = Table();
+  // A forked child must not touch what its parent has open.
+  if (Vfs::Real()->ProcessId() != table.process) return;
+  std::lock_guard<std::mutex> lock(table.mutex);
+  for (const auto& [place, core] : table.cores) {
+    // Nobody is left to tell.
+    if (core.database) static_cast<void>(core.database->HandOver());
+  }
+}
 
 // Options that only say what the call itself may do.
 DatabaseOptions Shared(DatabaseOptions options) {

@@ -3,7 +3,7 @@
 // Keyed by device and inode, so that two paths to one directory meet. Opening again with other
 // options is kDbLocked with `same_process`. The last handle to close closes the core; a handle may
 // be dropped without closing (its environment died): then the core is closed on a thread of the
-// registry.
+// registry. When the process exits, whatever is still open hands its buffered commits over.
 // Threads: any; opening one directory does not hold up another.
 #pragma once
 

@@ -17,7 +17,6 @@
 namespace shale {
 namespace {
 
-constexpr uint32_t kTreeId = 1;
 constexpr uint64_t kSimulatedStepNanos = 1'000'000;
 constexpr uint64_t kClosing = uint64_t{1} << 63;
 
@@ -125,7 +124,7 @@ class StandaloneTree::Impl {
     if (wanted == recorded_gc_seqno_) return Status::Ok();
     ManifestEdit edit;
     ManifestEdit::TreeChange change;
-    change.tree_id = kTreeId;
+    change.tree_id = kBareTreeId;
     change.gc_seqno = wanted;
     edit.changes.push_back(std::move(change));
     const Status status = manifest_->Commit(edit);
@@ -181,7 +180,9 @@ class StandaloneTree::Impl {
     std::vector<std::string> names;
     SHALE_RETURN_IF_ERROR(vfs_->List(path_, &names));
     const bool exists = std::any_of(names.begin(), names.end(), [](const std::string& name) {
-      return ParseFileName(name).kind == FileKind::kManifest;
+      // Also what must not be there without a manifest: loading that will say so.
+      const FileKind kind = ParseFileName(name).kind;
+      return kind != FileKind::kLock && kind != FileKind::kForeign;
     });
     const bool foreign = std::any_of(names.begin(), names.end(), [](const std::string& name) {
       return ParseFileName(name).kind == FileKind::kForeign;
@@ -195,10 +196,11 @@ class StandaloneTree::Impl {
   Status ApplyOptions(const std::function<Status(bool exists, TreeOptions* options)>& merge) {
     ManifestEdit edit;
     const ManifestState state = manifest_->state();
-    const auto it = state.trees.find(kTreeId);
+    const auto it = state.trees.find(kBareTreeId);
     TreeOptions options = options_.tree;
     if (it == state.trees.end()) {
       SHALE_RETURN_IF_ERROR(merge(false, &options));
+      SHALE_RETURN_IF_ERROR(options.Check());
       TreeState created;
       created.id = manifest_->NewTreeId();
       created.options = options.Encode();
@@ -207,8 +209,9 @@ class StandaloneTree::Impl {
     }
     SHALE_RETURN_IF_ERROR(TreeOptions::Decode(it->second.options, &options));
     SHALE_RETURN_IF_ERROR(merge(true, &options));
+    SHALE_RETURN_IF_ERROR(options.Check());
     ManifestEdit::TreeChange change;
-    change.tree_id = kTreeId;
+    change.tree_id = kBareTreeId;
     change.options = options.Encode();
     if (*change.options == it->second.options) return Status::Ok();
     edit.changes.push_back(std::move(change));
@@ -217,7 +220,7 @@ class StandaloneTree::Impl {
 
   Status OpenTree() {
     const ManifestState state = manifest_->state();
-    const TreeState& tree_state = state.trees.at(kTreeId);
+    const TreeState& tree_state = state.trees.at(kBareTreeId);
     gc_seqno_.store(tree_state.gc_seqno);
     recorded_gc_seqno_ = tree_state.gc_seqno;
     cache_ = std::make_shared<Cache>(options_.cache_size);
@@ -239,7 +242,7 @@ class StandaloneTree::Impl {
     auto storage = std::make_shared<std::pair<std::shared_ptr<Cache>, std::shared_ptr<FileCache>>>(
         cache_, files_);
     const uint64_t limit = tree->options().max_memtable_size;
-    keyspace_ = MakeRef<Keyspace>(kTreeId, "", std::move(tree), std::move(storage));
+    keyspace_ = MakeRef<Keyspace>(kBareTreeId, "", std::move(tree), std::move(storage));
     keyspace_->upkeep.max_memtable_size.store(limit);
     Maintenance::Parts parts;
     parts.vfs = vfs_;

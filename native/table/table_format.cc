@@ -192,6 +192,8 @@ Status UnsealBlock(Slice bytes, BlockHandle handle, BlockType type, uint64_t fil
     *raw = stored;
     return Status::Ok();
   }
+  // Else a few bytes of nothing but zeros would be a filter of megabytes.
+  if (type == BlockType::kFilter) return Status::Corruption("a filter block is compressed");
   if (stored.size() > kBlockStoredBytesMax || raw_length > kBlockRawBytesMax) {
     return Status::Corruption("block is too long");
   }

@@ -146,6 +146,7 @@ Code Cursor::SettleForward() {
         group_key_.assign(e.key.data(), e.key.size());
         it->Seek(group_key_, SeekTag(read_seqno_));
       }
+      if (OneTooMany()) return GiveUpTurn();
       continue;
     }
     walked = 0;
@@ -157,6 +158,7 @@ Code Cursor::SettleForward() {
       return Code::kOk;
     }
     it->Next();
+    if (OneTooMany()) return GiveUpTurn();
   }
   if (!it->valid() && !it->status().ok()) return Lost();
   positioned_ = false;
@@ -195,7 +197,10 @@ Code Cursor::SettleReverse() {
     }
     has_last_ = true;
     resume_ = Resume::kBehindLast;
-    if (!visible || IsTombstone(group_.kind())) continue;
+    if (!visible || IsTombstone(group_.kind())) {
+      if (OneTooMany()) return GiveUpTurn();
+      continue;
+    }
     entry_ = group_;
     entry_.key = last_;
     scanned_bytes_ += entry_.key.size() + entry_.value.size();
@@ -258,6 +263,13 @@ Code Cursor::Lost() {
   if (has_last_) resume_ = Resume::kBehindLast;
   status_ = iterator_->status();
   return status_.code();
+}
+
+// Goes on behind the last key that is dealt with.
+Code Cursor::GiveUpTurn() {
+  positioned_ = false;
+  status_ = Status(Code::kWouldBlock);
+  return Code::kWouldBlock;
 }
 
 void Cursor::Remember(Slice key) {

@@ -5,9 +5,9 @@
 // by comparing keys.
 //
 // Threads: one at a time; may move between threads between calls.
-// Blocking: in kMemoryOnly a step that needs I/O answers kWouldBlock and loses nothing: the same
-// call in kMayBlock goes on where it stopped. After a failure the same holds: the next call tries
-// again.
+// Blocking: in kMemoryOnly a step that needs I/O, or that passes over more than kHiddenMax hidden
+// entries in one turn, answers kWouldBlock and loses nothing: the same call in kMayBlock goes on
+// where it stopped. After a failure the same holds: the next call tries again.
 // Cost: over a single memtable a step adds about ten nanoseconds to that of the source; over tables
 // it copies the key, and in reverse the value too. Long runs of versions of one key are jumped
 // over.
@@ -41,6 +41,10 @@ class Cursor {
   Cursor(Ref<SuperVersion> pin, Seqno read_seqno, Bounds bounds, Direction direction);
   ~Cursor();
 
+  // Hidden entries that memory alone may pass over from one BeginTurn to the next.
+  static constexpr uint32_t kHiddenMax = 16 * 1024;
+  void BeginTurn() { hidden_left_ = kHiddenMax; }
+
   // Moves to the next entry (the first one at the first call). kOk: key() and value() are set and
   // live until the next call; kNotFound: the end; kWouldBlock: see above; else status() has the
   // failure.
@@ -71,6 +75,11 @@ class Cursor {
   bool ReadGroup(bool* visible);
   void JumpToNewest(bool* visible);
   Code Lost();
+  // Counts a hidden entry; true if it is one too many for this turn.
+  bool OneTooMany() {
+    return context_.mode == ReadMode::kMemoryOnly && (hidden_left_ == 0 || --hidden_left_ == 0);
+  }
+  Code GiveUpTurn();
   void Remember(Slice key);
   void GrowReadAhead();
 
@@ -83,6 +92,7 @@ class Cursor {
   bool finished_ = false;
   bool has_upper_ = false;
   bool has_lower_ = false;
+  uint32_t hidden_left_ = kHiddenMax;
   Resume resume_ = Resume::kStart;
   Slice upper_;
   Slice lower_;

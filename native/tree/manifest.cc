@@ -33,7 +33,10 @@ struct Generation {
   bool witnessed = true;  // the last record is known to be durable
 };
 
-Status ApplyRecord(Slice payload, bool first, Generation* g) {
+Status ApplyRecord(const LogRecordHeader& header, Slice payload, bool first, Generation* g) {
+  if (header.count != 0 || header.seqno != 0) {
+    return Status::Corruption("a record has what only those of a journal have");
+  }
   ManifestEdit edit;
   SHALE_RETURN_IF_ERROR(ManifestEdit::Decode(payload, &edit));
   if (edit.snapshot.has_value() != first) {
@@ -103,7 +106,7 @@ Status ReadGeneration(Vfs* vfs, const std::string& directory, uint64_t number, G
   uint64_t last_record_end = 0;
   while (reader->Next(&header, &payload, &offset)) {
     const bool first = g->snapshot_end == 0;
-    if (Status s = ApplyRecord(payload, first, g); !s.ok()) {
+    if (Status s = ApplyRecord(header, payload, first, g); !s.ok()) {
       g->status = s.WithPath(path, offset);
       return Status::Ok();
     }

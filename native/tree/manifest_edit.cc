@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "base/coding.h"
+#include "vfs/file_name.h"
 
 namespace shale {
 namespace {
@@ -33,7 +34,6 @@ enum EditId : uint64_t {
   kSuccessor = 21,
 };
 
-constexpr uint64_t kFileNumberMax = (uint64_t{1} << 53) - 1;
 constexpr size_t kNameBytesMax = 255;
 
 // ---- encoding ----

@@ -19,6 +19,7 @@ namespace shale {
 
 // Numbers are on disk.
 enum class DirectoryKind : uint8_t { kDatabase = 1, kTree = 2 };
+inline constexpr uint32_t kBareTreeId = 1;  // of the only tree of a kTree directory
 
 struct BlobFileState {
   uint64_t size = 0;

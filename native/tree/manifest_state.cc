@@ -25,6 +25,9 @@ class Checker {
 
   Status Run() {
     SHALE_RETURN_IF_ERROR(CheckCounters());
+    if (edit_.snapshot.value_or(state_.kind) == DirectoryKind::kTree) {
+      SHALE_RETURN_IF_ERROR(CheckBareTree());
+    }
     SHALE_RETURN_IF_ERROR(CheckJournals());
     SHALE_RETURN_IF_ERROR(CheckCreated());
     for (const auto& change : edit_.changes) SHALE_RETURN_IF_ERROR(CheckChange(change));
@@ -39,6 +42,17 @@ class Checker {
     if (next_tree < state_.next_tree_id) return Misfit("next tree id falls");
     if (edit_.last_seqno && *edit_.last_seqno < state_.last_seqno) return Misfit("seqno falls");
     if (edit_.successor && *edit_.successor >= next_file_) return Misfit("successor's number");
+    return Status::Ok();
+  }
+
+  // One tree without a name, and no journals.
+  Status CheckBareTree() {
+    const auto is_it = [](const TreeState& t) { return t.id == kBareTreeId && t.name.empty(); };
+    const auto& created = edit_.created_trees;
+    if (!edit_.journals.empty() || edit_.next_tree_id.value_or(0) > kBareTreeId + 1 ||
+        !std::all_of(created.begin(), created.end(), is_it)) {
+      return Misfit("a bare tree has a journal, a name or a second tree");
+    }
     return Status::Ok();
   }
 
@@ -71,11 +85,15 @@ class Checker {
   }
 
   Status CheckCreated() {
+    const DirectoryKind kind = edit_.snapshot.value_or(state_.kind);
     std::set<std::string_view> names;
     for (const auto& [id, tree] : state_.trees) names.insert(tree.name);
     const uint32_t next_tree = edit_.next_tree_id.value_or(state_.next_tree_id);
     for (const TreeState& tree : edit_.created_trees) {
       if (tree.id == 0 || tree.id >= next_tree) return Misfit("tree id out of range");
+      if (tree.name.empty() && kind == DirectoryKind::kDatabase) {
+        return Misfit("a keyspace has no name");
+      }
       if (state_.trees.count(tree.id) != 0 || !created_.insert(tree.id).second) {
         return Misfit("a tree is created while it exists");
       }

@@ -233,6 +233,8 @@ Status DecodeStrategy(Slice bytes, StrategyOptions* strategy) {
   FieldReader reader(&fields);
   if (const auto kind = reader.Byte(kStrategyKind)) {
     strategy->kind = static_cast<StrategyKind>(*kind);
+  } else {
+    reader.Fail("a strategy without its kind");
   }
   if (auto name = reader.Take(kStrategyName)) strategy->name = std::move(*name);
   uint64_t threshold = strategy->l0_threshold;
@@ -299,6 +301,12 @@ TableOpenOptions TreeOptions::OpenOptions(int policy_level) const {
   o.pin_index = AtLevel(pin_index, policy_level);
   o.pin_filter = AtLevel(pin_filter, policy_level);
   return o;
+}
+
+Status TreeOptions::Check() const {
+  TreeOptions decoded;
+  const Status status = Decode(Encode(), &decoded);
+  return status.ok() ? status : Status(Code::kInvalidOption, status.message());
 }
 
 std::string TreeOptions::Encode() const {

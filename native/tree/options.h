@@ -69,6 +69,8 @@ struct TreeOptions {
   TableWriteOptions WriteOptions(int policy_level, bool last_level) const;
   TableOpenOptions OpenOptions(int policy_level) const;
 
+  // kInvalidOption if a value is out of its range: such options must not be written.
+  Status Check() const;
   // docs/format.md, "Options". Decode checks ranges (kCorruption).
   std::string Encode() const;
   static Status Decode(Slice bytes, TreeOptions* options);

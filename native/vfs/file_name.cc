@@ -61,6 +61,7 @@ ParsedName ParseFileName(const std::string& name) {
   const char* const end = text.data() + dot;
   const auto parsed = std::from_chars(text.data(), end, number);
   if (parsed.ec != std::errc() || parsed.ptr != end) return {};
+  if (number == 0 || number > kFileNumberMax) return {};
   constexpr FileKind kNumbered[] = {FileKind::kManifest, FileKind::kJournal, FileKind::kTable,
                                     FileKind::kBlob};
   for (const FileKind kind : kNumbered) {

@@ -17,6 +17,8 @@ std::string FileName(const std::string& directory, FileKind kind, uint64_t numbe
 // The directory that holds the name of `path`.
 std::string ParentDirectory(const std::string& path);
 
+inline constexpr uint64_t kFileNumberMax = (uint64_t{1} << 53) - 1;
+
 struct ParsedName {
   FileKind kind = FileKind::kForeign;
   uint64_t number = 0;

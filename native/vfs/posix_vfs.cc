@@ -2,6 +2,7 @@
 // fallocate, locks of open file descriptions, /proc for the identity of processes.
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -14,6 +15,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <limits>
 #include <random>
 #include <string_view>
 #include <utility>
@@ -349,22 +351,21 @@ class PosixVfs : public Vfs {
 
   // Field 22 of /proc/<pid>/stat, in ticks since boot. Field 2, the name, is in parentheses and may
   // hold anything; field 3 follows it and is the state.
-  uint64_t ProcessStartTime(int64_t pid) override {
+  std::optional<uint64_t> ProcessStartTime(int64_t pid) override {
     const std::string text = ReadSmallFile("/proc/" + std::to_string(pid) + "/stat");
     const size_t close = text.rfind(')');
-    if (close == std::string::npos || close + 2 >= text.size()) return 0;
+    if (close == std::string::npos || close + 2 >= text.size()) return UnknownStartTime(pid);
     const char state = text[close + 2];
-    if (state == 'Z' || state == 'X') return 0;  // ended, only not yet waited for
+    if (state == 'Z' || state == 'X') return std::nullopt;  // ended, only not yet waited for
     size_t position = close + 2;
     for (int field = 3; field < 22; ++field) {
       position = text.find(' ', position);
-      if (position == std::string::npos) return 0;
+      if (position == std::string::npos) return UnknownStartTime(pid);
       ++position;
     }
     uint64_t ticks = 0;
     std::from_chars(text.data() + position, text.data() + text.size(), ticks);
-    // A process that started with the kernel must differ from one that does not exist.
-    return ticks + 1;
+    return ticks;
   }
 
   std::string BootId() override {
@@ -393,6 +394,13 @@ class PosixVfs : public Vfs {
   }
 
  private:
+  // Where /proc is missing or hides the process.
+  static std::optional<uint64_t> UnknownStartTime(int64_t pid) {
+    if (pid <= 0 || pid > std::numeric_limits<pid_t>::max()) return std::nullopt;
+    if (kill(static_cast<pid_t>(pid), 0) == 0 || errno == EPERM) return 0;
+    return std::nullopt;
+  }
+
   static int OpenDir(const std::string& path) {
     return Retry([&] { return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
   }

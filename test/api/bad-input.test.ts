@@ -71,6 +71,7 @@ const BAD_VALUES: readonly (readonly [string, unknown, string])[] = [
   ['a function', () => 'value', 'INVALID_VALUE'],
   ['a plain object', {}, 'INVALID_VALUE'],
   ['a lone surrogate', '\udfff', 'INVALID_VALUE'],
+  ['a detached buffer', detached(), 'INVALID_VALUE'],
   ['more than maxValueSize', new Uint8Array(1001), 'VALUE_TOO_LARGE'],
   ['a string of more than maxValueSize', 'v'.repeat(1001), 'VALUE_TOO_LARGE'],
 ]
@@ -215,6 +216,7 @@ describe('keyspace names', () => {
     expect(await codeOf({ blocksize: 1 })).toBe('INVALID_OPTION')
     expect(await codeOf({ dataBlockSize: 1 })).toBe('INVALID_OPTION')
     expect(await codeOf({ memtable: 'btree' })).toBe('INVALID_OPTION')
+    expect(await codeOf({ compression: Array(9).fill('lz4') })).toBe('INVALID_OPTION')
     expect(await codeOf({ compaction: { name: 'mine', choose: () => undefined } })).toBe(
       'INVALID_OPTION',
     )
@@ -325,6 +327,21 @@ describe('getMany and getIntoSync', () => {
     const error = await failure(() => keyspace.getManySync(['a', 'b', '']))
     expect(error.message).toContain('keys[2]')
     expect(keyspace.getManySync([])).toEqual([])
+    await db.close()
+  })
+
+  test('a bad key behind many that have to be fetched: nothing is read', async () => {
+    const db = openDatabase({ cacheSize: 0 })
+    const keyspace = db.keyspaceSync('k')
+    const keys = Array.from({ length: 600 }, (_, i) => `key${i}`)
+    for (const key of keys) keyspace.insertSync(key, 'v')
+    keyspace.rotateMemtableAndWaitSync()
+    for (const bad of ['', 'a\ud800', 'k'.repeat(65_536), new Uint8Array(0)]) {
+      keys[550] = bad as string
+      const error = await rejection(() => keyspace.getMany(keys))
+      expect(error.message).toContain('keys[550]')
+    }
+    // Reads that were begun all the same would fail by this, and nobody would handle it.
     await db.close()
   })
 

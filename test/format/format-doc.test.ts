@@ -65,6 +65,7 @@ const flags: Record<string, Record<string, readonly [file: string, name: string]
     kCreateKeyspace: ['db/write_batch.h', 'kKeyspaceCreate'],
     kDeleteKeyspace: ['db/write_batch.h', 'kKeyspaceDelete'],
     kClearKeyspace: ['db/write_batch.h', 'kKeyspaceClear'],
+    kIngested: ['db/write_batch.h', 'kKeyspaceIngested'],
   },
   'block-flag': { kWideRestarts: ['table/block_shape.h', 'kBlockFlagWideRestarts'] },
   bucket: {
@@ -88,7 +89,7 @@ const constants: Record<string, readonly [file: string, name: string]> = {
   large_block_bytes_max: ['table/table_format.h', 'kLargeBlockBytesMax'],
   level_count: ['tree/options.h', 'kLevelCount'],
   level_list_max: ['tree/options.cc', 'kLevelListMax'],
-  file_number_max: ['tree/manifest_edit.cc', 'kFileNumberMax'],
+  file_number_max: ['vfs/file_name.h', 'kFileNumberMax'],
   name_bytes_max: ['tree/manifest_edit.cc', 'kNameBytesMax'],
   log_header_bytes: ['journal/log_format.h', 'kLogHeaderBytes'],
   log_record_header_bytes: ['journal/log_format.h', 'kLogRecordHeaderBytes'],

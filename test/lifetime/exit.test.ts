@@ -20,4 +20,16 @@ describe('the process', () => {
     await expectScenario('exit.mjs', [scenario, directory], { code, said })
     await expectScenario('exit.mjs', ['check', directory])
   })
+
+  test.each([
+    ['process.exit', 'bufferedExit', 7],
+    ['process.exit while it closes', 'bufferedClosing', 7],
+    ['an uncaught error', 'bufferedUncaught', 1],
+    ['process.exit in a worker', 'bufferedWorker', 7],
+    ['its natural end', 'bufferedEnd', 0],
+  ])('keeps what was buffered when it ends by %s', async (_, scenario, code) => {
+    const directory = scratchDirectory()
+    await expectScenario('exit.mjs', [scenario, directory], { code, said: 'leaving' })
+    await expectScenario('exit.mjs', ['checkBuffered', directory])
+  })
 })

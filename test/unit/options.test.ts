@@ -1,9 +1,11 @@
 // Options: read once, own properties only, refused by name.
 
+import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
 import { LeveledCompaction } from '../../lib/compaction.ts'
+import type { TreeSettings } from '../../lib/engine.ts'
 import { ShaleError } from '../../lib/errors.ts'
-import { databaseSettings, keyspaceSettings, treeSettings } from '../../lib/options.ts'
+import { databaseSettings, heldOptions, keyspaceSettings, treeSettings } from '../../lib/options.ts'
 
 function refusal(read: () => unknown): ShaleError {
   try {
@@ -62,7 +64,9 @@ test('words are exact and never inherited', () => {
   for (const value of ['OS', 'none', 'toString', '', 1]) {
     expect(refusal(() => databaseSettings({ durability: value }, 2)).code).toBe('INVALID_OPTION')
   }
-  const polluted = Object.create({ durability: 'nonsense', cacheSize: -1 }) as object
+  const polluted = Object.create(
+    Object.assign(Object.create(null) as object, { durability: 'nonsense', cacheSize: -1 }),
+  ) as object
   expect(databaseSettings(polluted, 2)).toEqual(databaseSettings(undefined, 2))
 })
 
@@ -72,9 +76,15 @@ test('an unknown option is named with the nearest known one', () => {
 })
 
 test('options that are no plain object, or that throw when read', () => {
-  for (const value of [null, [], 7, 'x', true]) {
+  for (const value of [null, [], 7, 'x', true, new Map(), new Date(), /x/]) {
     expect(refusal(() => databaseSettings(value, 2)).code).toBe('INVALID_ARGUMENT')
   }
+  const { cacheSize } = databaseSettings(
+    Object.assign(Object.create(null), { cacheSize: 7 }),
+    2,
+  ).settings
+  expect(cacheSize).toBe(7)
+  expect(databaseSettings(runInNewContext('({ cacheSize: 8 })'), 2).settings.cacheSize).toBe(8)
   const cause = new Error('from the getter')
   const getter = {
     get durability(): never {
@@ -87,7 +97,10 @@ test('options that are no plain object, or that throw when read', () => {
   })
   const { proxy, revoke } = Proxy.revocable({}, {})
   revoke()
-  expect(refusal(() => databaseSettings(proxy, 2)).code).toBe('INVALID_ARGUMENT')
+  expect(refusal(() => databaseSettings(proxy, 2))).toMatchObject({
+    code: 'INVALID_ARGUMENT',
+    cause: expect.any(TypeError),
+  })
 })
 
 test('a getter is read once', () => {
@@ -104,7 +117,7 @@ test('per-level lists', () => {
   expect(keyspaceSettings({ compression: ['none', 'zstd'] })).toEqual({
     compression: ['none', 'zstd'],
   })
-  for (const value of [[], ['none', 'gzip'], Array(2), [['none']]]) {
+  for (const value of [[], ['none', 'gzip'], Array(2), [['none']], Array(9).fill('lz4')]) {
     expect(refusal(() => keyspaceSettings({ compression: value })).code).toBe('INVALID_OPTION')
   }
 })
@@ -129,4 +142,11 @@ test('a strategy is one of ours, with its numbers', () => {
     'INVALID_OPTION',
   )
   expect(refusal(() => new LeveledCompaction({ l0Threshold: 0 })).code).toBe('INVALID_OPTION')
+})
+
+test('a stored strategy is shown with the numbers it has', () => {
+  const setting = { name: 'leveled', l0Threshold: 5000, targetSize: 1, levelRatio: [1] }
+  const { compaction } = heldOptions({ compaction: setting } as unknown as TreeSettings, 'os')
+  expect(compaction).toBeInstanceOf(LeveledCompaction)
+  expect(treeSettings({ compaction }).settings.tree.compaction).toEqual(setting)
 })

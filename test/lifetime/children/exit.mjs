@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
+import { isMainThread, parentPort, Worker } from 'node:worker_threads'
 import { Database, Tree } from '../../../dist/esm/index.js'
 import { key, main, value } from './support.mjs'
 
@@ -22,6 +23,19 @@ function leavePending(db, keyspace) {
   void keyspace.rotateMemtableAndWait()
   void keyspace.majorCompaction()
   void db.keyspace('late')
+}
+
+/** A hundred buffered commits, and one more in the last listener of all. */
+async function writeBuffered(directory) {
+  const db = await Database.open(join(directory, 'db'))
+  const keyspace = await db.keyspace('k')
+  const insert = (i) => keyspace.insertSync(key(i), value(i), { durability: 'buffered' })
+  for (let i = 0; i < 100; i++) insert(i)
+  process.on('exit', () => {
+    insert(100)
+    console.log('leaving')
+  })
+  return db
 }
 
 await main({
@@ -100,6 +114,55 @@ await main({
     setImmediate(() => {
       throw new Error('nobody catches this')
     })
+  },
+
+  async bufferedExit(directory) {
+    await writeBuffered(directory)
+    process.exit(7)
+  },
+
+  async bufferedClosing(directory) {
+    const db = await Database.open(join(directory, 'db'))
+    const keyspace = await db.keyspace('k')
+    for (let i = 0; i <= 100; i++) keyspace.insertSync(key(i), value(i), { durability: 'buffered' })
+    console.log('leaving')
+    void db.close()
+    process.exit(7)
+  },
+
+  async bufferedUncaught(directory) {
+    await writeBuffered(directory)
+    setImmediate(() => {
+      throw new Error('nobody catches this')
+    })
+  },
+
+  /** The database is open in a worker alone. */
+  async bufferedWorker(directory) {
+    if (isMainThread) {
+      const worker = new Worker(new URL(import.meta.url), { argv: process.argv.slice(2) })
+      await new Promise((resolve) => worker.once('message', resolve))
+      console.log('leaving')
+      process.exit(7)
+    }
+    const db = await Database.open(join(directory, 'db'))
+    const keyspace = await db.keyspace('k')
+    for (let i = 0; i <= 100; i++) keyspace.insertSync(key(i), value(i), { durability: 'buffered' })
+    parentPort.postMessage('written')
+    setInterval(() => {}, 1000)
+    await new Promise(() => {})
+  },
+
+  async bufferedEnd(directory) {
+    await writeBuffered(directory)
+  },
+
+  async checkBuffered(directory) {
+    const db = await Database.open(join(directory, 'db'))
+    const keyspace = await db.keyspace('k')
+    assert.equal(await keyspace.len(), 101)
+    assert.equal(keyspace.getTextSync(key(100)), value(100))
+    await db.close()
   },
 
   /** What was written before such an end is there. */

@@ -7,7 +7,9 @@
 #include <set>
 
 #include "db/database_support.h"
+#include "journal/log_format.h"
 #include "vfs/fault_vfs.h"
+#include "vfs/file_name.h"
 
 namespace shale {
 namespace {
@@ -67,6 +69,51 @@ TEST_F(DatabaseTest, AfterAKillTheJournalIsReplayed) {
   DB_ASSERT_OK(database_->Close());
 }
 
+// What this version cannot do is told apart from what no journal holds.
+TEST_F(DatabaseTest, EntriesOfAJournalThatCannotBeReplayed) {
+  DB_ASSERT_OK(Open());
+  const Ref<Keyspace> a = MustOpenKeyspace(database_.get(), "a");
+  Put(a.get(), "k", "v", Durability::kSync);
+  const auto replay = [&](Kind kind) {
+    const auto clone = vfs_.CrashClone(CrashPolicy::None(), 1);
+    std::vector<std::string> names;
+    DB_EXPECT_OK(clone->List("/db", &names));
+    uint64_t number = 0;
+    for (const std::string& name : names) {
+      const ParsedName parsed = ParseFileName(name);
+      if (parsed.kind == FileKind::kJournal) number = std::max(number, parsed.number);
+    }
+    std::unique_ptr<File> file;
+    DB_EXPECT_OK(
+        clone->Open(FileName("/db", FileKind::kJournal, number), OpenMode::kReadWrite, &file));
+    std::string bytes(64 * 1024, '\0');
+    size_t got = 0;
+    DB_EXPECT_OK(file->Read(0, bytes.size(), bytes.data(), &got));
+    const uint64_t end = bytes.find_last_not_of('\0') + 1;  // of the value "v"
+    WriteBatch batch;
+    batch.Add(kind, a->id(), IsKeyspaceRecord(kind) ? "" : "key", "");
+    LogRecordHeader header;
+    header.count = 1;
+    header.seqno = database_->next_seqno();
+    std::string record(kLogRecordHeaderBytes, '\0');
+    EncodeLogRecordHeader(header, number, end, batch.bytes(), record.data());
+    DB_EXPECT_OK(file->Write(end, record + batch.bytes().ToString()));
+    file.reset();
+    Ref<Database> other;
+    const Status status = OpenSmall(clone.get(), 1, SmallOptions(), &other);
+    if (status.ok()) DB_EXPECT_OK(other->Close());
+    return status.code();
+  };
+  EXPECT_EQ(replay(Kind::kValue), Code::kOk);
+  EXPECT_EQ(replay(Kind::kRangeTombstone), Code::kNotSupported);
+  EXPECT_EQ(replay(kKeyspaceClear), Code::kNotSupported);
+  EXPECT_EQ(replay(kKeyspaceIngested), Code::kNotSupported);
+  EXPECT_EQ(replay(Kind::kBlobPointer), Code::kCorruption);
+  EXPECT_EQ(replay(Kind::kMergeOperand), Code::kCorruption);
+  EXPECT_EQ(replay(static_cast<Kind>(0x44)), Code::kCorruption);
+  DB_ASSERT_OK(database_->Close());
+}
+
 TEST_F(DatabaseTest, BadArgumentsChangeNothing) {
   DatabaseOptions options = SmallOptions();
   options.max_value_size = 100;
@@ -97,6 +144,22 @@ TEST_F(DatabaseTest, BadArgumentsChangeNothing) {
   EXPECT_EQ(Get(a.get(), "k"), "NOT_FOUND");
   DB_ASSERT_OK(database_->Close());
   EXPECT_EQ(write(Kind::kValue, "k", "v"), Code::kDbClosed);
+}
+
+TEST_F(DatabaseTest, OptionsThatCouldNotBeReadBackAreRefused) {
+  DB_ASSERT_OK(Open());
+  MustOpenKeyspace(database_.get(), "a");
+  const auto too_many = [](bool, TreeOptions* tree) {
+    tree->compression.assign(9, Codec::kLz4);
+    return Status::Ok();
+  };
+  Ref<Keyspace> keyspace;
+  EXPECT_EQ(database_->OpenKeyspace("a", too_many, &keyspace).code(), Code::kInvalidOption);
+  EXPECT_EQ(database_->OpenKeyspace("b", too_many, &keyspace).code(), Code::kInvalidOption);
+  DB_ASSERT_OK(database_->Close());
+  DB_ASSERT_OK(Open());
+  EXPECT_EQ(database_->KeyspaceNames(), std::vector<std::string>{"a"});
+  DB_ASSERT_OK(database_->Close());
 }
 
 TEST_F(DatabaseTest, ABatchIsOneCommitOverKeyspaces) {
@@ -162,6 +225,16 @@ TEST_F(DatabaseTest, OpenSaysWhatIsWrong) {
   std::vector<std::string> names;
   DB_ASSERT_OK(vfs_.List("/foreign", &names));
   EXPECT_EQ(names, std::vector<std::string>{"notes.txt"});
+  // Without its manifest a database is damaged, not absent.
+  file.reset();
+  DB_ASSERT_OK(vfs_.Open("/foreign/000007.table", OpenMode::kCreateNew, &file));
+  options = SmallOptions();
+  for (const bool create : {true, false}) {
+    options.create_if_missing = create;
+    EXPECT_EQ(OpenSmall(&vfs_, 1, options, &second, "/foreign").code(), Code::kCorruption);
+  }
+  options.read_only = true;
+  EXPECT_EQ(OpenSmall(&vfs_, 1, options, &second, "/foreign").code(), Code::kCorruption);
 }
 
 TEST_F(DatabaseTest, ReadOnlyWritesNothing) {

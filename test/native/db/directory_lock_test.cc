@@ -84,12 +84,16 @@ TEST_F(DirectoryLockTest, WhatACrashLeftIsTakenOver) {
 }
 
 TEST_F(DirectoryLockTest, ALivingOwnerKeepsIt) {
-  vfs_.SetProcess(77, 500);
-  Write("lock", Record(9, 77, 500, vfs_.BootId()));
-  const Status status = Acquire();
-  ASSERT_TRUE(status.Is(Code::kDbLocked));
-  EXPECT_EQ(status.details()->holder_pid, 77);
-  EXPECT_FALSE(status.details()->same_process);
+  // 0: the system, or the owner's, did not tell.
+  for (const auto& [runs, stated] : {std::pair<uint64_t, uint64_t>{500, 500}, {0, 500}, {500, 0}}) {
+    vfs_.SetProcess(77, runs);
+    Write("lock", Record(9, 77, stated, vfs_.BootId()));
+    const Status status = Acquire();
+    ASSERT_TRUE(status.Is(Code::kDbLocked));
+    EXPECT_EQ(status.details()->holder_pid, 77);
+    EXPECT_FALSE(status.details()->same_process);
+    ASSERT_TRUE(vfs_.Remove("/d/lock").ok());
+  }
 }
 
 TEST_F(DirectoryLockTest, AGoneOwnerDoesNot) {
@@ -99,8 +103,8 @@ TEST_F(DirectoryLockTest, AGoneOwnerDoesNot) {
   } cases[] = {
       {"no such process", Record(9, 77, 500, vfs_.BootId())},
       {"the pid was used again",
-       Record(9, vfs_.ProcessId(), vfs_.ProcessStartTime(vfs_.ProcessId()) + 1, vfs_.BootId())},
-      {"another boot", Record(9, vfs_.ProcessId(), vfs_.ProcessStartTime(vfs_.ProcessId()), "x")},
+       Record(9, vfs_.ProcessId(), *vfs_.ProcessStartTime(vfs_.ProcessId()) + 1, vfs_.BootId())},
+      {"another boot", Record(9, vfs_.ProcessId(), *vfs_.ProcessStartTime(vfs_.ProcessId()), "x")},
       {"cut off", Record(9, 77, 500, vfs_.BootId()).substr(0, 50)},
       {"nothing", ""},
       {"damaged", std::string(96, 'x')},

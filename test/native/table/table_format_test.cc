@@ -168,6 +168,8 @@ TEST(TableFormat, SealedBlocksOpenOnlyWhereTheyBelong) {
     BlockBuffer buffer;
     Slice out;
     ASSERT_TRUE(UnsealBlock(bytes, handle, BlockType::kData, 5, &buffer, &out).ok());
+    EXPECT_EQ(UnsealBlock(bytes, handle, BlockType::kFilter, 5, &buffer, &out).ok(),
+              static_cast<Codec>(sealed.trailer[0]) == Codec::kNone);
     EXPECT_EQ(out, Slice(raw));
     EXPECT_FALSE(UnsealBlock(bytes, handle, BlockType::kData, 6, &buffer, &out).ok());
     const BlockHandle elsewhere{1001, handle.length};

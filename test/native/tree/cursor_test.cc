@@ -178,6 +178,36 @@ TEST_F(CursorTest, GoesOnAfterEveryStepThatWouldBlock) {
   EXPECT_GT(blocked, 100u);
 }
 
+// What memory alone passes over in one turn is bounded; every turn goes on where the last ended.
+TEST_F(CursorTest, ManyHiddenEntriesTakeSeveralTurns) {
+  TreeHarness harness;
+  const uint64_t hidden = 3 * Cursor::kHiddenMax;
+  const auto key = [](uint64_t i) { return "key" + std::to_string(1'000'000 + i); };
+  harness.Put("a", "first", 1);
+  for (uint64_t i = 0; i < hidden; i++) {
+    // Too new for the one that reads at 2, tombstones for the one that reads at 9.
+    harness.Remove(key(i), 5);
+  }
+  harness.Put("z", "last", 1);
+  for (const Seqno r : {Seqno{2}, Seqno{9}}) {
+    for (const Direction direction : {Direction::kForward, Direction::kReverse}) {
+      const bool forward = direction == Direction::kForward;
+      Cursor cursor(harness.tree()->Pin(), r, Bounds(), direction);
+      ASSERT_EQ(cursor.Next(ReadMode::kMemoryOnly), Code::kOk);
+      EXPECT_EQ(cursor.key(), forward ? "a" : "z");
+      cursor.BeginTurn();
+      ASSERT_EQ(cursor.Next(ReadMode::kMemoryOnly), Code::kWouldBlock);
+      if (r == 9) {
+        cursor.BeginTurn();
+        ASSERT_EQ(cursor.Next(ReadMode::kMemoryOnly), Code::kWouldBlock);
+      }
+      ASSERT_EQ(cursor.Next(ReadMode::kMayBlock), Code::kOk);
+      EXPECT_EQ(cursor.key(), forward ? "z" : "a");
+      EXPECT_EQ(cursor.Next(ReadMode::kMemoryOnly), Code::kNotFound);
+    }
+  }
+}
+
 TEST_F(CursorTest, SeekToGoesAnywhereInsideTheBounds) {
   TestRandom random(3);
   for (uint64_t round = 0; round < Scaled(20); round++) {

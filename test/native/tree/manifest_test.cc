@@ -2,6 +2,7 @@
 
 #include "base/coding.h"
 #include "base/crc32c.h"
+#include "journal/log_format.h"
 #include "tree/tree_support.h"
 #include "vfs/fault_vfs.h"
 
@@ -131,6 +132,70 @@ TEST(Manifest, IsNeverCreatedOverAnother) {
   WriteAll(vfs.get(), Path(1), "this was never a manifest, but somebody's notes");
   EXPECT_EQ(Manifest::Create(vfs.get(), kDir, DirectoryKind::kTree, &m).code(),
             Code::kNotADatabase);
+}
+
+// A bare tree is tree 1 without a name, and has no journals; those of a database have names.
+TEST(Manifest, TheKindOfTheDirectoryLimitsWhatItHolds) {
+  const auto load = [](DirectoryKind kind, const std::function<void(ManifestState*)>& fill) {
+    ManifestState state;
+    state.kind = kind;
+    state.next_file_number = 9;
+    state.next_tree_id = 2;
+    fill(&state);
+    auto vfs = EmptyMachine();
+    std::string bytes(kLogHeaderBytes + kLogRecordHeaderBytes, '\0');
+    const std::string payload = ManifestEdit::SnapshotOf(state).Encode();
+    EncodeLogHeader(kManifestMagic, 1, bytes.data());
+    EncodeLogRecordHeader({}, 1, kLogHeaderBytes, payload, bytes.data() + kLogHeaderBytes);
+    WriteAll(vfs.get(), Path(1), bytes + payload);
+    std::unique_ptr<Manifest> m;
+    return Manifest::Load(vfs.get(), kDir, true, &m).code();
+  };
+  const auto tree = [](uint32_t id, const std::string& name) {
+    TreeState t;
+    t.id = id;
+    t.name = name;
+    return t;
+  };
+  using State = ManifestState*;
+  EXPECT_EQ(load(DirectoryKind::kTree, [](State) {}), Code::kOk);
+  EXPECT_EQ(load(DirectoryKind::kTree, [&](State s) { s->trees[1] = tree(1, ""); }), Code::kOk);
+  EXPECT_EQ(load(DirectoryKind::kTree, [&](State s) { s->trees[1] = tree(1, "a"); }),
+            Code::kCorruption);
+  EXPECT_EQ(load(DirectoryKind::kTree, [](State s) { s->next_tree_id = 5; }), Code::kCorruption);
+  EXPECT_EQ(load(DirectoryKind::kTree,
+                 [&](State s) {
+                   s->next_tree_id = 3;
+                   s->trees[2] = tree(2, "");
+                 }),
+            Code::kCorruption);
+  EXPECT_EQ(load(DirectoryKind::kTree,
+                 [](State s) {
+                   s->journals[7] = {7, std::nullopt};
+                 }),
+            Code::kCorruption);
+  EXPECT_EQ(load(DirectoryKind::kDatabase, [&](State s) { s->trees[1] = tree(1, "a"); }),
+            Code::kOk);
+  EXPECT_EQ(load(DirectoryKind::kDatabase, [&](State s) { s->trees[1] = tree(1, ""); }),
+            Code::kCorruption);
+}
+
+// Count and seqno of a record are the journal's.
+TEST(Manifest, ARecordWithASeqnoOrACountIsDamage) {
+  for (const auto& [count, seqno] : {std::pair<uint32_t, Seqno>{0, 0}, {7, 0}, {0, 9}}) {
+    auto vfs = EmptyMachine();
+    LogRecordHeader header;
+    header.count = count;
+    header.seqno = seqno;
+    std::string bytes(kLogHeaderBytes + kLogRecordHeaderBytes, '\0');
+    const std::string payload = ManifestEdit::SnapshotOf(ManifestState()).Encode();
+    EncodeLogHeader(kManifestMagic, 1, bytes.data());
+    EncodeLogRecordHeader(header, 1, kLogHeaderBytes, payload, bytes.data() + kLogHeaderBytes);
+    WriteAll(vfs.get(), Path(1), bytes + payload);
+    std::unique_ptr<Manifest> m;
+    EXPECT_EQ(Manifest::Load(vfs.get(), kDir, true, &m).code(),
+              count == 0 && seqno == 0 ? Code::kOk : Code::kCorruption);
+  }
 }
 
 TEST(Manifest, AnEditThatDoesNotFitWritesNothing) {

@@ -116,6 +116,7 @@ TEST(TreeOptions, ValuesOutOfRangeAreDamage) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const double infinite = std::numeric_limits<double>::infinity();
   const std::string zero(1, '\0');
+  const std::string leveled = Field(1, zero);
   const std::vector<std::string> bad = {Field(1, zero),
                                         Field(1, ""),
                                         Field(1, "\x01\x01"),
@@ -138,12 +139,13 @@ TEST(TreeOptions, ValuesOutOfRangeAreDamage) {
                                         Field(9, "\x02"),
                                         Field(13, "\x02"),
                                         Field(13, ""),
-                                        Field(14, Field(3, zero)),
-                                        Field(14, Field(4, zero)),
-                                        Field(14, Field(5, F64(infinite))),
-                                        Field(14, Field(5, F64(0.5))),
-                                        Field(14, Field(5, "")),
+                                        Field(14, leveled + Field(3, zero)),
+                                        Field(14, leveled + Field(4, zero)),
+                                        Field(14, leveled + Field(5, F64(infinite))),
+                                        Field(14, leveled + Field(5, F64(0.5))),
+                                        Field(14, leveled + Field(5, "")),
                                         Field(14, "\x01"),
+                                        Field(14, Field(3, "\x04")),
                                         Field(16, "\x03"),
                                         Field(4, "\x01") + Field(3, "\x01"),
                                         Field(3, "\x01") + Field(3, "\x01"),

@@ -19,7 +19,7 @@ TEST(FileName, RoundTrips) {
   for (const FileKind kind :
        {FileKind::kManifest, FileKind::kJournal, FileKind::kTable, FileKind::kBlob}) {
     for (const uint64_t number :
-         {uint64_t{0}, uint64_t{1}, uint64_t{999999}, uint64_t{1000000}, UINT64_MAX}) {
+         {uint64_t{1}, uint64_t{999999}, uint64_t{1000000}, kFileNumberMax}) {
       const std::string name = FileName("", kind, number).substr(1);
       const ParsedName parsed = ParseFileName(name);
       EXPECT_EQ(parsed.kind, kind) << name;
@@ -49,6 +49,9 @@ TEST(FileName, EverythingElseIsForeign) {
                            "000001.",
                            ".table",
                            "1.table",
+                           "000000.table",
+                           "9007199254740992.table",
+                           "18446744073709551615.table",
                            "00001.table",
                            "0000001.table",
                            "01000000.table",

@@ -12,7 +12,10 @@
 
 #include <atomic>
 #include <cerrno>
+#include <fstream>
+#include <iterator>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <thread>
 
@@ -138,17 +141,27 @@ TEST_F(PosixVfsTest, TheLockGoesWithItsProcess) {
   EXPECT_EQ(answer, 'y');
   std::unique_ptr<FileLock> lock;
   EXPECT_TRUE(vfs_->Lock(file_.get(), &lock).Is(Code::kDbLocked));
-  EXPECT_NE(vfs_->ProcessStartTime(child), 0u);
+  EXPECT_TRUE(vfs_->ProcessStartTime(child).has_value());
   kill(child, SIGKILL);
   siginfo_t ended;
   ASSERT_EQ(waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOWAIT), 0);
   // A zombie counts as gone, and so does its lock.
-  EXPECT_EQ(vfs_->ProcessStartTime(child), 0u);
+  EXPECT_EQ(vfs_->ProcessStartTime(child), std::nullopt);
   EXPECT_TRUE(vfs_->Lock(file_.get(), &lock).ok());
   ASSERT_EQ(waitpid(child, nullptr, 0), child);
-  EXPECT_EQ(vfs_->ProcessStartTime(child), 0u);
+  EXPECT_EQ(vfs_->ProcessStartTime(child), std::nullopt);
   close(ready[0]);
   close(ready[1]);
+}
+
+// Another engine compares what an owner file says with what it reads itself.
+TEST_F(PosixVfsTest, TheStartTimeIsField22OfStat) {
+  std::ifstream stat("/proc/self/stat");
+  std::string text((std::istreambuf_iterator<char>(stat)), std::istreambuf_iterator<char>());
+  std::istringstream fields(text.substr(text.rfind(')') + 2));
+  std::string field;
+  for (int i = 3; i <= 22; ++i) fields >> field;
+  EXPECT_EQ(vfs_->ProcessStartTime(getpid()), std::stoull(field));
 }
 
 // In a child, because limits are of the whole process.

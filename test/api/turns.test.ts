@@ -1,0 +1,83 @@
+// What goes on from promise to promise leaves the event loop its turns.
+
+import { join } from 'node:path'
+import { afterEach, expect, test, vi } from 'vitest'
+import { Database } from '../../lib/index.ts'
+import { scratchDirectory } from '../support/scratch.ts'
+
+afterEach(() => {
+  vi.restoreAllMocks()
+})
+
+/** How often the event loop came round while `work` was done. */
+async function turnsDuring(work: () => Promise<unknown>): Promise<number> {
+  let turns = 0
+  let done = false
+  const count = (): void => {
+    turns++
+    if (!done) setImmediate(count)
+  }
+  setImmediate(count)
+  try {
+    await work()
+  } finally {
+    done = true
+  }
+  return turns
+}
+
+test('scans that memory answers', async () => {
+  const db = await Database.open(join(scratchDirectory(), 'db'))
+  const keyspace = await db.keyspace('k')
+  const batch = db.batch()
+  for (let i = 0; i < 30_000; i++) batch.insert(keyspace, `key${i}`, 'value'.repeat(10))
+  batch.commitSync()
+  // A clock by which every look costs a millisecond.
+  let now = 0
+  vi.spyOn(performance, 'now').mockImplementation(() => now++)
+  expect(await turnsDuring(() => keyspace.len())).toBeGreaterThan(0)
+  expect(await turnsDuring(() => keyspace.iter().toArray())).toBeGreaterThan(10)
+  const iterate = async (): Promise<void> => {
+    let rows = 0
+    for await (const key of keyspace.iter({ reverse: true }).keys()) rows += Math.min(1, key.length)
+    expect(rows).toBe(30_000)
+  }
+  expect(await turnsDuring(iterate)).toBeGreaterThan(5)
+  await db.close()
+})
+
+test.each([['a turn'], ['the disk']])('calls that overlap while one waits for %s', async (what) => {
+  const db = await Database.open(join(scratchDirectory(), 'db'), { cacheSize: 0 })
+  const keyspace = await db.keyspace('k')
+  for (let i = 0; i < 2000; i++) keyspace.insertSync(`key${i}`, 'value'.repeat(10))
+  if (what === 'the disk') await keyspace.rotateMemtableAndWait()
+  let now = 0
+  vi.spyOn(performance, 'now').mockImplementation(() => now++)
+  const rows = keyspace.iter()[Symbol.asyncIterator]()
+  await rows.next()
+  const several = Array.from({ length: 2000 }, () => rows.next())
+  const ended = rows.return?.()
+  expect((await Promise.all(several)).filter((row) => row.done !== true)).toHaveLength(1999)
+  expect(await ended).toEqual({ done: true, value: undefined })
+  await db.close()
+})
+
+test('many tombstones in memory are not passed over in one go', async () => {
+  const db = await Database.open(join(scratchDirectory(), 'db'))
+  const keyspace = await db.keyspace('k')
+  const batch = db.batch()
+  for (let i = 0; i < 100_000; i++) batch.remove(keyspace, `key${i}`)
+  batch.insert(keyspace, 'l', 'v')
+  batch.commitSync()
+  for (const reverse of [false, true]) {
+    if (reverse) keyspace.insertSync('k', 'v')
+    const read = (): Promise<unknown> =>
+      reverse ? keyspace.iter({ reverse, limit: 2 }).toArray() : keyspace.firstKeyValue()
+    expect(await turnsDuring(read)).toBeGreaterThan(0)
+    const [key] = (reverse ? keyspace.lastKeyValueSync() : keyspace.firstKeyValueSync()) ?? []
+    expect(key?.toString()).toBe('l')
+  }
+  expect(await keyspace.iter().keys()[Symbol.asyncIterator]().next()).toMatchObject({ done: false })
+  expect((await keyspace.iter().toArray()).map(([key]) => key.toString())).toEqual(['k', 'l'])
+  await db.close()
+})
