@@ -116,7 +116,7 @@ class Tree : public RefCounted {
 
   // --- views ---
   uint64_t max_memtable_size() const;  // of options()
-  uint64_t memtable_bytes() const;  // active + sealed
+  uint64_t memtable_bytes() const;     // active + sealed
   uint64_t sealed_bytes() const;
   size_t sealed_count() const;
   size_t level0_runs() const;
