@@ -65,6 +65,8 @@ std::string CrashPolicy::ToString() const {
       return "none";
     case Kind::kAll:
       return "all";
+    case Kind::kKill:
+      return "kill";
     case Kind::kPrefix:
       return "prefix " + std::to_string(index);
     case Kind::kRandom:
@@ -104,6 +106,10 @@ class MemVfs::Cloner {
     if (made) return made;
     made = MakeRef<MemNode>(node.inode, node.is_directory);
     const Ref<MemNode> clone = made;
+    if (policy_.kind == Kind::kKill) {
+      CopyWhole(node, clone.get());
+      return clone;
+    }
     if (!node.is_directory) {
       clone->durable = FileContent(node);
       clone->current = clone->durable;
@@ -124,6 +130,29 @@ class MemVfs::Cloner {
  private:
   using Kind = CrashPolicy::Kind;
 
+  // Current and durable state, and what lies between them.
+  void CopyWhole(const MemNode& node, MemNode* clone) {
+    clone->current = node.current;
+    clone->durable = node.durable;
+    clone->changes = node.changes;
+    clone->diverged = node.diverged;
+    clone->charged_bytes = node.charged_bytes;
+    used_bytes_ += node.charged_bytes;
+    for (const auto& [name, child] : node.entries) {
+      Ref<MemNode> copy = Clone(*child);
+      ++copy->links;
+      clone->entries.emplace(name, std::move(copy));
+    }
+    for (const auto& [name, child] : node.durable_entries) {
+      clone->durable_entries.emplace(name, Clone(*child));
+    }
+    for (const DirChange& c : node.dir_changes) {
+      DirChange copy = c;
+      if (c.node) copy.node = Clone(*c.node);
+      clone->dir_changes.push_back(std::move(copy));
+    }
+  }
+
   uint64_t Random() { return MixBits(random_ += 0x9e3779b97f4a7c15u); }
   bool Chance() { return Random() % 100 < policy_.percent; }
 
@@ -133,6 +162,7 @@ class MemVfs::Cloner {
       case Kind::kNone:
         return false;
       case Kind::kAll:
+      case Kind::kKill:
         return true;
       case Kind::kPrefix:
         return nth < policy_.index;
@@ -231,7 +261,8 @@ std::unique_ptr<MemVfs> MemVfs::CrashClone(const CrashPolicy& policy, uint64_t s
   clone->used_bytes_ = cloner.used_bytes();
   clone->next_inode_ = next_inode_;
   clone->capacity_ = capacity_;
-  clone->boot_ = boot_ + 1;
+  clone->next_sequence_ = next_sequence_;
+  clone->boot_ = policy.kind == CrashPolicy::Kind::kKill ? boot_ : boot_ + 1;
   clone->processes_.clear();
   clone->process_id_ = process_id_ + 1;
   clone->processes_[clone->process_id_] = 1;

@@ -16,6 +16,7 @@ struct CrashPolicy {
   enum class Kind : uint8_t {
     kNone,       // only what was synced
     kAll,        // everything
+    kKill,       // the process alone is gone: everything is there, and what was pending still is
     kPrefix,     // the first `index` changes of each file and directory
     kRandom,     // each page and each other change with a chance of `percent`
     kDropOne,    // everything except change `index`
@@ -30,6 +31,7 @@ struct CrashPolicy {
 
   static CrashPolicy None() { return {}; }
   static CrashPolicy All() { return {.kind = Kind::kAll}; }
+  static CrashPolicy Kill() { return {.kind = Kind::kKill}; }
   static CrashPolicy Prefix(uint64_t count) { return {.kind = Kind::kPrefix, .index = count}; }
   static CrashPolicy Random(uint32_t percent) {
     return {.kind = Kind::kRandom, .percent = percent};

@@ -29,7 +29,7 @@ class RecoveryCrashes {
  private:
   void CrashAt(uint64_t index) {
     const uint64_t draw = MixBits(options_.seed * 7919 + index);
-    const CrashPolicy first = draw % 3 == 0   ? CrashPolicy::All()
+    const CrashPolicy first = draw % 3 == 0   ? CrashPolicy::Kill()
                               : draw % 3 == 1 ? CrashPolicy::None()
                                               : DrawPolicy(vfs_, draw);
     const std::unique_ptr<MemVfs> image = vfs_.CrashClone(first, draw);

@@ -19,8 +19,10 @@ class StandaloneTreeTest : public testing::Test {
     StandaloneOptions options;
     options.tree = SmallTreeOptions();
     options.background = background;
+    std::unique_ptr<Executor> executor = MakeManualExecutor(&vfs_, TestSeed());
+    executor_ = executor.get();
     return StandaloneTree::Open(
-        &vfs_, MakeManualExecutor(&vfs_, TestSeed()), "/tree", options,
+        &vfs_, std::move(executor), "/tree", options,
         [](bool, TreeOptions*) { return Status::Ok(); }, &tree_);
   }
   Status Add(Slice key, Slice value, Seqno seqno, Kind kind = Kind::kValue) {
@@ -35,6 +37,7 @@ class StandaloneTreeTest : public testing::Test {
 
   MemVfs vfs_;
   Ref<StandaloneTree> tree_;
+  Executor* executor_ = nullptr;
   uint64_t item_size_ = 0;
   uint64_t memtable_size_ = 0;
 };
@@ -113,9 +116,10 @@ TEST_F(StandaloneTreeTest, InTheBackgroundItKeepsItselfSmall) {
   DB_ASSERT_OK(tree_->Flush());
   std::string told;
   tree_->FlushAsync([&](Status status) { told = status.ToString(); });
-  DB_ASSERT_OK(tree_->MajorCompaction(1 << 20, nullptr));
+  RunAll(executor_);
   EXPECT_EQ(told, "OK");
   EXPECT_TRUE(drained);
+  DB_ASSERT_OK(tree_->MajorCompaction(1 << 20, nullptr));
   EXPECT_EQ(tree_->tree()->level0_runs(), 0u);
   DB_ASSERT_OK(tree_->Close());
 }

@@ -462,7 +462,9 @@ CrashPolicy DrawPolicy(const MemVfs& vfs, uint64_t draw) {
 }
 
 size_t Survivors(const History& history, const CrashPolicy& policy) {
-  return policy.kind == CrashPolicy::Kind::kAll ? history.acked_os : history.acked_sync;
+  const bool all =
+      policy.kind == CrashPolicy::Kind::kAll || policy.kind == CrashPolicy::Kind::kKill;
+  return all ? history.acked_os : history.acked_sync;
 }
 
 CrashRun RunCrashImages(const WorkloadOptions& options, uint64_t images_per_operation,
@@ -475,7 +477,7 @@ CrashRun RunCrashImages(const WorkloadOptions& options, uint64_t images_per_oper
     for (uint64_t i = 0; i < images_per_operation && run.problem.empty(); ++i) {
       const uint64_t draw = MixBits(options.seed * 1000003 + operation.index * 31 + i);
       const CrashPolicy policy = i == 0   ? CrashPolicy::None()
-                                 : i == 1 ? CrashPolicy::All()
+                                 : i == 1 ? CrashPolicy::Kill()
                                           : DrawPolicy(vfs, draw);
       const std::unique_ptr<MemVfs> image = vfs.CrashClone(policy, draw);
       const std::string problem =
