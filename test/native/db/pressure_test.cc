@@ -35,10 +35,11 @@ class PressureTest : public testing::Test {
   Status Put(Keyspace* keyspace, const std::string& key, const std::string& value) {
     return database_->WriteOne(keyspace, Kind::kValue, key, value, Durability::kOs);
   }
-  // Each flush makes one run. The outcome of the first write that was refused.
+  // Each flush makes one run, and no two of them may lie in one. The outcome of the first write that
+  // was refused.
   Status WriteRuns(Keyspace* keyspace, size_t runs) {
     for (size_t i = 0; i < runs; ++i) {
-      SHALE_RETURN_IF_ERROR(Put(keyspace, "k" + std::to_string(i), "v"));
+      SHALE_RETURN_IF_ERROR(Put(keyspace, "k", std::to_string(i)));
       SHALE_RETURN_IF_ERROR(database_->FlushKeyspace(keyspace));
     }
     RunAll(executor_);
@@ -54,7 +55,9 @@ TEST_F(PressureTest, RunsThatTheStrategyLetsStandSlowNobody) {
   const Ref<Keyspace> patient =
       OpenWith("patient", [](StrategyOptions* strategy) { strategy->l0_threshold = 20; });
   DB_ASSERT_OK(WriteRuns(patient.get(), 19));
-  EXPECT_GT(patient->tree()->level0_runs(), kLevel0RunsMax);
+  // The first run may have gone to the last level, where nothing was.
+  EXPECT_GE(patient->tree()->level0_runs(), 18u);
+  static_assert(kLevel0RunsMax < 18);
   EXPECT_EQ(database_->figures().stalls, 0u);
   DB_ASSERT_OK(WriteRuns(patient.get(), 5));
   EXPECT_LT(patient->tree()->level0_runs(), 20u) << "the strategy had its turn";
