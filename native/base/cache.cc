@@ -15,7 +15,6 @@ constexpr uint64_t kShardBytesMin = uint64_t{4} << 20;
 constexpr uint64_t kShardsMax = 64;
 constexpr uint64_t kBytesPerBucket = 4096;
 constexpr uint64_t kBucketsMin = 64;
-constexpr uint8_t kUsesMax = 3;
 constexpr uint8_t kUsesToPromote = 2;
 // How many used entries one eviction may pass over: bounds the time under the lock.
 constexpr int kSecondChancesMax = 128;
@@ -80,16 +79,17 @@ class Cache::Shard {
       : buckets_(BucketCount(capacity)), capacity_(capacity), ghosts_(BucketCount(capacity)) {}
 
   ~Shard() {
-    RetireAll(probation_.newest);
-    RetireAll(main_.newest);
+    for (Queue* queue : {&probation_, &main_}) {
+      for (Entry* e = queue->newest; e != nullptr; e = e->older) e->value->OnUnlink();
+      RetireAll(queue->newest);
+    }
   }
 
   CacheValue* Lookup(CacheKey key, uint64_t hash) {
     Entry* e = BucketOf(hash).load(std::memory_order_acquire);
     while (e != nullptr && !e->Is(key)) e = e->chain.load(std::memory_order_acquire);
     if (e == nullptr) return nullptr;
-    const uint8_t uses = e->uses.load(std::memory_order_relaxed);
-    if (uses < kUsesMax) e->uses.store(static_cast<uint8_t>(uses + 1), std::memory_order_relaxed);
+    e->value->MarkUsed();
     return e->value.get();
   }
 
@@ -126,11 +126,11 @@ class Cache::Shard {
     Entry(CacheKey k, uint64_t h, Ref<CacheValue> v, size_t c)
         : key(k), hash(h), value(std::move(v)), charge(c) {}
     bool Is(CacheKey k) const { return key.file == k.file && key.offset == k.offset; }
+    std::atomic<uint8_t>& uses() const { return value->uses_; }
 
     // Read without the lock.
     const CacheKey key;
     std::atomic<Entry*> chain{nullptr};
-    std::atomic<uint8_t> uses{0};
     // Under the lock.
     bool in_main = false;
     const uint64_t hash;
@@ -188,11 +188,13 @@ class Cache::Shard {
     if (e->charge > capacity_) return result;
     MakeRoom(e->charge, evicted);
     entry->Release();
+    e->uses().store(0, std::memory_order_relaxed);
     e->in_main = ghosts_.Recall(e->hash, std::max<uint64_t>(probation_.count + main_.count, 16));
     QueueOf(e).Push(e);
     std::atomic<Entry*>& bucket = BucketOf(e->hash);
     e->chain.store(bucket.load(std::memory_order_relaxed), std::memory_order_relaxed);
     bucket.store(e, std::memory_order_release);
+    e->value->OnLink();
     return result;
   }
 
@@ -204,6 +206,7 @@ class Cache::Shard {
     }
     link->store(e->chain.load(std::memory_order_relaxed), std::memory_order_release);
     QueueOf(e).Remove(e);
+    e->value->OnUnlink();
   }
 
   void Evict(Entry* e, Entry** evicted) {
@@ -226,12 +229,12 @@ class Cache::Shard {
   // Moves the oldest entry to the main queue or evicts it.
   void TakeFromProbation(Entry** evicted) {
     Entry* e = probation_.oldest;
-    if (e->uses.load(std::memory_order_relaxed) < kUsesToPromote) {
+    if (e->uses().load(std::memory_order_relaxed) < kUsesToPromote) {
       ghosts_.Remember(e->hash);
       Evict(e, evicted);
       return;
     }
-    e->uses.store(0, std::memory_order_relaxed);
+    e->uses().store(0, std::memory_order_relaxed);
     probation_.Remove(e);
     e->in_main = true;
     main_.Push(e);
@@ -240,9 +243,9 @@ class Cache::Shard {
   void TakeFromMain(Entry** evicted) {
     for (int i = 0; i < kSecondChancesMax; ++i) {
       Entry* e = main_.oldest;
-      const uint8_t uses = e->uses.load(std::memory_order_relaxed);
+      const uint8_t uses = e->uses().load(std::memory_order_relaxed);
       if (uses == 0) break;
-      e->uses.store(static_cast<uint8_t>(uses - 1), std::memory_order_relaxed);
+      e->uses().store(static_cast<uint8_t>(uses - 1), std::memory_order_relaxed);
       main_.Remove(e);
       main_.Push(e);
     }
@@ -280,6 +283,11 @@ CacheValue* Cache::Lookup(CacheKey key) {
   CacheValue* value = ShardOf(hash).Lookup(key, hash);
   lookups_.Add(value != nullptr ? kHits : kMisses);
   return value;
+}
+
+void Cache::Touch(CacheValue* value) {
+  value->MarkUsed();
+  lookups_.Add(kHits);
 }
 
 Ref<CacheValue> Cache::Insert(CacheKey key, Ref<CacheValue> value, size_t charge) {

@@ -28,7 +28,24 @@
 namespace shale {
 
 // What lies in the cache: a parsed, verified, immutable block.
-class CacheValue : public RefCounted {};
+class CacheValue : public RefCounted {
+ public:
+  // Called under a lock when lookups begin and cease to find the value, the latter before it is
+  // retired: between the two it may be reached by a shorter way as well (see Cache::Touch). They
+  // must be quick and not come back to the cache.
+  virtual void OnLink() {}
+  virtual void OnUnlink() {}
+
+ private:
+  friend class Cache;
+  void MarkUsed() {
+    const uint8_t uses = uses_.load(std::memory_order_relaxed);
+    if (uses < kUsesMax) uses_.store(static_cast<uint8_t>(uses + 1), std::memory_order_relaxed);
+  }
+
+  static constexpr uint8_t kUsesMax = 3;
+  std::atomic<uint8_t> uses_{0};
+};
 
 struct CacheKey {
   uint64_t file = 0;  // file number: unique in the database, never used twice
@@ -52,6 +69,9 @@ class Cache {
   // Borrowed: valid inside the caller's EpochGuard; share it to keep it. Null on a miss.
   // Counts a hit or a miss in the thread's own counters.
   CacheValue* Lookup(CacheKey key);
+  // What Lookup does besides looking, for a value that was reached between its OnLink and OnUnlink.
+  // Requires an EpochGuard, as Lookup does.
+  void Touch(CacheValue* value);
   // Links `value` (unless the key is present: then that one is returned and `value` dropped). The
   // caller keeps its own count in any case.
   Ref<CacheValue> Insert(CacheKey key, Ref<CacheValue> value, size_t charge);

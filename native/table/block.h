@@ -1,9 +1,8 @@
 // Block: the in-memory form of one block of a table: verified, parsed, immutable.
 //
-// A block is one allocation, aligned to a cache line: the object, then whatever arrays the kind of
-// block needs, then the bytes of the block. A reader that has the pointer knows where the arrays
-// are before it has loaded anything. Only the bytes of very large blocks are an allocation of their
-// own.
+// A block is an object with the arrays that its kind needs right behind it, aligned to a cache
+// line, so that a reader that has the pointer can start loading the arrays before it has loaded
+// anything; the bytes of entries are a piece of memory of their own. Both come from BlockMemory.
 // Threads: any; nothing changes after parsing.
 // Lifetime: counted; the cache holds one count, readers borrow it under an EpochGuard or share it.
 #pragma once
@@ -15,6 +14,7 @@
 
 #include "base/cache.h"
 #include "base/slice.h"
+#include "table/block_memory.h"
 
 namespace shale {
 
@@ -28,20 +28,28 @@ class Block : public CacheValue {
   // Bytes of memory, for the cache's budget.
   size_t charge() const { return charge_; }
 
-  static void operator delete(void* p) { ::operator delete (p, std::align_val_t{kCacheLineBytes}); }
-  static void operator delete(void* p, size_t /*size*/, size_t /*extra*/) { operator delete(p); }
+  // Ends the life of a block of any class: the size of its memory is known only to itself.
+  static void operator delete(Block* block, std::destroying_delete_t) {
+    const size_t size = block->object_bytes_;
+    block->~Block();
+    BlockMemory::Shared().Free(block, size);
+  }
 
  protected:
-  // `extra` bytes follow an object of `size` bytes.
-  static void* operator new(size_t size, size_t extra) {
-    return ::operator new (size + extra, std::align_val_t{kCacheLineBytes});
-  }
-  Block(BlockType type, size_t charge) : charge_(static_cast<uint32_t>(charge)), type_(type) {}
+  // `object_bytes` came from BlockMemory and hold the object and its arrays; the rest of `charge`
+  // is what the block owns besides.
+  Block(BlockType type, size_t object_bytes, size_t charge)
+      : type_(type),
+        charge_(static_cast<uint32_t>(charge)),
+        object_bytes_(static_cast<uint32_t>(object_bytes)) {}
   ~Block() override = default;
 
+  size_t object_bytes() const { return object_bytes_; }
+
  private:
-  uint32_t charge_;  // a block is smaller than 4 GiB by the limits of the format
   BlockType type_;
+  uint32_t charge_;  // a block is smaller than 4 GiB by the limits of the format
+  uint32_t object_bytes_;
 };
 
 // `value` as a block of class T, or null if it is a block of another type. All values that the

@@ -112,28 +112,17 @@ void DataBlockBuilder::Reset() {
 // ---- block ----
 
 Status DataBlock::Parse(Slice raw, BlockBuffer* buffer, Ref<DataBlock>* block) {
+  static_assert(sizeof(DataBlock) == kCacheLineBytes);
   Parsed parsed;
   SHALE_RETURN_IF_ERROR(
       Check(raw, /*stride_shift_max=*/2, /*entry_count_max=*/UINT32_MAX, &parsed));
-  const bool adopt = raw.size() >= BlockBuffer::kAdoptBytes && buffer->Holds(raw);
-  const size_t arrays = parsed.array_bytes() + sizeof(const char*);
-  const size_t extra = arrays + (adopt ? 0 : raw.size() + BlockBuffer::kSlackBytes);
-  const size_t charge = sizeof(DataBlock) + arrays + raw.size() + BlockBuffer::kSlackBytes;
-  // The object's memory is needed before its bytes are: get it first, so that nothing is lost if
-  // there is none.
-  void* memory = operator new(sizeof(DataBlock), extra);
-  char* bytes = nullptr;
-  if (adopt) {
-    bytes = buffer->Release();
-  } else {
-    bytes = static_cast<char*>(memory) + sizeof(DataBlock) + arrays;
-    std::memcpy(bytes, raw.data(), raw.size());
-    std::memset(bytes + raw.size(), 0, BlockBuffer::kSlackBytes);
-  }
-  const char* buckets = bytes + (parsed.shape.buckets.data() - raw.data());
-  std::memcpy(static_cast<char*>(memory) + sizeof(DataBlock) + parsed.array_bytes(), &buckets,
-              sizeof buckets);
-  *block = Ref<DataBlock>::Adopt(::new (memory) DataBlock(charge, parsed, bytes, adopt));
+  const size_t arrays_end = kCacheLineBytes + parsed.array_bytes();
+  const size_t object_bytes = arrays_end + sizeof(const char*);
+  BlockPiece object(object_bytes);
+  const Bytes bytes = KeepBytes(raw, buffer);
+  const char* buckets = bytes.data + (parsed.shape.buckets.data() - raw.data());
+  std::memcpy(object.data() + arrays_end, &buckets, sizeof buckets);
+  *block = Ref<DataBlock>::Adopt(::new (object.Release()) DataBlock(object_bytes, parsed, bytes));
   return Status::Ok();
 }
 
@@ -143,15 +132,22 @@ bool DataBlock::Get(const Needle& needle, uint64_t key_hash, Entry* entry) const
   const uint32_t first = bucket == kBucketConflict ? 0 : bucket * restart_interval();
   const uint32_t begin = first >> stride_shift();
   const uint64_t head = MakeKeyHead(needle.key, prefix_size());
+  DataEntry e;
+  if (stride_shift() == 0) {
+    // The usual block and the usual answer: one head is the key's, and one entry has that head.
+    const uint32_t i = begin + static_cast<uint32_t>(
+                                   LowerBoundHead(heads() + begin, sample_count() - begin, head));
+    if (i == sample_count() || heads()[i] != head) return false;
+    DataEntry::Decode(Locate(i), &e);
+    const int c = CompareKey(e, i, needle.key, prefix_size() + kKeyHeadBytes);
+    if (c > 0) return false;
+    if (c == 0 && static_cast<int64_t>(e.seqno) <= needle.seqno) return Found(e, needle, entry);
+  }
   const uint32_t i = Search(needle, head, begin, sample_count());
   if (i >= entry_count()) return false;
-  DataEntry e;
   DataEntry::Decode(Locate(i), &e);
   if (CompareKey(e, i, needle.key, prefix_size()) != 0) return false;
-  entry->key = needle.key;
-  entry->value = e.value();
-  entry->tag = e.tag();
-  return true;
+  return Found(e, needle, entry);
 }
 
 Status DataBlock::VerifyBuckets() const {

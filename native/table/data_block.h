@@ -6,6 +6,7 @@
 // Bytes: docs/format.md, "Data blocks".
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -82,9 +83,43 @@ class DataBlockBuilder {
   uint32_t entry_count_ = 0;
 };
 
-class DataBlock final : public SortedBlock<DataEntry> {
+class DataBlock;
+
+// The short ways to the data blocks of a table: while the cache holds a block, its slot leads to
+// it, so that a read needs no lookup. Read under an EpochGuard.
+// Lifetime: counted; every block that has a slot holds a count, because the cache may empty the
+// slot long after the table has gone.
+class BlockSlots final : public RefCounted {
+ public:
+  explicit BlockSlots(size_t count) : blocks_(count) {}
+
+  DataBlock* Borrow(uint32_t i) const { return blocks_[i].load(std::memory_order_acquire); }
+  size_t bytes() const { return sizeof *this + blocks_.size() * sizeof blocks_[0]; }
+
+ private:
+  friend class DataBlock;
+  std::vector<std::atomic<DataBlock*>> blocks_;  // written under the lock of the cache's shard
+};
+
+// One of them; none if `slots` is null.
+struct BlockSlot {
+  BlockSlots* slots = nullptr;
+  uint32_t index = 0;
+
+  DataBlock* Borrow() const { return slots == nullptr ? nullptr : slots->Borrow(index); }
+};
+
+class alignas(kCacheLineBytes) DataBlock final : public SortedBlock<DataEntry> {
  public:
   static constexpr BlockType kType = BlockType::kData;
+
+  // Before the block goes into the cache.
+  void BindSlot(BlockSlot slot) {
+    slots_ = Ref<BlockSlots>::Share(slot.slots);
+    slot_index_ = slot.index;
+  }
+  void OnLink() override { FillSlot(this); }
+  void OnUnlink() override { FillSlot(nullptr); }
 
   // Checks `raw` whole and makes a block of it. If `raw` is large and lies in `buffer`, the block
   // takes the buffer over. kCorruption says what is wrong; the caller adds path and offset.
@@ -100,10 +135,14 @@ class DataBlock final : public SortedBlock<DataEntry> {
 
  private:
   friend class DataBlockCursor;
-  DataBlock(size_t charge, const Parsed& parsed, const char* bytes, bool owns_bytes)
-      : SortedBlock(kType, charge, parsed, bytes, owns_bytes) {}
+  DataBlock(size_t object_bytes, const Parsed& parsed, const Bytes& bytes)
+      : SortedBlock(kType, object_bytes, parsed, bytes) {}
   ~DataBlock() override = default;
 
+  static bool Found(const DataEntry& e, const Needle& needle, Entry* entry) {
+    *entry = {needle.key, e.value(), e.tag()};
+    return true;
+  }
   // Content of the bucket of a key; kBucketConflict without a hash index.
   uint32_t Bucket(uint64_t key_hash) const {
     if (bucket_count() == 0) return kBucketConflict;
@@ -115,6 +154,13 @@ class DataBlock final : public SortedBlock<DataEntry> {
     std::memcpy(&p, tail(), sizeof p);
     return p;
   }
+
+  void FillSlot(DataBlock* block) {
+    if (slots_) slots_->blocks_[slot_index_].store(block, std::memory_order_release);
+  }
+
+  uint32_t slot_index_ = 0;
+  Ref<BlockSlots> slots_;  // null: the block has no slot
 };
 
 // A position in a block. The caller keeps the block alive while the cursor is used.
@@ -132,7 +178,9 @@ class DataBlockCursor {
   void MoveTo(uint32_t ordinal);
   void Next() {
     if (++ordinal_ == restart_end_) EnterRestart(ordinal_);
-    if (ordinal_ < count_) DecodeAt(next_);
+    if (ordinal_ == count_) return;
+    __builtin_prefetch(next_ + kPrefetchBytes);
+    DecodeAt(next_);
   }
   void Prev() {
     if (ordinal_ == 0) {
@@ -140,10 +188,16 @@ class DataBlockCursor {
       return;
     }
     if (ordinal_-- == restart_begin_) EnterRestart(ordinal_);
-    DecodeAt(block_->Locate(ordinal_));
+    const char* const p = block_->Locate(ordinal_);
+    __builtin_prefetch(p - kPrefetchBytes);
+    DecodeAt(p);
   }
 
  private:
+  // How far ahead of the position a walk loads: the processor's own prefetching begins anew with
+  // every page and every block. What lies there need not belong to the block.
+  static constexpr size_t kPrefetchBytes = 512;
+
   void EnterRestart(uint32_t ordinal);
   void DecodeAt(const char* p);
 

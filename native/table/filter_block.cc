@@ -70,10 +70,11 @@ Status FilterBlock::Parse(Slice raw, Ref<FilterBlock>* block) {
     return Status::Corruption("filter footer has an impossible value");
   }
   static_assert(sizeof(FilterBlock) == kCacheLineBytes);
-  void* memory = operator new(sizeof(FilterBlock), line_bytes);
-  std::memcpy(static_cast<char*>(memory) + sizeof(FilterBlock), raw.data(), line_bytes);
-  *block = Ref<FilterBlock>::Adopt(
-      ::new (memory) FilterBlock(sizeof(FilterBlock) + line_bytes, line_count, key_count, probes));
+  const size_t object_bytes = sizeof(FilterBlock) + line_bytes;
+  BlockPiece object(object_bytes);
+  std::memcpy(object.data() + sizeof(FilterBlock), raw.data(), line_bytes);
+  *block = Ref<FilterBlock>::Adopt(::new (object.Release())
+                                       FilterBlock(object_bytes, line_count, key_count, probes));
   return Status::Ok();
 }
 

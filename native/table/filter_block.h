@@ -71,7 +71,10 @@ class alignas(kCacheLineBytes) FilterBlock final : public Block {
 
  private:
   FilterBlock(size_t charge, uint32_t line_count, uint32_t key_count, uint32_t probes)
-      : Block(kType, charge), probes_(probes), line_count_(line_count), key_count_(key_count) {}
+      : Block(kType, charge, charge),
+        probes_(probes),
+        line_count_(line_count),
+        key_count_(key_count) {}
   ~FilterBlock() override = default;
 
   uint32_t probes_;

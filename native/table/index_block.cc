@@ -65,6 +65,7 @@ void IndexBlockBuilder::Reset() {
 // ---- block ----
 
 Status IndexBlock::Parse(Slice raw, BlockType target, uint64_t limit, Ref<IndexBlock>* block) {
+  static_assert(sizeof(IndexBlock) == kCacheLineBytes);
   Parsed parsed;
   // No two blocks share a byte, and none is shorter than its trailer and one byte.
   const uint64_t count_max = limit / (kBlockTrailerBytes + 1);
@@ -73,21 +74,18 @@ Status IndexBlock::Parse(Slice raw, BlockType target, uint64_t limit, Ref<IndexB
   if (parsed.shape.bucket_count != 0) {
     return Status::Corruption("index block with a hash index");
   }
-  const size_t arrays = parsed.array_bytes();
-  const size_t handles = count * (sizeof(uint64_t) + sizeof(uint32_t));
-  const size_t extra = arrays + handles + raw.size() + BlockBuffer::kSlackBytes;
-  void* memory = operator new(sizeof(IndexBlock), extra);
-  char* const offsets = static_cast<char*>(memory) + sizeof(IndexBlock) + arrays;
-  char* const lengths = offsets + count * sizeof(uint64_t);
-  char* const bytes = offsets + handles;
-  std::memcpy(bytes, raw.data(), raw.size());
-  std::memset(bytes + raw.size(), 0, BlockBuffer::kSlackBytes);
+  const size_t object_bytes =
+      kCacheLineBytes + parsed.array_bytes() + count * (sizeof(uint64_t) + sizeof(uint32_t));
+  BlockPiece object(object_bytes);
+  char* const offsets = object.data() + kCacheLineBytes + parsed.array_bytes();
+  const Bytes bytes = KeepBytes(raw, nullptr);
   auto made =
-      Ref<IndexBlock>::Adopt(::new (memory) IndexBlock(sizeof(IndexBlock) + extra, parsed, bytes));
+      Ref<IndexBlock>::Adopt(::new (object.Release()) IndexBlock(object_bytes, parsed, bytes));
+  char* const lengths = offsets + count * sizeof(uint64_t);
   uint64_t end = 0;
   for (uint32_t i = 0; i < count; i++) {
     IndexEntry e;
-    IndexEntry::Decode(bytes + parsed.offsets[i], &e);
+    IndexEntry::Decode(bytes.data + parsed.offsets[i], &e);
     const BlockHandle handle{e.offset, static_cast<uint32_t>(e.length)};
     if (e.offset < end || !HandleFits(handle, target, limit)) {
       return Status::Corruption("a handle of the index block points to an impossible place");

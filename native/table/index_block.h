@@ -61,7 +61,7 @@ class IndexBlockBuilder {
   uint32_t entry_count_ = 0;
 };
 
-class IndexBlock final : public SortedBlock<IndexEntry> {
+class alignas(kCacheLineBytes) IndexBlock final : public SortedBlock<IndexEntry> {
  public:
   static constexpr BlockType kType = BlockType::kIndex;
 
@@ -71,7 +71,7 @@ class IndexBlock final : public SortedBlock<IndexEntry> {
   static Status Parse(Slice raw, BlockType target, uint64_t limit, Ref<IndexBlock>* block);
 
   // Requires i < entry_count().
-  BlockHandle handle(uint32_t i) const { return {offsets()[i], lengths()[i]}; }
+  BlockHandle handle(uint32_t i) const { return {block_offsets()[i], block_lengths()[i]}; }
   Seqno seqno(uint32_t i) const {
     IndexEntry e;
     IndexEntry::Decode(Locate(i), &e);
@@ -79,13 +79,13 @@ class IndexBlock final : public SortedBlock<IndexEntry> {
   }
 
  private:
-  IndexBlock(size_t charge, const Parsed& parsed, const char* bytes)
-      : SortedBlock(kType, charge, parsed, bytes, /*owns_bytes=*/false) {}
+  IndexBlock(size_t object_bytes, const Parsed& parsed, const Bytes& bytes)
+      : SortedBlock(kType, object_bytes, parsed, bytes) {}
   ~IndexBlock() override = default;
 
-  const uint64_t* offsets() const { return reinterpret_cast<const uint64_t*>(tail()); }
-  const uint32_t* lengths() const {
-    return reinterpret_cast<const uint32_t*>(offsets() + entry_count());
+  const uint64_t* block_offsets() const { return reinterpret_cast<const uint64_t*>(tail()); }
+  const uint32_t* block_lengths() const {
+    return reinterpret_cast<const uint32_t*>(block_offsets() + entry_count());
   }
 };
 

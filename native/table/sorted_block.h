@@ -42,10 +42,12 @@ class SortedBlock : public Block {
   uint32_t entry_count() const { return entry_count_; }
   uint32_t restart_interval() const { return restart_interval_; }
 
-  // Starts loading what a search reads first, without reading the block itself.
+  // Starts loading what a search reads first, without reading the block itself: object, prefix, and
+  // heads and offsets of about forty entries.
+  static constexpr size_t kPrefetchLines = 8;
   void Prefetch() const {
     const char* p = reinterpret_cast<const char*>(this);
-    for (size_t i = 1; i <= 5; i++) __builtin_prefetch(p + i * kCacheLineBytes);
+    for (size_t i = 0; i < kPrefetchLines; i++) __builtin_prefetch(p + i * kCacheLineBytes);
   }
 
   // Ordinal of the first entry at or after the needle; entry_count() if there is none.
@@ -91,10 +93,11 @@ class SortedBlock : public Block {
     uint32_t sample_count() const {
       return (shape.entry_count + (1u << stride_shift) - 1) >> stride_shift;
     }
-    // Bytes of heads and offsets; a multiple of eight.
+    // Bytes of prefix, heads and offsets; a multiple of eight.
     size_t array_bytes() const {
       const size_t width = wide_offsets ? 4 : 2;
-      return sample_count() * sizeof(uint64_t) + ((sample_count() * width + 7) & ~size_t{7});
+      return PrefixRoom(prefix_size) + sample_count() * sizeof(uint64_t) +
+             RoundUp8(sample_count() * width);
     }
   };
 
@@ -102,12 +105,25 @@ class SortedBlock : public Block {
   static Status Check(Slice raw, uint32_t stride_shift_max, uint64_t entry_count_max,
                       Parsed* parsed);
 
-  // `bytes` is what entries lie in; the arrays follow the object and are filled here.
-  SortedBlock(BlockType type, size_t charge, const Parsed& parsed, const char* bytes,
-              bool owns_bytes);
-  ~SortedBlock() override {
-    if (owns_bytes_) delete[] bytes_;
+  // The entries of `raw` and what follows them, with slack behind: taken over from `buffer` if they
+  // are many and lie there, else a copy.
+  struct Bytes {
+    char* data = nullptr;
+    size_t size = 0;
+    bool adopted = false;
+  };
+  static Bytes KeepBytes(Slice raw, BlockBuffer* buffer);
+  static void FreeBytes(const char* data, size_t size, bool adopted) {
+    if (adopted) {
+      delete[] data;
+    } else {
+      BlockMemory::Shared().Free(const_cast<char*>(data), size);
+    }
   }
+
+  // The arrays follow the object's cache line and are filled here. Takes `bytes` over.
+  SortedBlock(BlockType type, size_t object_bytes, const Parsed& parsed, const Bytes& bytes);
+  ~SortedBlock() override { FreeBytes(bytes_, charge() - object_bytes(), adopted_); }
 
   uint32_t stride_shift() const { return stride_shift_; }
   uint32_t stride_mask() const { return (1u << stride_shift_) - 1; }
@@ -115,19 +131,23 @@ class SortedBlock : public Block {
   uint32_t prefix_size() const { return prefix_size_; }
   uint32_t bucket_count() const { return bucket_count_; }
   const char* bytes() const { return bytes_; }
-  const uint64_t* heads() const { return reinterpret_cast<const uint64_t*>(arrays()); }
-  // Behind heads and offsets.
+  // The prefix that all keys share; heads are what follows it in each key.
+  Slice prefix() const {
+    return {prefix_size_ <= kPrefixCopyMax ? arrays() : RestartKey(0).data(), prefix_size_};
+  }
+  const uint64_t* heads() const {
+    return reinterpret_cast<const uint64_t*>(arrays() + PrefixRoom(prefix_size_));
+  }
+  const char* offsets() const { return reinterpret_cast<const char*>(heads() + sample_count_); }
+  // Behind the offsets.
   const char* tail() const {
-    const size_t width = wide_offsets_ ? 4 : 2;
-    return arrays() + sample_count_ * sizeof(uint64_t) + ((sample_count_ * width + 7) & ~size_t{7});
+    return offsets() + RoundUp8(sample_count_ * (wide_offsets_ ? size_t{4} : size_t{2}));
   }
 
   // Negative: the key is before all keys of the block; positive: behind; zero: it has their prefix.
   int CompareWithPrefix(Slice key) const {
-    const Slice prefix(prefix_size_ <= sizeof prefix_ ? prefix_ : RestartKey(0).data(),
-                       prefix_size_);
-    if (key.StartsWith(prefix)) return 0;
-    return key < prefix ? -1 : 1;
+    if (key.StartsWith(prefix())) return 0;
+    return key < prefix() ? -1 : 1;
   }
   // Order of entry `e` against a key that agrees with it in the first `known` bytes, as far as both
   // have them.
@@ -158,29 +178,35 @@ class SortedBlock : public Block {
   }
 
  private:
+  static constexpr size_t RoundUp8(size_t n) { return (n + 7) & ~size_t{7}; }
+  // A prefix of usual length is copied to where the search begins.
+  static constexpr size_t kPrefixCopyMax = 64;
+  static constexpr size_t PrefixRoom(size_t size) {
+    return size <= kPrefixCopyMax ? RoundUp8(size) : 0;
+  }
   const char* arrays() const { return reinterpret_cast<const char*>(this) + kCacheLineBytes; }
   uint32_t SampleOffset(uint32_t i) const {
-    const char* p = arrays() + sample_count_ * sizeof(uint64_t);
+    const char* p = offsets();
     return wide_offsets_ ? LoadLe<uint32_t>(p + i * sizeof(uint32_t))
                          : LoadLe<uint16_t>(p + i * sizeof(uint16_t));
   }
   uint32_t SearchEqualHeads(const Needle& needle, uint32_t begin, uint32_t end) const;
   uint32_t SearchGap(const Needle& needle, uint32_t sample) const;
+  static bool Ascends(const E& a, Slice a_head, const E& b, Slice b_head);
   static uint32_t ChooseStride(const BlockShape& shape, uint32_t stride_shift_max);
   uint64_t HeadOf(const E& e, Slice restart_key) const;
 
-  // The object fills one cache line; 17 bytes of Block precede.
+  // With what Block and the block's own class add, the object fills one cache line.
   uint8_t stride_shift_;
   uint8_t restart_interval_;
   bool wide_offsets_;
-  bool owns_bytes_;
+  bool adopted_;
   uint16_t prefix_size_;
+  uint16_t bucket_count_;
   uint32_t entry_count_;
   uint32_t sample_count_;
-  uint32_t key_bytes_max_;
-  uint32_t bucket_count_;
   const char* bytes_;
-  char prefix_[16] = {};  // the prefix that all keys share, if it fits
+  uint32_t key_bytes_max_;
 };
 
 // Sample in [begin, end), which starts with one or more of the needle's head, that is the first at
@@ -234,6 +260,25 @@ uint32_t SortedBlock<E>::ChooseStride(const BlockShape& shape, uint32_t stride_s
   return shift;
 }
 
+// Whether entry `b` comes behind entry `a`, each given with the key of its restart head.
+template <typename E>
+inline bool SortedBlock<E>::Ascends(const E& a, Slice a_head, const E& b, Slice b_head) {
+  const Slice a_rest(a.rest, a.rest_size);
+  const Slice b_rest(b.rest, b.rest_size);
+  int c = 0;
+  if (b.shared == 0 || a_head.data() != b_head.data()) {
+    c = ComparePieces(a_head.Prefix(a.shared), a_rest, b_head.Prefix(b.shared), b_rest);
+  } else if (a.shared == b.shared) {
+    c = a_rest.Compare(b_rest);
+  } else {
+    // What both share with the head is equal; the one that shares more goes on as the head does.
+    const size_t shared = a.shared < b.shared ? a.shared : b.shared;
+    c = ComparePieces(a_head.Prefix(a.shared).Skip(shared), a_rest,
+                      b_head.Prefix(b.shared).Skip(shared), b_rest);
+  }
+  return c < 0 || (c == 0 && a.seqno > b.seqno);
+}
+
 template <typename E>
 Status SortedBlock<E>::Check(Slice raw, uint32_t stride_shift_max, uint64_t entry_count_max,
                              Parsed* parsed) {
@@ -266,13 +311,8 @@ Status SortedBlock<E>::Check(Slice raw, uint32_t stride_shift_max, uint64_t entr
     if (e.shared > head.size() || key_size == 0 || key_size > kKeyBytesMax) {
       return Status::Corruption("a key of the block has an impossible length");
     }
-    if (i != 0) {
-      const int c = ComparePieces(previous_head.Prefix(previous.shared),
-                                  Slice(previous.rest, previous.rest_size), head.Prefix(e.shared),
-                                  Slice(e.rest, e.rest_size));
-      if (c > 0 || (c == 0 && previous.seqno <= e.seqno)) {
-        return Status::Corruption("the entries of the block are out of order");
-      }
+    if (i != 0 && !Ascends(previous, previous_head, e, head)) {
+      return Status::Corruption("the entries of the block are out of order");
     }
     if (key_size > parsed->key_bytes_max) parsed->key_bytes_max = static_cast<uint32_t>(key_size);
     parsed->offsets.push_back(offset);
@@ -291,21 +331,36 @@ Status SortedBlock<E>::Check(Slice raw, uint32_t stride_shift_max, uint64_t entr
 }
 
 template <typename E>
-SortedBlock<E>::SortedBlock(BlockType type, size_t charge, const Parsed& parsed, const char* bytes,
-                            bool owns_bytes)
-    : Block(type, charge),
+typename SortedBlock<E>::Bytes SortedBlock<E>::KeepBytes(Slice raw, BlockBuffer* buffer) {
+  Bytes bytes;
+  bytes.size = raw.size() + BlockBuffer::kSlackBytes;
+  bytes.adopted = raw.size() >= BlockBuffer::kAdoptBytes && buffer != nullptr && buffer->Holds(raw);
+  if (bytes.adopted) {
+    bytes.data = buffer->Release();
+  } else {
+    bytes.data = static_cast<char*>(BlockMemory::Shared().Allocate(bytes.size));
+    std::memcpy(bytes.data, raw.data(), raw.size());
+    std::memset(bytes.data + raw.size(), 0, BlockBuffer::kSlackBytes);
+  }
+  return bytes;
+}
+
+template <typename E>
+SortedBlock<E>::SortedBlock(BlockType type, size_t object_bytes, const Parsed& parsed,
+                            const Bytes& bytes)
+    : Block(type, object_bytes, object_bytes + bytes.size),
       stride_shift_(static_cast<uint8_t>(parsed.stride_shift)),
       restart_interval_(static_cast<uint8_t>(parsed.shape.restart_interval)),
       wide_offsets_(parsed.wide_offsets),
-      owns_bytes_(owns_bytes),
+      adopted_(bytes.adopted),
       prefix_size_(static_cast<uint16_t>(parsed.prefix_size)),
+      bucket_count_(static_cast<uint16_t>(parsed.shape.bucket_count)),
       entry_count_(parsed.shape.entry_count),
       sample_count_(parsed.sample_count()),
-      key_bytes_max_(parsed.key_bytes_max),
-      bucket_count_(parsed.shape.bucket_count),
-      bytes_(bytes) {
-  static_assert(sizeof(SortedBlock) == kCacheLineBytes);
-  auto* head_out = reinterpret_cast<uint64_t*>(const_cast<char*>(arrays()));
+      bytes_(bytes.data),
+      key_bytes_max_(parsed.key_bytes_max) {
+  static_assert(sizeof(SortedBlock) <= kCacheLineBytes);
+  auto* head_out = const_cast<uint64_t*>(heads());
   auto* offset_out = reinterpret_cast<char*>(head_out + sample_count_);
   Slice restart_key;
   uint32_t restart_end = 0;
@@ -318,17 +373,17 @@ SortedBlock<E>::SortedBlock(BlockType type, size_t charge, const Parsed& parsed,
       StoreLe(offset_out + i * sizeof(uint16_t), static_cast<uint16_t>(offset));
     }
     E e;
-    E::Decode(bytes + offset, &e);
+    E::Decode(bytes_ + offset, &e);
     if (ordinal == restart_end) {
       restart_key = Slice(e.rest, e.rest_size);
       restart_end += restart_interval_;
     }
     head_out[i] = HeadOf(e, restart_key);
   }
-  if (prefix_size_ != 0 && prefix_size_ <= sizeof prefix_) {
-    E e;
-    E::Decode(bytes, &e);
-    std::memcpy(prefix_, e.rest, prefix_size_);
+  if (prefix_size_ <= kPrefixCopyMax) {
+    E first;
+    E::Decode(bytes_, &first);
+    std::memcpy(const_cast<char*>(arrays()), first.rest, prefix_size_);
   }
 }
 

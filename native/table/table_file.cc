@@ -114,10 +114,13 @@ Status TableFile::ReadBlock(BlockHandle handle, BlockType type, const ReadContex
 
 template <typename T>
 Status TableFile::Load(BlockHandle handle, BlockType target, const ReadContext& context,
-                       ReadAhead* ahead, Ref<T>* block) const {
+                       ReadAhead* ahead, Ref<T>* block, BlockSlot slot) const {
   if (context.fill_cache || context.mode == ReadMode::kMemoryOnly) {
     const EpochGuard guard;
-    if (T* cached = Borrow<T>(handle); cached != nullptr) {
+    T* cached = nullptr;
+    if constexpr (std::is_same_v<T, DataBlock>) cached = BorrowSlot(slot);
+    if (cached == nullptr) cached = Borrow<T>(handle);
+    if (cached != nullptr) {
       counters_->block_loads_cached.Add();
       *block = Ref<T>::Share(cached);
       return Status::Ok();
@@ -135,6 +138,7 @@ Status TableFile::Load(BlockHandle handle, BlockType target, const ReadContext& 
   buffers.raw.Trim(kKeptBufferBytes);
   if (!status.ok()) return Located(status, handle.offset);
   if (context.fill_cache) {
+    if constexpr (std::is_same_v<T, DataBlock>) (*block)->BindSlot(slot);
     // If another reader was faster, its block serves as well and this one goes.
     Ref<CacheValue> linked = cache_->Insert({number_, handle.offset},
                                             Ref<CacheValue>(Ref<T>(*block)), (*block)->charge());
@@ -144,11 +148,11 @@ Status TableFile::Load(BlockHandle handle, BlockType target, const ReadContext& 
 }
 
 template Status TableFile::Load(BlockHandle, BlockType, const ReadContext&, ReadAhead*,
-                                Ref<DataBlock>*) const;
+                                Ref<DataBlock>*, BlockSlot) const;
 template Status TableFile::Load(BlockHandle, BlockType, const ReadContext&, ReadAhead*,
-                                Ref<IndexBlock>*) const;
+                                Ref<IndexBlock>*, BlockSlot) const;
 template Status TableFile::Load(BlockHandle, BlockType, const ReadContext&, ReadAhead*,
-                                Ref<FilterBlock>*) const;
+                                Ref<FilterBlock>*, BlockSlot) const;
 
 Status TableFile::Parse(Slice raw, BlockType /*target*/, BlockBuffer* buffer,
                         Ref<DataBlock>* block) const {

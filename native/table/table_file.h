@@ -4,13 +4,14 @@
 // Errors: kWouldBlock in ReadMode::kMemoryOnly when a block is not in memory; kCorruption with path
 // and offset for damage, a file that is too short included; what the vfs says otherwise. Nothing
 // that failed is cached: the next read tries again.
-// Cost: a block in memory is one cache lookup; one that is not is one read, one checksum, one
-// decompression, one check of every entry.
+// Cost: a block in memory is one cache lookup, or none if a slot leads to it; one that is not is
+// one read, one checksum, one decompression, one check of every entry.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <type_traits>
 
 #include "base/cache.h"
 #include "base/iterator.h"
@@ -73,10 +74,17 @@ class TableFile {
     return value == nullptr ? nullptr : BlockCast<T>(value);
   }
   // The block at `handle`, as the context allows. `target` is what the handles of an index block
-  // point to; `ahead` may be null.
+  // point to; `ahead` may be null; a data
+  // block may have a slot.
   template <typename T>
   Status Load(BlockHandle handle, BlockType target, const ReadContext& context, ReadAhead* ahead,
-              Ref<T>* block) const;
+              Ref<T>* block, BlockSlot slot = {}) const;
+  // The block that a slot leads to, if there is one; borrowed as by Borrow().
+  DataBlock* BorrowSlot(BlockSlot slot) const {
+    DataBlock* block = slot.Borrow();
+    if (block != nullptr) cache_->Touch(block);
+    return block;
+  }
 
   // `status` with path and offset.
   Status Located(const Status& status, uint64_t offset) const {
@@ -108,14 +116,15 @@ class BlockPin {
 
   void Borrow(const T* block) { block_ = block; }
   Status Acquire(const TableFile& file, BlockHandle handle, BlockType target,
-                 const ReadContext& context) {
+                 const ReadContext& context, BlockSlot slot = {}) {
     if (context.mode == ReadMode::kMemoryOnly) {
-      block_ = file.Borrow<T>(handle);
+      if constexpr (std::is_same_v<T, DataBlock>) block_ = file.BorrowSlot(slot);
+      if (block_ == nullptr) block_ = file.Borrow<T>(handle);
       if (block_ == nullptr) return Code::kWouldBlock;
       file.counters().block_loads_cached.Add();
       return Status::Ok();
     }
-    SHALE_RETURN_IF_ERROR(file.Load(handle, target, context, nullptr, &ref_));
+    SHALE_RETURN_IF_ERROR(file.Load(handle, target, context, nullptr, &ref_, slot));
     block_ = ref_.get();
     return Status::Ok();
   }

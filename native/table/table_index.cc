@@ -17,7 +17,11 @@ Status TableIndex::Open(BlockHandle root, IndexKind kind, bool pin) {
   kind_ = kind;
   if (!pin && kind == IndexKind::kWhole) return Status::Ok();
   SHALE_RETURN_IF_ERROR(file_->Load(root, root_target(), kPinContext, nullptr, &root_));
-  if (!pin || kind == IndexKind::kWhole) return Status::Ok();
+  if (!pin) return Status::Ok();
+  if (kind == IndexKind::kWhole) {
+    MakeSlots();
+    return Status::Ok();
+  }
   ReadAhead ahead;
   std::vector<Ref<IndexBlock>> partitions(root_->entry_count());
   for (uint32_t i = 0; i < root_->entry_count(); i++) {
@@ -25,11 +29,20 @@ Status TableIndex::Open(BlockHandle root, IndexKind kind, bool pin) {
         file_->Load(root_->handle(i), BlockType::kData, kPinContext, &ahead, &partitions[i]));
   }
   partitions_ = std::move(partitions);
+  MakeSlots();
   return Status::Ok();
 }
 
-Status TableIndex::Find(const Needle& needle, const ReadContext& context,
-                        BlockHandle* handle) const {
+void TableIndex::MakeSlots() {
+  uint32_t count = partitions_.empty() ? root_->entry_count() : 0;
+  for (const Ref<IndexBlock>& partition : partitions_) {
+    partition_begins_.push_back(count);
+    count += partition->entry_count();
+  }
+  slots_ = MakeRef<BlockSlots>(count);
+}
+
+Status TableIndex::Find(const Needle& needle, const ReadContext& context, BlockPlace* place) const {
   BlockPin<IndexBlock> root;
   if (root_) {
     root.Borrow(root_.get());
@@ -38,59 +51,64 @@ Status TableIndex::Find(const Needle& needle, const ReadContext& context,
   }
   const uint32_t i = root->LowerBound(needle);
   if (i == root->entry_count()) return Code::kNotFound;
-  *handle = root->handle(i);
-  if (kind_ == IndexKind::kWhole) return Status::Ok();
+  place->handle = root->handle(i);
+  if (kind_ == IndexKind::kWhole) {
+    place->slot = slot(0, i);
+    return Status::Ok();
+  }
   BlockPin<IndexBlock> partition;
   if (!partitions_.empty()) {
     partition.Borrow(partitions_[i].get());
   } else {
-    SHALE_RETURN_IF_ERROR(partition.Acquire(*file_, *handle, BlockType::kData, context));
+    SHALE_RETURN_IF_ERROR(partition.Acquire(*file_, place->handle, BlockType::kData, context));
   }
   const uint32_t j = partition->LowerBound(needle);
   if (j == partition->entry_count()) {
     return file_->Located(Status::Corruption("an index partition ends before its own separator"),
-                          handle->offset);
+                          place->handle.offset);
   }
-  *handle = partition->handle(j);
+  place->handle = partition->handle(j);
+  place->slot = slot(i, j);
   return Status::Ok();
 }
 
-Status TableIndex::LoadRoot(const ReadContext& context, Ref<IndexBlock>* root) const {
-  if (root_) {
-    *root = root_;
-    return Status::Ok();
+Status TableIndex::Root(const ReadContext& context, Ref<IndexBlock>* held,
+                        const IndexBlock** root) const {
+  if (!root_) {
+    SHALE_RETURN_IF_ERROR(file_->Load(root_handle_, root_target(), context, nullptr, held));
   }
-  return file_->Load(root_handle_, root_target(), context, nullptr, root);
+  *root = root_ ? root_.get() : held->get();
+  return Status::Ok();
 }
 
-Status TableIndex::LoadPartition(const IndexBlock& root, uint32_t i, const ReadContext& context,
-                                 Ref<IndexBlock>* partition) const {
-  if (!partitions_.empty()) {
-    *partition = partitions_[i];
-    return Status::Ok();
+Status TableIndex::Partition(const IndexBlock& root, uint32_t i, const ReadContext& context,
+                             Ref<IndexBlock>* held, const IndexBlock** partition) const {
+  if (partitions_.empty()) {
+    SHALE_RETURN_IF_ERROR(file_->Load(root.handle(i), BlockType::kData, context, nullptr, held));
   }
-  return file_->Load(root.handle(i), BlockType::kData, context, nullptr, partition);
+  *partition = partitions_.empty() ? held->get() : partitions_[i].get();
+  return Status::Ok();
 }
 
 size_t TableIndex::pinned_bytes() const {
   size_t bytes = root_ ? root_->charge() : 0;
   for (const Ref<IndexBlock>& partition : partitions_) bytes += partition->charge();
-  return bytes;
+  return bytes + (slots_ ? slots_->bytes() : 0);
 }
 
 // ---- cursor ----
 
-// Makes root_ (if partitioned) or partition_ (if whole) the root block.
+// Makes the root block root_ (if partitioned) or leaf_ (if whole).
 Status IndexCursor::EnterRoot(const ReadContext& context) {
   Invalidate();
-  if (!partitioned()) return index_->LoadRoot(context, &partition_);
-  return root_ ? Status::Ok() : index_->LoadRoot(context, &root_);
+  if (!partitioned()) return index_->Root(context, &held_leaf_, &leaf_);
+  return root_ != nullptr ? Status::Ok() : index_->Root(context, &held_root_, &root_);
 }
 
 Status IndexCursor::EnterPartition(uint32_t i, const ReadContext& context) {
   Invalidate();
   root_position_ = i;
-  return index_->LoadPartition(*root_, i, context, &partition_);
+  return index_->Partition(*root_, i, context, &held_leaf_, &leaf_);
 }
 
 Status IndexCursor::SeekToFirst(const ReadContext& context) {
@@ -102,7 +120,7 @@ Status IndexCursor::SeekToFirst(const ReadContext& context) {
 Status IndexCursor::SeekToLast(const ReadContext& context) {
   SHALE_RETURN_IF_ERROR(EnterRoot(context));
   if (partitioned()) SHALE_RETURN_IF_ERROR(EnterPartition(root_->entry_count() - 1, context));
-  position_ = partition_->entry_count() - 1;
+  position_ = leaf_->entry_count() - 1;
   return Status::Ok();
 }
 
@@ -113,7 +131,7 @@ Status IndexCursor::Seek(const Needle& needle, const ReadContext& context) {
     if (i == root_->entry_count()) return Status::Ok();
     SHALE_RETURN_IF_ERROR(EnterPartition(i, context));
   }
-  position_ = partition_->LowerBound(needle);
+  position_ = leaf_->LowerBound(needle);
   if (partitioned() && !valid()) {
     Invalidate();
     const uint64_t offset = root_->handle(root_position_).offset;
@@ -124,7 +142,7 @@ Status IndexCursor::Seek(const Needle& needle, const ReadContext& context) {
 }
 
 Status IndexCursor::Next(const ReadContext& context) {
-  if (++position_ < partition_->entry_count() || !partitioned()) return Status::Ok();
+  if (++position_ < leaf_->entry_count() || !partitioned()) return Status::Ok();
   if (root_position_ + 1 == root_->entry_count()) {
     Invalidate();
     return Status::Ok();
@@ -143,7 +161,7 @@ Status IndexCursor::Prev(const ReadContext& context) {
     return Status::Ok();
   }
   SHALE_RETURN_IF_ERROR(EnterPartition(root_position_ - 1, context));
-  position_ = partition_->entry_count() - 1;
+  position_ = leaf_->entry_count() - 1;
   return Status::Ok();
 }
 

@@ -1,7 +1,8 @@
 // TableIndex and TableFilter: from a key to the block that may hold it.
 //
 // Both come whole or partitioned. What is pinned is held by Ref from open to close and read without
-// the cache; of what is not pinned only the top block over partitions stays in memory.
+// the cache, and an index then leads to its data blocks by slots (data_block.h); of what is not
+// pinned only the top block over partitions stays in memory.
 // Threads: any; an IndexCursor one.
 // Bytes: docs/format.md, "Index" and "Filter".
 #pragma once
@@ -16,6 +17,12 @@
 
 namespace shale {
 
+// A data block: where it lies, and the short way to it (none unless the index is pinned).
+struct BlockPlace {
+  BlockHandle handle;
+  BlockSlot slot;
+};
+
 class TableIndex {
  public:
   explicit TableIndex(const TableFile* file) : file_(file) {}
@@ -25,7 +32,7 @@ class TableIndex {
 
   // The block that holds the first entry at or after the needle, or ends right before it. kNotFound
   // if the needle is behind all entries. In kMemoryOnly requires an EpochGuard.
-  Status Find(const Needle& needle, const ReadContext& context, BlockHandle* handle) const;
+  Status Find(const Needle& needle, const ReadContext& context, BlockPlace* place) const;
 
   size_t pinned_bytes() const;
   IndexKind kind() const { return kind_; }
@@ -33,9 +40,15 @@ class TableIndex {
 
  private:
   friend class IndexCursor;
-  Status LoadRoot(const ReadContext& context, Ref<IndexBlock>* root) const;
-  Status LoadPartition(const IndexBlock& root, uint32_t i, const ReadContext& context,
-                       Ref<IndexBlock>* partition) const;
+  // The block itself if it is pinned, else the one that *held then keeps.
+  Status Root(const ReadContext& context, Ref<IndexBlock>* held, const IndexBlock** root) const;
+  Status Partition(const IndexBlock& root, uint32_t i, const ReadContext& context,
+                   Ref<IndexBlock>* held, const IndexBlock** partition) const;
+  void MakeSlots();
+  BlockSlot slot(uint32_t partition, uint32_t i) const {
+    const uint32_t begin = partitions_.empty() ? 0 : partition_begins_[partition];
+    return {slots_.get(), begin + i};
+  }
   BlockType root_target() const {
     return kind_ == IndexKind::kWhole ? BlockType::kData : BlockType::kIndex;
   }
@@ -45,6 +58,8 @@ class TableIndex {
   IndexKind kind_ = IndexKind::kWhole;
   Ref<IndexBlock> root_;                     // null if it goes through the cache
   std::vector<Ref<IndexBlock>> partitions_;  // empty unless pinned
+  std::vector<uint32_t> partition_begins_;   // number of the first data block of each
+  Ref<BlockSlots> slots_;                    // one for each data block; null unless pinned
 };
 
 // A position over the data blocks of a table.
@@ -52,9 +67,10 @@ class IndexCursor {
  public:
   explicit IndexCursor(const TableIndex* index) : index_(index) {}
 
-  bool valid() const { return partition_ && position_ < partition_->entry_count(); }
+  bool valid() const { return leaf_ != nullptr && position_ < leaf_->entry_count(); }
   // Requires valid().
-  BlockHandle handle() const { return partition_->handle(position_); }
+  BlockHandle handle() const { return leaf_->handle(position_); }
+  BlockSlot slot() const { return index_->slot(root_position_, position_); }
 
   // After an error the cursor is not valid. Not valid without an error: behind one of the ends.
   Status SeekToFirst(const ReadContext& context);
@@ -67,12 +83,14 @@ class IndexCursor {
  private:
   Status EnterRoot(const ReadContext& context);
   Status EnterPartition(uint32_t i, const ReadContext& context);
-  void Invalidate() { partition_.reset(); }
+  void Invalidate() { leaf_ = nullptr; }
   bool partitioned() const { return index_->kind_ == IndexKind::kPartitioned; }
 
   const TableIndex* const index_;
-  Ref<IndexBlock> root_;       // only if partitioned
-  Ref<IndexBlock> partition_;  // or the whole index; null: not valid
+  const IndexBlock* root_ = nullptr;  // only if partitioned
+  const IndexBlock* leaf_ = nullptr;  // a partition or the whole index; null: not valid
+  Ref<IndexBlock> held_root_;         // what is not pinned
+  Ref<IndexBlock> held_leaf_;
   uint32_t root_position_ = 0;
   uint32_t position_ = 0;
 };

@@ -30,7 +30,7 @@ bool TableIterator::LoadBlock() {
   if (block_ && handle.offset == block_offset_) return true;
   block_.reset();
   attached_ = false;
-  status_ = file_->Load(handle, BlockType::kData, *context_, &ahead_, &block_);
+  status_ = file_->Load(handle, BlockType::kData, *context_, &ahead_, &block_, index_.slot());
   block_offset_ = handle.offset;
   return status_.ok();
 }

@@ -44,11 +44,12 @@ Status TableReader::Impl::Get(Slice key, uint64_t key_hash, Seqno read_seqno,
     }
   }
   const Needle needle{key, static_cast<int64_t>(read_seqno - 1 - global)};
-  BlockHandle handle;
+  BlockPlace place;
   BlockPin<DataBlock> block;
-  Status status = parts.index.Find(needle, context, &handle);
+  Status status = parts.index.Find(needle, context, &place);
   if (status.ok()) {
-    SHALE_RETURN_IF_ERROR(block.Acquire(parts.file, handle, BlockType::kData, context));
+    SHALE_RETURN_IF_ERROR(
+        block.Acquire(parts.file, place.handle, BlockType::kData, context, place.slot));
     block->Prefetch();
     if (block->Get(needle, key_hash, &hit->entry)) {
       hit->entry.tag += global << 8;

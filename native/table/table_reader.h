@@ -5,8 +5,8 @@
 // loaded, so that nothing on the hot path has to distrust it.
 // Lifetime: shared by the versions that hold the table; when MarkObsolete() was called, the last
 // reference removes the file (and the cache entries age out).
-// Cost of Get in memory: one filter cache line, a search over contiguous key heads, one cache
-// lookup, one search inside the block; no allocation.
+// Cost of Get in memory: one filter cache line, a search over contiguous key heads, one
+// search inside the block, a cache lookup for each part that is not pinned; no allocation.
 #pragma once
 
 #include <memory>

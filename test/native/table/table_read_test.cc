@@ -235,6 +235,56 @@ TEST(TableRead, AnObsoleteFileGoesWithItsLastReader) {
   EXPECT_EQ(env.files.open_count(), 0u);
 }
 
+// The short ways of a pinned index: reads through them see what the cache holds, count as hits, and
+// the cache may drop a table's blocks when the table has long gone.
+TEST(TableRead, BlocksComeAndGoWithTheCache) {
+  const Records records = NumberedRecords(4000, 100);
+  for (const bool partitioned : {false, true}) {
+    TableEnv env(64 << 10);
+    TableWriteOptions options;
+    options.partition_index = partitioned;
+    const TableMeta first = env.Write(kNumber, records, options);
+    const TableMeta second = env.Write(kNumber + 1, records, options);
+    TestRandom random;
+    for (int round = 0; round < 10; round++) {
+      // A second reader of the same file finds the blocks of the first, and reads on without it.
+      Ref<TableReader> table = env.MustOpen(round % 2 == 0 ? first : second);
+      const Ref<TableReader> other = env.MustOpen(round % 4 < 2 ? first : second);
+      for (int i = 0; i < 1000; i++) {
+        if (i == 500) table = other;
+        const Record& r = records[random.Below(records.size())];
+        std::string value;
+        Status status = MemoryGet(*table, r.key, &value);
+        if (status.Is(Code::kWouldBlock)) {
+          TableHit hit;
+          status = table->Get(r.key, Hash64(r.key), kReadAll, kReadAny, &hit);
+          value = hit.entry.value.ToString();
+          // Neither the cache nor a slot had it; now both do.
+          EXPECT_TRUE(MemoryGet(*table, r.key, &value).ok());
+        }
+        ASSERT_TRUE(status.ok());
+        ASSERT_EQ(value, r.value);
+      }
+    }
+    EXPECT_LE(env.cache.stats().size, uint64_t{64} << 10);
+  }
+}
+
+// A block that was found without a lookup counts as used all the same.
+TEST(TableRead, ReadsCountAsHitsOfTheCache) {
+  for (const bool pinned : {false, true}) {
+    TableEnv env;
+    const Records records = NumberedRecords(100, 100);
+    const Ref<TableReader> table =
+        env.MustOpen(env.Write(kNumber, records, {}), {pinned, /*pin_filter=*/true});
+    ASSERT_TRUE(BlockingGet(*table, records[0].key).ok());
+    const uint64_t before = env.cache.stats().hits;
+    std::string value;
+    for (int i = 0; i < 10; i++) ASSERT_TRUE(MemoryGet(*table, records[0].key, &value).ok());
+    EXPECT_EQ(env.cache.stats().hits - before, pinned ? 10u : 20u);  // the index as well
+  }
+}
+
 TEST(TableRead, AHitKeepsItsBlock) {
   TableEnv env(0);
   const Records records = NumberedRecords(100, 1000);
@@ -344,7 +394,10 @@ TEST(TableRead, Counters) {
 
 // Readers of all kinds at once over a cache that keeps evicting: for the thread sanitizer, and the
 // counts come out exact.
-TEST(TableRead, ManyThreads) {
+class TableReadThreads : public ::testing::TestWithParam<bool> {};
+
+TEST_P(TableReadThreads, ReadWhileBlocksComeAndGo) {
+  const bool pinned = GetParam();
   TableEnv env(64 << 10);
   TableWriteOptions options;
   options.block_size = 512;
@@ -352,7 +405,7 @@ TEST(TableRead, ManyThreads) {
   options.partition_filter = true;
   const Records records = NumberedRecords(2000, 60);
   const TableMeta meta = env.Write(kNumber, records, options);
-  Ref<TableReader> table = env.MustOpen(meta, {false, false});
+  Ref<TableReader> table = env.MustOpen(meta, {pinned, pinned});
   const uint64_t seed = TestSeed();
   std::atomic<uint64_t> wrong{0};
   std::atomic<uint64_t> gets{0};
@@ -390,6 +443,7 @@ TEST(TableRead, ManyThreads) {
   EXPECT_FALSE(env.memory.Stat(env.Path(kNumber), &info).ok());
   EXPECT_TRUE(EpochCollect());
 }
+INSTANTIATE_TEST_SUITE_P(Pinned, TableReadThreads, ::testing::Bool());
 
 }  // namespace
 }  // namespace shale
