@@ -165,6 +165,8 @@ describe('lib', () => {
       for (const entry of imports) if (entry.from === path && entry.path) visit(entry.path)
     }
     visit('lib/index.ts')
+    // The TypeScript engine grows room by room; the loader takes it when it can open a database.
+    for (const { path } of lib) if (sideOf(path) === 'typescript') visit(path)
     expect(lib.map(({ path }) => path).filter((path) => !reached.has(path))).toEqual([])
   })
 
