@@ -8,31 +8,33 @@
 
 import { getI32 } from './coding.ts'
 
-const P1_HIGH = 0x9e3779b1
-const P1_LOW = 0x85ebca87
-const P2_HIGH = 0xc2b2ae3d
-const P2_LOW = 0x27d4eb4f
-const P3_HIGH = 0x165667b1
-const P3_LOW = 0x9e3779f9
-const P4_HIGH = 0x85ebca77
-const P4_LOW = 0xc2b2ae63
-const P5_HIGH = 0x27d4eb2f
-const P5_LOW = 0x165667c5
+const P1_HIGH = 0x9e3779b1 | 0
+const P1_LOW = 0x85ebca87 | 0
+const P2_HIGH = 0xc2b2ae3d | 0
+const P2_LOW = 0x27d4eb4f | 0
+const P3_HIGH = 0x165667b1 | 0
+const P3_LOW = 0x9e3779f9 | 0
+const P4_HIGH = 0x85ebca77 | 0
+const P4_LOW = 0xc2b2ae63 | 0
+const P5_HIGH = 0x27d4eb2f | 0
+const P5_LOW = 0x165667c5 | 0
 
-/** High half of the product of two unsigned 32-bit numbers. */
+/** High half of the product of two 32-bit numbers, all of them unsigned in signed clothes. */
 function multiplyHigh(a: number, b: number): number {
   const aLow = a & 0xffff
   const aHigh = a >>> 16
   const bLow = b & 0xffff
   const bHigh = b >>> 16
-  const middle = aHigh * bLow + (Math.imul(aLow, bLow) >>> 16)
-  const other = aLow * bHigh + (middle & 0xffff)
-  return aHigh * bHigh + (middle >>> 16) + (other >>> 16)
+  const middle = (Math.imul(aHigh, bLow) + (Math.imul(aLow, bLow) >>> 16)) | 0
+  const other = (Math.imul(aLow, bHigh) + (middle & 0xffff)) | 0
+  return (Math.imul(aHigh, bHigh) + (middle >>> 16) + (other >>> 16)) | 0
 }
 
-/** `hash.of(bytes, begin, end)`, then `hash.low` and `hash.high`. One object serves many keys. */
+/**
+ * `hash.of(bytes, begin, end)`, then `hash.low` and `hash.high`. One object serves many keys.
+ * The halves are signed, because such numbers need no box; `>>> 0` makes them unsigned.
+ */
 export class KeyHash {
-  /** Unsigned after `of`, like `high`. */
   low = 0
   high = 0
   /** The four lanes of long keys: low and high halves. */
@@ -56,15 +58,14 @@ export class KeyHash {
     }
     for (; at < end; at++) this.#eat1(bytes[at]!)
     this.#avalanche()
-    this.low >>>= 0
-    this.high >>>= 0
     return this
   }
 
   #add(low: number, high: number): void {
-    const sum = (this.low >>> 0) + (low >>> 0)
-    this.low = sum | 0
-    this.high = (this.high + high + (sum >= 0x100000000 ? 1 : 0)) | 0
+    const sum = (this.low + low) | 0
+    const carry = sum >>> 0 < low >>> 0 ? 1 : 0
+    this.low = sum
+    this.high = (this.high + high + carry) | 0
   }
 
   #multiply(low: number, high: number): void {
