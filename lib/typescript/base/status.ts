@@ -35,12 +35,17 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
 /** What a failed call of the system is to a caller. `error` is what Node.js threw. */
 export function systemError(error: unknown, syscall: string, path: string): ShaleError {
   if (error instanceof ShaleError) return error
-  const { code = 'EIO', errno = 0, message } = error as NodeJS.ErrnoException
-  const errorNumber = Math.abs(errno)
+  const { code = 'EIO', errno = 0 } = error as NodeJS.ErrnoException
   return new ShaleError(CODES[code] ?? 'IO_ERROR', `${syscall} failed: ${code}`, {
     path,
     syscall,
-    errno: errorNumber,
-    cause: new Error(message),
+    errno: Math.abs(errno),
+    cause: error,
   })
+}
+
+/** Whether `error` is a failed call of the system with this code ("ENOENT"). */
+export function isErrno(error: unknown, code: string): boolean {
+  if (!(error instanceof ShaleError)) return false
+  return (error.cause as NodeJS.ErrnoException | undefined)?.code === code
 }
