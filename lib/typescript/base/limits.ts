@@ -15,3 +15,9 @@ export const LEVEL_LIST_MAX = 8
 export const FILE_NUMBER_MAX: number = Number.MAX_SAFE_INTEGER
 /** Bytes of a keyspace name in UTF-8. */
 export const NAME_BYTES_MAX = 255
+
+/** What a file needs to be read; section 10. */
+export const FORMAT_MAJOR = 1
+export const FORMAT_MINOR = 0
+/** Feature bits that this version knows. */
+export const KNOWN_FEATURES = 0
