@@ -45,3 +45,8 @@ export function copyRange(
     to.set(from.subarray(begin, end), at)
   }
 }
+
+/** A copy of a range. (The `slice` of a Buffer is none.) */
+export function copyOf(bytes: Uint8Array, begin = 0, end: number = bytes.length): Uint8Array {
+  return new Uint8Array(bytes.subarray(begin, end))
+}

@@ -15,7 +15,7 @@
  * A value of LARGE_VALUE bytes or more has an array of its own, so that chunks waste little.
  */
 
-import { copyRange } from '../base/slice.ts'
+import { copyOf, copyRange } from '../base/slice.ts'
 
 const OFFSET_BITS = 20
 const OFFSET_MASK = 2 ** OFFSET_BITS - 1
@@ -189,7 +189,7 @@ export class Arena {
     const chunk = this.chunkOf(address)
     chunk[at + AT_KIND] = chunk[at + AT_KIND]! | FLAG_LARGE
     this.#view(address).setUint32(at + AT_VALUE, this.#large.length, true)
-    this.#large.push(value.slice(begin, end))
+    this.#large.push(copyOf(value, begin, end))
     this.#usedBytes += end - begin
   }
 

@@ -23,13 +23,13 @@ class Pair {
   readonly #model = new Map<string, Entry>()
 
   insert(entry: Entry): void {
-    const { key, value } = entry
+    // The caller's bytes are the caller's: they may change right after.
+    const key = Buffer.from(entry.key)
+    const value = Buffer.from(entry.value)
     this.memtable.insert(entry.kind, entry.seqno, key, 0, key.length, value, 0, value.length)
-    this.#model.set(`${key.toString('hex')}@${entry.seqno}`, {
-      ...entry,
-      key: Buffer.from(key),
-      value: Buffer.from(value),
-    })
+    key.fill(0xee)
+    value.fill(0xee)
+    this.#model.set(`${entry.key.toString('hex')}@${entry.seqno}`, entry)
   }
 
   get entries(): Entry[] {
