@@ -192,11 +192,11 @@ napi_value WriteEntry(Call<kHasValue ? 2 : 1>& call) {
   if constexpr (kAsync) {
     std::shared_ptr<Reply> reply = e->PrepareReply();
     Status status =
-        database->WriteOneAsync(target->keyspace(), kind, key.slice(), value, durability,
+        database->WriteOneAsync(target->keyspace(), kind, key.slice(), given.slice(), durability,
                                 [reply](Status outcome) { reply->Send(std::move(outcome)); });
     e->ReportAsync(std::move(status), std::move(reply));
   } else {
-    e->Report(database->WriteOne(target->keyspace(), kind, key.slice(), value, durability));
+    e->Report(database->WriteOne(target->keyspace(), kind, key.slice(), given.slice(), durability));
   }
   if constexpr (kHasValue) e->value_scratch.Trim();
   return nullptr;
