@@ -17,8 +17,8 @@ export class Memtable {
   /** Entries, all versions and tombstones. */
   itemCount = 0
   /** -1 as long as there is no entry. */
-  highestSeqno = -1
-  lowestSeqno = Infinity
+  highestSeqno: number = -1
+  lowestSeqno: number = Infinity
 
   constructor(id: number) {
     this.id = id

@@ -11,7 +11,7 @@ const HASHED_RESTARTS_MAX = 254
 
 /** Entries, restarts and footer of one block after the other. */
 abstract class BlockBuilder {
-  protected readonly out = new Encoder(8192)
+  protected readonly out: Encoder = new Encoder(8192)
   readonly #restarts: number[] = []
   readonly #interval: number
   count = 0

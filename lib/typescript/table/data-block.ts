@@ -14,7 +14,8 @@ import { corruption } from '../base/status.ts'
 import { SortedBlock } from './sorted-block.ts'
 import type { BlockEntry } from './sorted-block.ts'
 
-const LEAST_ENTRY_BYTES = 6
+/** Of one whose key is that of its restart head. */
+const LEAST_ENTRY_BYTES = 5
 const BLOB_POINTER_BYTES = 24
 
 const decoder = new Decoder(new Uint8Array(0))

@@ -10,7 +10,8 @@ import { SortedBlock } from './sorted-block.ts'
 import { BlockEntry } from './sorted-block.ts'
 import { checkedHandle } from './table-format.ts'
 
-const LEAST_ENTRY_BYTES = 6
+/** Of one whose key is that of its restart head. */
+const LEAST_ENTRY_BYTES = 5
 
 const decoder = new Decoder(new Uint8Array(0))
 

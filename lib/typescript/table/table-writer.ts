@@ -2,8 +2,8 @@
  * Writes a table: entries in internal order go in, blocks come out, and at the end what leads to
  * them; docs/format.md, section 8.
  *
- * `add` never waits. What it has collected goes to the file with `drain`, which a flow calls between
- * entries; `finish` writes the rest.
+ * `add` never waits and needs no file. What it has collected goes to one with `drain`, which a flow
+ * calls between entries; `finish` writes the rest.
  */
 
 import { CODEC_NONE, compress } from '../base/compression.ts'
@@ -69,7 +69,6 @@ interface Partition {
 }
 
 export class TableWriter {
-  readonly #file: File
   readonly #options: TableWriteOptions
   readonly #data: DataBlockBuilder
   #index = new IndexBlockBuilder(INDEX_RESTART_INTERVAL)
@@ -90,8 +89,7 @@ export class TableWriter {
   readonly #chunks: Uint8Array[] = []
   #compressed = new Uint8Array(0)
 
-  constructor(file: File, options: TableWriteOptions) {
-    this.#file = file
+  constructor(options: TableWriteOptions) {
     this.#options = options
     this.#data = new DataBlockBuilder(options.restartInterval, options.hashIndexRatio)
     this.#filter = new FilterBuilder(options.bitsPerKey)
@@ -210,9 +208,9 @@ export class TableWriter {
   }
 
   /** Hands what was collected to the file. */
-  *drain(): Flow<void> {
+  *drain(file: File): Flow<void> {
     if (this.#chunks.length === 0) return
-    yield* this.#file.write(this.#written, this.#chunks)
+    yield* file.write(this.#written, this.#chunks)
     this.#chunks.length = 0
     this.#written = this.#offset
   }
@@ -262,15 +260,15 @@ export class TableWriter {
   }
 
   /** Writes the rest and syncs the file. At least one entry was added. */
-  *finish(): Flow<{ readonly size: number; readonly properties: TableProperties }> {
+  *finish(file: File): Flow<{ readonly size: number; readonly properties: TableProperties }> {
     const { fileNumber, codec, createdAt } = this.#options
     const properties = this.#properties
     const lastKey = copyOf(this.#lastKey, 0, this.#lastKeyLength)
     if (this.#data.count > 0) this.#endDataBlock()
     if (this.#pending !== undefined) this.#describe(lastKey, 0)
-    yield* this.drain()
-    const filter = yield* this.#writeFilter(lastKey)
-    const index = yield* this.#writeIndex(lastKey)
+    yield* this.drain(file)
+    const filter = yield* this.#writeFilter(file, lastKey)
+    const index = yield* this.#writeIndex(file, lastKey)
     properties.lastKey = lastKey
     properties.createdAt = createdAt
     properties.codec = codec
@@ -278,18 +276,18 @@ export class TableWriter {
     const footer = { properties: handle, index, filter }
     this.#chunks.push(encodeFooter(footer, fileNumber, this.#offset))
     const size = this.#offset + this.#chunks.at(-1)!.length
-    yield* this.#file.write(this.#written, this.#chunks)
-    yield* this.#file.sync()
+    yield* file.write(this.#written, this.#chunks)
+    yield* file.sync()
     return { size, properties }
   }
 
-  *#writeFilter(lastKey: Uint8Array): Flow<Handle> {
+  *#writeFilter(file: File, lastKey: Uint8Array): Flow<Handle> {
     const properties = this.#properties
     if (this.#filterPartitions.length > 0 || this.#options.partitionFilter) {
       if (this.#filter.count > 0) this.#cutFilter(lastKey)
       if (this.#filterPartitions.length === 0) return NO_HANDLE
       properties.filterKind = FILTER_PARTITIONED
-      return yield* this.#writePartitions(this.#filterPartitions, CODEC_NONE)
+      return yield* this.#writePartitions(file, this.#filterPartitions, CODEC_NONE)
     }
     properties.filterKind = this.#filter.count > 0 ? FILTER_WHOLE : FILTER_NONE
     if (this.#filter.count === 0) return NO_HANDLE
@@ -297,24 +295,24 @@ export class TableWriter {
     return this.#writeBlock(this.#filter.finish(), CODEC_NONE)
   }
 
-  *#writeIndex(lastKey: Uint8Array): Flow<Handle> {
+  *#writeIndex(file: File, lastKey: Uint8Array): Flow<Handle> {
     const { indexCodec, partitionIndex } = this.#options
     if (this.#indexPartitions.length > 0 || partitionIndex) {
       if (this.#index.count > 0) this.#cutIndex(lastKey, 0)
       this.#properties.indexKind = INDEX_PARTITIONED
-      return yield* this.#writePartitions(this.#indexPartitions, indexCodec)
+      return yield* this.#writePartitions(file, this.#indexPartitions, indexCodec)
     }
     this.#properties.indexKind = INDEX_WHOLE
     return this.#writeBlock(this.#index.finish(), indexCodec)
   }
 
-  *#writePartitions(partitions: readonly Partition[], codec: number): Flow<Handle> {
+  *#writePartitions(file: File, partitions: readonly Partition[], codec: number): Flow<Handle> {
     const top = new IndexBlockBuilder(INDEX_RESTART_INTERVAL)
     for (const { separator, seqno, raw } of partitions) {
       const { offset, length } = this.#writeBlock(raw, codec)
       top.add(separator, 0, separator.length, seqno, offset, length)
       if (this.isFull) {
-        yield* this.drain()
+        yield* this.drain(file)
         yield* breath
       }
     }

@@ -43,14 +43,14 @@ export function writeTable(
   options: Partial<TableWriteOptions> = {},
 ): Written {
   const file = vfs.open(PATH, 'create').sync()
-  const writer = new TableWriter(file, { ...PLAIN, ...options })
+  const writer = new TableWriter({ ...PLAIN, ...options })
   for (const { kind, seqno, key: keyBytes, value } of entries) {
     const key = Buffer.from(keyBytes)
     writer.add(kind, seqno, key, 0, key.length, value, 0, value.length)
     key.fill(0xee)
-    if (writer.isFull) runSync(writer.drain())
+    if (writer.isFull) runSync(writer.drain(file))
   }
-  const written = runSync(writer.finish())
+  const written = runSync(writer.finish(file))
   file.close()
   return written
 }

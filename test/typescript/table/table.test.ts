@@ -116,6 +116,15 @@ describe('table', () => {
     }
   })
 
+  test('with nothing but versions of one key without values', () => {
+    const entries = Array.from({ length: 50 }, (_, i) => {
+      return { key: Buffer.from('k'), seqno: 50 - i, kind: 1, value: Buffer.alloc(0) }
+    })
+    const vfs = newMachine()
+    writeTable(vfs, entries, { restartInterval: 255 })
+    expectSequence(openTable(vfs).iterator(), entries, entries.slice(0, 5))
+  })
+
   test('with an entry larger than blocks are', () => {
     const value = Buffer.alloc(33_600_000, 'large ')
     const key = (name: string): Buffer => Buffer.from(name)
