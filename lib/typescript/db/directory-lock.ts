@@ -36,7 +36,7 @@ export class DirectoryLock {
     this.#owner = {
       token: newToken(vfs),
       pid: vfs.processId,
-      startTime: vfs.processStartTime(vfs.processId),
+      startTime: vfs.processStartTime(vfs.processId) ?? 0n,
       bootId: vfs.bootId(),
       isKnown: true,
     }

@@ -78,6 +78,5 @@ export function ownerIsGone(vfs: Vfs, owner: Owner): boolean {
   if (owner === NOBODY) return true
   if (!owner.isKnown) return false
   if (owner.bootId !== vfs.bootId()) return true
-  const startTime = vfs.processStartTime(owner.pid)
-  return startTime === 0n || startTime !== owner.startTime
+  return vfs.processStartTime(owner.pid) !== owner.startTime
 }

@@ -158,7 +158,7 @@ export class FaultVfs implements Vfs {
   get processId(): number {
     return this.base.processId
   }
-  processStartTime(pid: number): bigint {
+  processStartTime(pid: number): bigint | undefined {
     return this.base.processStartTime(pid)
   }
   bootId(): string {

@@ -441,8 +441,8 @@ export class MemVfs implements Vfs {
     return Io.now(() => (this.#existing('statfs', path), 2 ** 40))
   }
 
-  processStartTime(pid: number): bigint {
-    return this.processes.get(pid) ?? 0n
+  processStartTime(pid: number): bigint | undefined {
+    return this.processes.get(pid)
   }
 
   bootId(): string {

@@ -320,16 +320,16 @@ class RealVfs implements Vfs {
     )
   }
 
-  processStartTime(pid: number): bigint {
-    if (process.platform !== 'linux') return isRunning(pid) ? 1n : 0n
+  processStartTime(pid: number): bigint | undefined {
+    if (process.platform !== 'linux') return isRunning(pid) ? 1n : undefined
     try {
       const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1')
       // The second field is the program's name in brackets, and may hold anything.
       const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
       const [state = 'X'] = fields
-      return state === 'Z' || state === 'X' ? 0n : BigInt(fields[19] ?? 0)
+      return state === 'Z' || state === 'X' ? undefined : BigInt(fields[19] ?? 0)
     } catch {
-      return 0n
+      return undefined
     }
   }
 

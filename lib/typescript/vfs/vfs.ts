@@ -59,8 +59,8 @@ export interface Vfs {
   freeBytes(path: string): Io<number>
 
   readonly processId: number
-  /** Zero means that no such process runs. */
-  processStartTime(pid: number): bigint
+  /** Undefined: no such process runs. */
+  processStartTime(pid: number): bigint | undefined
   /** Empty where the system has none. */
   bootId(): string
 

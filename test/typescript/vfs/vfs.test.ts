@@ -112,7 +112,7 @@ describe.each(cases)('$kind, $form', ({ make, go }) => {
     expect(vfs.monotonicMillis()).toBeGreaterThan(monotonic)
     expect(vfs.wallMillis()).toBeGreaterThan(wall)
     expect(new Set(Array.from({ length: 20 }, () => vfs.random())).size).toBeGreaterThan(10)
-    expect(vfs.processStartTime(vfs.processId)).toBeGreaterThan(0n)
+    expect(vfs.processStartTime(vfs.processId)).toBeTypeOf('bigint')
   })
 })
 
@@ -144,8 +144,8 @@ describe('the real one', () => {
   })
 
   test('knows processes that run from others', () => {
-    expect(realVfs.processStartTime(process.ppid)).toBeGreaterThan(0n)
-    expect(realVfs.processStartTime(2 ** 30)).toBe(0n)
+    expect(realVfs.processStartTime(process.ppid)).toBeTypeOf('bigint')
+    expect(realVfs.processStartTime(2 ** 30)).toBe(undefined)
     expect(realVfs.bootId()).toBe(realVfs.bootId())
   })
 })
