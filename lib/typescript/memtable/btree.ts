@@ -6,8 +6,8 @@
  * touches a key only where two heads are equal. All nodes of a kind share one array per field, so a
  * node is a number and costs the garbage collector nothing.
  *
- * Keys are never taken out. A node is split when it is full; behind the last key a new leaf is begun
- * instead, so that ascending keys fill their leaves.
+ * Keys are never taken out. A node is split when it is full; behind the last key a new leaf is
+ * begun instead, so that ascending keys fill their leaves.
  */
 
 import { compareRanges } from '../base/slice.ts'

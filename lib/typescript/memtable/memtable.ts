@@ -1,7 +1,7 @@
 /**
- * The newest entries of a tree, in memory and sorted: an arena that holds them, a B+-tree over their
- * keys, and under each key its versions. One thread writes and reads; iterators stay good while
- * entries are inserted.
+ * The newest entries of a tree, in memory and sorted: an arena that holds them, a B+-tree over
+ * their keys, and under each key its versions. One thread writes and reads; iterators stay good
+ * while entries are inserted.
  */
 
 import type { EntryIterator } from '../base/iterator.ts'

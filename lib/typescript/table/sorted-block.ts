@@ -2,10 +2,11 @@
  * What data blocks and index blocks have in common: sorted entries whose keys are stored as what
  * they share with the key of their restart head and the rest.
  *
- * A block is checked once, when it is loaded; after that it is read without looking twice. The check
- * notes where each entry begins, so entry i is found at once, from both ends; the first search adds
- * the *head* of every key: its six bytes behind what all keys of the block share, as one number. A
- * search then compares numbers that lie side by side and looks at a key where two of them are equal.
+ * A block is checked once, when it is loaded; after that it is read without looking twice. The
+ * check notes where each entry begins, so entry i is found at once, from both ends; the first
+ * search adds the *head* of every key: its six bytes behind what all keys of the block share, as
+ * one number. A search then compares numbers that lie side by side and looks at a key where two of
+ * them are equal.
  */
 
 import { getU16, getU32 } from '../base/coding.ts'

@@ -1,6 +1,7 @@
 /**
- * The rows that a read at R sees, in one direction: of each key the newest version below R, unless it
- * is a tombstone. A range that is used from both ends is two cursors that know nothing of each other.
+ * The rows that a read at R sees, in one direction: of each key the newest version below R, unless
+ * it is a tombstone. A range that is used from both ends is two cursors that know nothing of each
+ * other.
  */
 
 import { isTombstone, SEQNO_MAX } from '../base/internal-key.ts'

@@ -1,7 +1,8 @@
 /**
- * Several sorted sequences as one. Sources that are at an entry stand in a row, the one with the next
- * entry first; after a move the first one is put back where it belongs, which is most often where it
- * was. Of two entries with the same key and seqno the one from the newer source comes first.
+ * Several sorted sequences as one. Sources that are at an entry stand in a row, the one with the
+ * next entry first; after a move the first one is put back where it belongs, which is most often
+ * where it was. Of two entries with the same key and seqno the one from the newer source comes
+ * first.
  */
 
 import { compareInternal } from '../base/internal-key.ts'

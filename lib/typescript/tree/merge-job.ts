@@ -1,6 +1,7 @@
 /**
- * The work of a flush and of a compaction: entries in, what has to be kept out. It goes in slices, so
- * that the event loop gets its turn every few milliseconds; driven by a sync call it does not stop.
+ * The work of a flush and of a compaction: entries in, what has to be kept out. It goes in slices,
+ * so that the event loop gets its turn every few milliseconds; driven by a sync call it does not
+ * stop.
  */
 
 import { breath } from '../base/flow.ts'

@@ -1,7 +1,7 @@
 /**
- * Where the output of a compaction may stand, so that a newer version of a key is always found before
- * an older one: every table that is no input and shares keys with an input stays on that side of
- * the output on which it was of the input.
+ * Where the output of a compaction may stand, so that a newer version of a key is always found
+ * before an older one: every table that is no input and shares keys with an input stays on that
+ * side of the output on which it was of the input.
  *
  * Plans come from strategies and from users; none is trusted. Since others commit meanwhile, a job
  * places its output once more on the version of that moment.
@@ -90,8 +90,8 @@ export class Placement {
   }
 
   /**
-   * Where outputs go: to a run of the destination which they fit into, else to a new one; `fresh` is
-   * above all orders in use. PLAN_STALE if there is no place any more.
+   * Where outputs go: to a run of the destination which they fit into, else to a new one; `fresh`
+   * is above all orders in use. PLAN_STALE if there is no place any more.
    */
   place(outputs: readonly TableMeta[], fresh: number): TablePlace {
     const level = this.#level

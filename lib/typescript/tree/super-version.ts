@@ -1,7 +1,7 @@
 /**
- * What a read needs, of one moment: the memtables, and the tables in their levels. It never changes;
- * rotation, flush and compaction make the next one. Whoever reads across a wait holds it, and with it
- * the files of its tables.
+ * What a read needs, of one moment: the memtables, and the tables in their levels. It never
+ * changes; rotation, flush and compaction make the next one. Whoever reads across a wait holds it,
+ * and with it the files of its tables.
  */
 
 import type { EntryIterator } from '../base/iterator.ts'

@@ -1,6 +1,6 @@
 /**
- * What a flush or a compaction writes: one table after the other, each of about the wanted size. All
- * versions of a key are in one table.
+ * What a flush or a compaction writes: one table after the other, each of about the wanted size.
+ * All versions of a key are in one table.
  */
 
 import { compareRanges } from '../base/slice.ts'

@@ -1,4 +1,6 @@
-/** A table of a tree: what the manifest says of it, and the open file that all who read it share. */
+/**
+ * A table of a tree: what the manifest says of it, and the open file that all who read it share.
+ */
 
 import type { TableReader } from '../table/table-reader.ts'
 import type { TableMeta } from './table-meta.ts'

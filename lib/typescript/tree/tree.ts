@@ -1,11 +1,11 @@
 /**
- * An LSM-tree: writes go to the active memtable; a full one is sealed; flush writes the sealed ones to
- * tables in level 0; compaction merges tables downwards. What holds at a moment is a super version; what
- * is durable, the manifest says.
+ * An LSM-tree: writes go to the active memtable; a full one is sealed; flush writes the sealed ones
+ * to tables in level 0; compaction merges tables downwards. What holds at a moment is a super
+ * version; what is durable, the manifest says.
  *
- * Flush and compaction are flows, one step after the other on the one thread. They may overlap: a job
- * claims its input tables, so that edits of different jobs commute, and looks again at what holds
- * when it commits.
+ * Flush and compaction are flows, one step after the other on the one thread. They may overlap: a
+ * job claims its input tables, so that edits of different jobs commute, and looks again at what
+ * holds when it commits.
  */
 
 import type { PlanData, TreeSettings } from '../../engine.ts'
@@ -381,7 +381,9 @@ export class Tree {
     if (this.#closed) throw new ShaleError('ABORTED', 'the tree is closing')
   }
 
-  /** Removes the files that nobody reads any more; what cannot be removed, the next open removes. */
+  /**
+   * Removes the files that nobody reads any more; what cannot be removed, the next open removes.
+   */
   *sweep(): Flow<void> {
     const paths = this.#garbage.splice(0)
     for (const path of paths) {

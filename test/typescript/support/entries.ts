@@ -113,7 +113,9 @@ function complete(iterator: EntryIterator): void {
   if (iterator.missing !== undefined) runSync(settled(iterator))
 }
 
-/** Keys that bring out what is hard about order: zeros, shared beginnings, prefixes of each other. */
+/**
+ * Keys that bring out what is hard about order: zeros, shared beginnings, prefixes of each other.
+ */
 export const hardKeys: fc.Arbitrary<Buffer> = fc
   .tuple(
     fc.constantFrom('', 'a', 'same beginning ', '\u0000\u0000\u0000\u0000\u0000\u0000', '\u00ff'),

@@ -107,9 +107,8 @@ describe('cursor', () => {
     else cursor.seek(key)
     for (complete(); cursor.valid; complete()) {
       const value = Buffer.from(cursor.value.slice(cursor.valueBegin, cursor.valueEnd))
-      rows.push(
-        `${Buffer.from(cursor.key.slice(0, cursor.keyEnd)).toString('hex')} ${value.toString('hex')}`,
-      )
+      const rowKey = Buffer.from(cursor.key.slice(0, cursor.keyEnd))
+      rows.push(`${rowKey.toString('hex')} ${value.toString('hex')}`)
       cursor.next()
     }
     return rows
