@@ -38,10 +38,16 @@ export abstract class EntryIterator {
 
 const EMPTY = new Uint8Array(0)
 
-/** Makes a move of the iterator whole: `yield* settled(iterator)` after it. */
-export function* settled(iterator: EntryIterator): Flow<void> {
-  while (iterator.missing !== undefined) {
-    yield* iterator.missing
-    iterator.retry()
+/** Something whose moves may lack a call. */
+export interface Resumable {
+  readonly missing: Io<void> | undefined
+  retry(): void
+}
+
+/** Makes a move whole: `yield* settled(iterator)` after it. */
+export function* settled(moved: Resumable): Flow<void> {
+  while (moved.missing !== undefined) {
+    yield* moved.missing
+    moved.retry()
   }
 }

@@ -7,6 +7,7 @@
 import type { Cache, CachedFile } from '../base/cache.ts'
 import type { Flow } from '../base/flow.ts'
 import { KeyHash } from '../base/hash.ts'
+import { SEQNO_MAX } from '../base/internal-key.ts'
 import { atPlace, corruption } from '../base/status.ts'
 import type { File } from '../vfs/vfs.ts'
 import { decodeBlobReferences } from './blob-references.ts'
@@ -219,6 +220,33 @@ export class TableReader {
     if (filter === undefined) return BLOCKED
     const { low, high } = lookup.hash
     return (filter as FilterBlock).mayContain(low, high) ? FOUND : ABSENT
+  }
+
+  /** Where entries that are not before the key begin in the file, up to a block. */
+  *offsetOf(key: Uint8Array, requests: BlockRequests): Flow<number> {
+    let offset = this.#offsetOf(key, requests)
+    while (offset === undefined) {
+      yield* requests.missing!
+      offset = this.#offsetOf(key, requests)
+    }
+    requests.settle()
+    return offset
+  }
+
+  #offsetOf(key: Uint8Array, requests: BlockRequests): number | undefined {
+    let index = this.index(requests)
+    if (index === undefined) return undefined
+    let i = index.seek(key, 0, key.length, SEQNO_MAX)
+    if (i === index.count) return this.file.size
+    index.decode(i, entry)
+    if (this.isIndexPartitioned) {
+      index = requests.get(this.file, entry.offset, entry.length, 'partition')
+      if (index === undefined) return undefined
+      i = index.seek(key, 0, key.length, SEQNO_MAX)
+      if (i === index.count) return this.file.size
+      index.decode(i, entry)
+    }
+    return entry.offset
   }
 
   /** Over all entries. `readAhead`: bytes to read at once, past the cache; 0: through the cache. */

@@ -23,8 +23,8 @@ export interface MergeJob {
   readonly mayExistBelow: MayExistBelow
   readonly output: TableOutput
   readonly clock: () => number
-  /** Looked at once a slice; throws to end the job. */
-  readonly check: () => void
+  /** Called once a slice with the bytes that were read since; throws to end the job. */
+  readonly progress: (bytes: number) => void
 }
 
 /** The tables that were written. When it fails, nothing is left of them. */
@@ -43,10 +43,12 @@ function* copyKept(job: MergeJob): Flow<void> {
   const retention = new Retention(job.view, job.mayExistBelow, output)
   let until = clock() + SLICE_MILLIS
   let left = ENTRIES_PER_LOOK
+  let bytes = 0
   entries.seekToFirst()
   if (entries.missing !== undefined) yield* settled(entries)
   while (entries.valid) {
     retention.add(entries)
+    bytes += entries.keyEnd - entries.keyBegin + entries.valueEnd - entries.valueBegin
     if (output.isFull) yield* output.drain()
     entries.next()
     if (entries.missing !== undefined) yield* settled(entries)
@@ -54,7 +56,8 @@ function* copyKept(job: MergeJob): Flow<void> {
     left = ENTRIES_PER_LOOK
     if (clock() < until) continue
     yield* breath
-    job.check()
+    job.progress(bytes)
+    bytes = 0
     until = clock() + SLICE_MILLIS
   }
   retention.finish()

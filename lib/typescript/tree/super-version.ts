@@ -4,10 +4,12 @@
  * and with it the files of its tables.
  */
 
+import type { Flow } from '../base/flow.ts'
 import type { EntryIterator } from '../base/iterator.ts'
 import { compareRanges } from '../base/slice.ts'
 import type { Memtable } from '../memtable/memtable.ts'
-import { ABSENT, FOUND } from '../table/table-reader.ts'
+import { BlockRequests } from '../table/table-file.ts'
+import { ABSENT, BLOCKED, FOUND } from '../table/table-reader.ts'
 import type { Found, PointLookup } from '../table/table-reader.ts'
 import { Cursor } from './cursor.ts'
 import type { CursorBounds } from './cursor.ts'
@@ -55,6 +57,29 @@ export class SuperVersion {
       }
     }
     return ABSENT
+  }
+
+  /** As `find`, with every call that it lacks; whether something was found. */
+  *findSettled(lookup: PointLookup): Flow<boolean> {
+    let found = this.find(lookup)
+    while (found === BLOCKED) {
+      yield* lookup.missing!
+      found = this.find(lookup)
+    }
+    return found === FOUND
+  }
+
+  /** Bytes of tables between two keys, from their indexes; undefined: no bound. */
+  *approximateSize(lower: Uint8Array | undefined, upper: Uint8Array | undefined): Flow<number> {
+    const requests = new BlockRequests()
+    let bytes = 0
+    for (const { meta, shared } of this.version.tables()) {
+      if (!meets(meta, { lower, upper })) continue
+      const end = upper === undefined ? meta.size : yield* shared.reader.offsetOf(upper, requests)
+      const begin = lower === undefined ? 0 : yield* shared.reader.offsetOf(lower, requests)
+      bytes += Math.max(0, end - begin)
+    }
+    return bytes
   }
 
   /** The rows of a range that a read at `readSeqno` sees, in one direction. */

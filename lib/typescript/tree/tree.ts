@@ -54,6 +54,13 @@ export interface TreeContext {
   readonly recordsFlushed: boolean
 }
 
+export interface CompactionJob {
+  readonly plan: PlanData
+  /** Bytes, of the input tables. */
+  done: number
+  readonly total: number
+}
+
 export class Tree {
   readonly id: number
   readonly settings: TreeSettings
@@ -67,6 +74,7 @@ export class Tree {
   readonly #flushing = new Set<Memtable>()
   /** Commits that are under way. */
   #commits = 0
+  readonly #jobs = new Set<CompactionJob>()
   /** File numbers of tables that running jobs read. */
   readonly #claimed = new Set<number>()
   /** Files that nobody reads and the manifest does not name. */
@@ -219,25 +227,44 @@ export class Tree {
     return { kind: 'merge', tables, destinationLevel: LEVEL_COUNT - 1, targetSize }
   }
 
-  /** PLAN_STALE: a table is gone or busy. Nothing has changed when it fails. */
-  *compact(plan: PlanData): Flow<void> {
+  /** Compactions that run. */
+  jobs(): readonly CompactionJob[] {
+    return [...this.#jobs]
+  }
+
+  /**
+   * PLAN_STALE: a table is gone or busy. `progress` is called once a slice and may throw, which ends
+   * the job. Nothing has changed when it fails.
+   */
+  *compact(plan: PlanData, progress?: (job: CompactionJob) => void): Flow<void> {
     this.#checkOpen()
     const placement = new Placement(this.#super.version, plan)
     if (plan.tables.some((number) => this.#claimed.has(number))) {
       throw new ShaleError('PLAN_STALE', 'a table of the plan is busy')
     }
     for (const number of plan.tables) this.#claimed.add(number)
+    const total = placement.inputs.reduce((sum, { meta }) => sum + meta.size, 0)
+    const job: CompactionJob = { plan, done: 0, total }
+    this.#jobs.add(job)
     try {
-      if (plan.kind === 'merge') yield* this.#merge(placement, plan)
+      if (plan.kind === 'merge') yield* this.#merge(placement, plan, job, progress)
       else if (plan.kind === 'move') yield* this.#move(placement, plan)
       else yield* this.#commit({ removed: plan.tables })
+      job.done = total
+      progress?.(job)
     } finally {
+      this.#jobs.delete(job)
       for (const number of plan.tables) this.#claimed.delete(number)
     }
     yield* this.sweep()
   }
 
-  *#merge(placement: Placement, plan: PlanData & { kind: 'merge' }): Flow<void> {
+  *#merge(
+    placement: Placement,
+    plan: PlanData & { kind: 'merge' },
+    job: CompactionJob,
+    progress: ((job: CompactionJob) => void) | undefined,
+  ): Flow<void> {
     const { destinationLevel: level } = plan
     const output = this.#output(level, placement.policyLevel, plan.targetSize, placement.fences())
     const runs = new Version(0, placement.inputs).levels.flat()
@@ -245,6 +272,10 @@ export class Tree {
       output,
       new MergeIterator(runs.map((run) => new RunIterator(run, READ_AHEAD))),
       placement.mayExistBelow(),
+      (bytes) => {
+        job.done = Math.min(job.total, job.done + bytes)
+        progress?.(job)
+      },
     )
     const opened = yield* this.#openWritten(written, level, output)
     let place: TablePlace
@@ -278,6 +309,7 @@ export class Tree {
     output: TableOutput,
     entries: MergeIterator,
     mayExistBelow: MayExistBelow,
+    progress?: (bytes: number) => void,
   ): Flow<readonly WrittenTable[]> {
     const held = this.#super
     held.acquire()
@@ -288,7 +320,10 @@ export class Tree {
         mayExistBelow,
         output,
         clock: () => this.#context.vfs.monotonicMillis(),
-        check: () => this.#checkOpen(),
+        progress: (bytes) => {
+          this.#checkOpen()
+          progress?.(bytes)
+        },
       })
     } finally {
       held.release()

@@ -97,12 +97,7 @@ describe('merge', () => {
 describe('cursor', () => {
   function rowsOf(cursor: Cursor, key?: Buffer): string[] {
     const rows: string[] = []
-    const complete = (): void => {
-      while (cursor.missing !== undefined) {
-        cursor.missing.sync()
-        cursor.retry()
-      }
-    }
+    const complete = (): void => runSync(settled(cursor))
     if (key === undefined) cursor.start()
     else cursor.seek(key)
     for (complete(); cursor.valid; complete()) {

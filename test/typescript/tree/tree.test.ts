@@ -7,9 +7,10 @@ import type { PlanData, TreeSettings } from '../../../lib/engine.ts'
 import { Cache } from '../../../lib/typescript/base/cache.ts'
 import { run, runSync } from '../../../lib/typescript/base/flow.ts'
 import type { Flow } from '../../../lib/typescript/base/flow.ts'
+import { settled } from '../../../lib/typescript/base/iterator.ts'
 import { isTombstone } from '../../../lib/typescript/base/internal-key.ts'
 import type { Block } from '../../../lib/typescript/table/table-file.ts'
-import { BLOCKED, FOUND, PointLookup } from '../../../lib/typescript/table/table-reader.ts'
+import { PointLookup } from '../../../lib/typescript/table/table-reader.ts'
 import { Manifest } from '../../../lib/typescript/tree/manifest.ts'
 import { Tree } from '../../../lib/typescript/tree/tree.ts'
 import type { TreeContext } from '../../../lib/typescript/tree/tree.ts'
@@ -135,12 +136,8 @@ class Pair {
     const key = Buffer.from(name)
     const lookup = new PointLookup()
     lookup.start(key, 0, key.length, read)
-    let found = this.tree.superVersion.find(lookup)
-    while (found === BLOCKED) {
-      lookup.missing!.sync()
-      found = this.tree.superVersion.find(lookup)
-    }
-    if (found !== FOUND || isTombstone(lookup.kind)) return undefined
+    const found = runSync(this.tree.superVersion.findSettled(lookup))
+    if (!found || isTombstone(lookup.kind)) return undefined
     return Buffer.from(lookup.value.slice(lookup.valueBegin, lookup.valueEnd)).toString()
   }
 
@@ -148,12 +145,7 @@ class Pair {
     const none = { lower: undefined, upper: undefined }
     const cursor = this.tree.superVersion.cursor(read, none, backward)
     const rows: [string, string][] = []
-    const complete = (): void => {
-      while (cursor.missing !== undefined) {
-        cursor.missing.sync()
-        cursor.retry()
-      }
-    }
+    const complete = (): void => runSync(settled(cursor))
     cursor.start()
     for (complete(); cursor.valid; complete()) {
       const value = Buffer.from(cursor.value.slice(cursor.valueBegin, cursor.valueEnd))
@@ -210,12 +202,7 @@ describe('tree', () => {
     const plan = pair.tree.majorPlan(1 << 20)!
     runSync(pair.tree.compact(plan))
     let count = 0
-    while (cursor.missing !== undefined || cursor.valid) {
-      if (cursor.missing !== undefined) {
-        cursor.missing.sync()
-        cursor.retry()
-        continue
-      }
+    for (runSync(settled(cursor)); cursor.valid; runSync(settled(cursor))) {
       count++
       cursor.next()
     }
@@ -260,6 +247,33 @@ describe('tree', () => {
     await Promise.all(flushes)
     expect(pair.tree.superVersion.sealed).toEqual([])
     pair.check()
+  })
+
+  test('a compaction tells how far it is, and can be ended', async () => {
+    const pair = Pair.create()
+    for (let i = 0; i < 20_000; i++) pair.write(`key ${i % 9000}`, 0, 60)
+    pair.flushAndReopen()
+    const plan = pair.tree.majorPlan(1 << 20)!
+    const seen: number[] = []
+    const stopped = run(
+      pair.tree.compact(plan, ({ done, total }) => {
+        expect(pair.tree.jobs()).toEqual([{ plan, done, total }])
+        seen.push(done / total)
+        if (seen.length === 3) throw new Error('stop')
+      }),
+    )
+    await expect(stopped).rejects.toThrow('stop')
+    expect(seen).toEqual(seen.toSorted((a, b) => a - b))
+    expect(pair.tree.jobs()).toEqual([])
+    pair.checkFiles()
+    await run(pair.tree.compact(plan))
+    pair.checkFiles()
+    const { superVersion } = pair.tree
+    const whole = runSync(superVersion.approximateSize(undefined, undefined))
+    const half = runSync(superVersion.approximateSize(Buffer.from('key 5'), undefined))
+    expect(whole).toBe(superVersion.version.bytes)
+    expect(half / whole).toBeGreaterThan(0.3)
+    expect(half / whole).toBeLessThan(0.7)
   })
 
   test('a plan that would hide newer entries, or names what is not there, is refused', () => {
