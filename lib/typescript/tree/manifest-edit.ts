@@ -190,7 +190,9 @@ function readTable(body: Decoder): TableAdded {
   const { firstKey, lastKey, lastKeyBound: bound } = table
   check(firstKey.length > 0 && firstKey.length <= KEY_BYTES_MAX, 'a first key is out of range')
   check(lastKey.length <= KEY_BYTES_MAX && bound <= BOUND_UNBOUNDED, 'a last key is out of range')
-  if (bound !== BOUND_UNBOUNDED) {
+  if (bound === BOUND_UNBOUNDED) {
+    check(lastKey.length === 0, 'a table without upper end has a last key')
+  } else {
     const order = compareBytes(firstKey, lastKey)
     check(bound === BOUND_INCLUSIVE ? order <= 0 : order < 0, 'the keys of a table descend')
   }

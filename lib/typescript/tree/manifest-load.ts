@@ -20,6 +20,8 @@ export interface Generation {
   readonly end: number
   /** Highest length that a record states to be durable. */
   readonly syncedTo: number
+  /** Whether that covers every edit. */
+  readonly isWitnessed: boolean
   /** Bytes of a torn tail, behind `end`. */
   readonly droppedBytes: number
   /** Of all files in the directory. */
@@ -38,6 +40,8 @@ interface Reading {
   readonly successor?: number | undefined
   readonly end?: number
   readonly syncedTo?: number
+  /** Where the last edit ends. */
+  readonly dataEnd?: number
   readonly droppedBytes?: number
 }
 
@@ -59,12 +63,13 @@ export function* loadGeneration(vfs: Vfs, directory: string): Flow<Generation> {
     const path = pathIn(directory, fileName('manifest', live.successor))
     throw corruption('a manifest is missing that another one names', path)
   }
-  const { number, state, end = 0, syncedTo = 0, droppedBytes = 0 } = live
+  const { number, state, end = 0, syncedTo = 0, dataEnd = 0, droppedBytes = 0 } = live
   return {
     number,
     state,
     end,
     syncedTo,
+    isWitnessed: syncedTo >= dataEnd,
     droppedBytes,
     highestNumber: Math.max(...names.map((name) => name.number)),
     stale: numbers.filter((other) => other !== number),
@@ -144,6 +149,7 @@ function* readRecords(file: File, number: number): Flow<Reading> {
   }
   let state = applied(emptyState(first.snapshot), first, reader, file)
   let successor: number | undefined
+  let dataEnd = reader.end
   while (yield* reader.next()) {
     const edit = editOf(reader, file)
     if (edit === undefined) continue
@@ -151,10 +157,11 @@ function* readRecords(file: File, number: number): Flow<Reading> {
       throw corruption('a record is where none may be', file.path, reader.offset)
     }
     successor = edit.successor
+    dataEnd = reader.end
     state = applied(state, edit, reader, file)
   }
   const { end, syncedTo, droppedBytes } = reader
-  return { number, state, successor, end, syncedTo, droppedBytes }
+  return { number, state, successor, end, syncedTo, dataEnd, droppedBytes }
 }
 
 /** The edits of the record that the reader is at; none in one that only states what is durable. */

@@ -21,6 +21,7 @@ import type { Vfs } from '../vfs/vfs.ts'
 import { encodeEdit } from './manifest-edit.ts'
 import type { DirectoryKind, ManifestEdit } from './manifest-edit.ts'
 import { loadGeneration } from './manifest-load.ts'
+import type { Generation } from './manifest-load.ts'
 import { applyEdit, emptyState, snapshotOf } from './manifest-state.ts'
 import type { ManifestState } from './manifest-state.ts'
 
@@ -98,25 +99,43 @@ export class Manifest {
    */
   static *load(vfs: Vfs, directory: string): Flow<Manifest> {
     const generation = yield* loadGeneration(vfs, directory)
-    const { number, end, syncedTo, droppedBytes, highestNumber, stale } = generation
+    const { number, end, syncedTo, droppedBytes, state } = generation
     const path = pathIn(directory, fileName('manifest', number))
     const file = yield* vfs.open(path, 'write')
     const writer = new LogWriter(file, number, end, syncedTo)
+    const manifest = new Manifest(vfs, directory, writer, state, droppedBytes)
     try {
-      if (droppedBytes > 0) yield* file.truncate(end)
-      yield* writer.sync()
-      const manifest = new Manifest(vfs, directory, writer, generation.state, droppedBytes)
-      if (highestNumber >= manifest.#nextFileNumber) {
-        manifest.#nextFileNumber = highestNumber + 1
-        yield* manifest.commit({})
-      }
-      for (const old of stale) yield* vfs.remove(pathIn(directory, fileName('manifest', old)))
-      if (stale.length > 0) yield* vfs.syncDir(directory)
-      return manifest
+      yield* manifest.#takeOver(generation)
     } catch (error) {
-      file.close()
+      manifest.close()
       throw error
     }
+    return manifest
+  }
+
+  *#takeOver({ number, end, ...generation }: Generation): Flow<void> {
+    const { isWitnessed, droppedBytes, highestNumber, stale } = generation
+    if (droppedBytes > 0) yield* this.#writer.file.truncate(end)
+    yield* this.#writer.sync()
+    const numbersGrew = highestNumber >= this.#nextFileNumber
+    if (numbersGrew) this.#nextFileNumber = highestNumber + 1
+    if (!isWitnessed) {
+      // Nobody says that the last edit is durable. If a failed sync left it in memory alone, no
+      // sync of this file will ever write it.
+      const error = this.#beginSuccession() ?? (yield* this.#endSuccession())
+      if (error !== undefined) throw error
+    } else if (numbersGrew) {
+      yield* this.commit({})
+    }
+    for (const old of stale) {
+      try {
+        yield* this.#vfs.remove(pathIn(this.directory, fileName('manifest', old)))
+      } catch (error) {
+        // One with a higher number would hide the live one from the next open.
+        if (old > number) throw error
+      }
+    }
+    if (stale.length > 0) yield* this.#vfs.syncDir(this.directory)
   }
 
   /** What is durable. */
@@ -215,37 +234,40 @@ export class Manifest {
 
   /**
    * Writes the next generation. From here on the old one takes no commit, because a crash may bring
-   * up the new one: whoever wants to commit first ends the succession.
+   * up the new one: whoever wants to commit first ends the succession. Answers what went wrong.
    */
-  #beginSuccession(): void {
+  #beginSuccession(): ShaleError | undefined {
     const number = this.newFileNumber()
     const state = { ...this.#appended, nextFileNumber: this.#nextFileNumber }
     try {
       const writer = runSync(writeGeneration(this.#vfs, this.directory, number, state))
       this.#succession = { number, writer, state }
-    } catch {
+      return undefined
+    } catch (error) {
       this.#discard(number, undefined)
+      return error as ShaleError
     }
   }
 
   /**
    * Makes the new generation durable and lets the old one name it. Others may do the same meanwhile;
-   * who comes second finds it done. When it fails the new one goes and the old one goes on.
+   * who comes second finds it done. When it fails the new one goes and the old one goes on: no
+   * failure of the commit before it. Answers what went wrong.
    */
-  *#endSuccession(): Flow<void> {
+  *#endSuccession(): Flow<ShaleError | undefined> {
     const succession = this.#succession
-    if (succession === undefined) return
+    if (succession === undefined) return undefined
     try {
       yield* succession.writer.sync()
       yield* this.#vfs.syncDir(this.directory)
-      if (this.#succession !== succession) return
+      if (this.#succession !== succession) return undefined
       succession.writer.witness()
       this.#writer.append(0, 0, encodeEdit({ successor: succession.number }))
-    } catch {
-      if (this.#succession !== succession) return
+    } catch (error) {
+      if (this.#succession !== succession) return undefined
       this.#succession = undefined
       this.#discard(succession.number, succession.writer)
-      return
+      return error as ShaleError
     }
     this.#succession = undefined
     this.#retiring = this.#writer
@@ -254,8 +276,10 @@ export class Manifest {
     this.#firstLength = succession.writer.end
     try {
       yield* this.#sync()
-    } catch {
+      return undefined
+    } catch (error) {
       // `failure` says so to the next commit. The new generation stays: it says the same.
+      return error as ShaleError
     }
   }
 

@@ -146,6 +146,7 @@ describe('an edit', () => {
       'descending keys': table({ lastKey: key('a') }),
       'empty exclusive range': table({ lastKey: key('b'), lastKeyBound: 1 }),
       bound: table({ lastKeyBound: 3 }),
+      'no upper end but a last key': table({ lastKeyBound: 2 }),
       'descending seqnos': table({ lowestSeqno: 9, highestSeqno: 8 }),
       codec: table({ codec: 3 }),
       'blob files that do not ascend': table({

@@ -225,6 +225,21 @@ describe('generations', () => {
   })
 })
 
+test('what an open has shown is durable, also if a failed sync left it in memory alone', () => {
+  const memory = newMachine()
+  const vfs = new FaultVfs(memory)
+  const manifest = create(vfs)
+  runSync(manifest.commit(treeNamed(manifest, 'one')))
+  vfs.setPlan([{ operation: 'sync', nth: 0, kind: 'syncKept' }])
+  expect(() => runSync(manifest.commit(treeNamed(manifest, 'two')))).toThrow('synced')
+  manifest.close()
+  const again = load(memory)
+  expect(names(again)).toEqual(['one', 'two'])
+  expect(names(load(memory.crash(() => 0)))).toEqual(['one', 'two'])
+  again.close()
+  expect(names(load(memory))).toEqual(['one', 'two'])
+})
+
 describe('a directory', () => {
   const path = '/db/000001.manifest'
   const codeOf = async (vfs: MemVfs): Promise<string> => (await failure(() => load(vfs))).code
