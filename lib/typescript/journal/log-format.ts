@@ -61,8 +61,8 @@ export function logHeaderError(
 }
 
 /**
- * Writes the header of a record that will lie at `offset` to `bytes` at `at`. The payload must stand
- * behind it already, unless `payload` brings it from elsewhere.
+ * Writes the header of a record that will lie at `offset` to `bytes` at `at`. The payload must
+ * stand behind it already, unless `payload` brings it from elsewhere.
  */
 export function putRecordHeader(
   bytes: Uint8Array,

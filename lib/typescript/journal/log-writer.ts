@@ -2,11 +2,11 @@
  * Appends records to a log; docs/format.md, 4.3.
  *
  * Appending is a call without a wait: it hands bytes to the system. `sync` makes them durable. Each
- * record states how much a successful sync has covered; `witness` appends a record that does nothing
- * else, so that damage behind the last sync can be told from a torn tail.
+ * record states how much a successful sync has covered; `witness` appends a record that does
+ * nothing else, so that damage behind the last sync can be told from a torn tail.
  *
- * A failed append is cut back, durably, before anything else is appended. Where that fails, and after
- * a failed sync, the writer writes no more: whether the last records survive is unknown.
+ * A failed append is cut back, durably, before anything else is appended. Where that fails, and
+ * after a failed sync, the writer writes no more: whether the last records survive is unknown.
  */
 
 import { ShaleError } from '../../errors.ts'
@@ -76,7 +76,8 @@ export class LogWriter {
   }
 
   /**
-   * Writes data records that were encoded for the offset `end`; `stated` is their highest synced_to.
+   * Writes data records that were encoded for the offset `end`; `stated` is their highest
+   * synced_to.
    */
   appendEncoded(pieces: readonly Uint8Array[], stated: number): void {
     this.#write(pieces, stated)
@@ -148,7 +149,9 @@ function failedBy(error: unknown, message: string): ShaleError {
   return new ShaleError('DB_FAILED', message, { path, cause: error })
 }
 
-/** Never tried again: what the failed sync was to make durable may be lost, whatever comes after. */
+/**
+ * Never tried again: what the failed sync was to make durable may be lost, whatever comes after.
+ */
 function syncFailure(error: unknown): ShaleError {
   const details = error instanceof ShaleError ? error : undefined
   return new ShaleError('SYNC_FAILED', 'the file could not be synced', {

@@ -1,10 +1,10 @@
 /**
- * The active journal with its staged records, the prepared next one, and the sealed ones until every
- * tree has flushed past them.
+ * The active journal with its staged records, the prepared next one, and the sealed ones until
+ * every tree has flushed past them.
  *
- * Records are staged (encoded for the offset where they will lie) and handed over to the file in one
- * write, so that a group of commits costs one system call. What is staged but not handed over is
- * what the durability `buffered` means.
+ * Records are staged (encoded for the offset where they will lie) and handed over to the file in
+ * one write, so that a group of commits costs one system call. What is staged but not handed over
+ * is what the durability `buffered` means.
  *
  * Invariants: journals are synced in the order of their numbers, so that nothing in one counts as
  * durable before all older ones are; a sealed journal never grows; sealed journals leave in order,

@@ -7,8 +7,8 @@
  * and synced whole, the old one gets a `successor` record and stays until the next open.
  * docs/format.md, section 6.
  *
- * Commits may overlap: each appends its record at once, and is done when a sync has covered it. So a
- * sync caller is never kept waiting by an async one that is under way.
+ * Commits may overlap: each appends its record at once, and is done when a sync has covered it. So
+ * a sync caller is never kept waiting by an async one that is under way.
  */
 
 import type { ShaleError } from '../../errors.ts'
@@ -93,9 +93,9 @@ export class Manifest {
   }
 
   /**
-   * The live generation. DB_NOT_FOUND if there is none, and the directory is absent or holds nothing
-   * but the torn creation of a first one; NOT_A_DATABASE if foreign files are there instead. What
-   * was read is durable afterwards, and what no longer counts is gone.
+   * The live generation. DB_NOT_FOUND if there is none, and the directory is absent or holds
+   * nothing but the torn creation of a first one; NOT_A_DATABASE if foreign files are there
+   * instead. What was read is durable afterwards, and what no longer counts is gone.
    */
   static *load(vfs: Vfs, directory: string): Flow<Manifest> {
     const generation = yield* loadGeneration(vfs, directory)
@@ -250,9 +250,9 @@ export class Manifest {
   }
 
   /**
-   * Makes the new generation durable and lets the old one name it. Others may do the same meanwhile;
-   * who comes second finds it done. When it fails the new one goes and the old one goes on: no
-   * failure of the commit before it. Answers what went wrong.
+   * Makes the new generation durable and lets the old one name it. Others may do the same
+   * meanwhile; who comes second finds it done. When it fails the new one goes and the old one goes
+   * on: no failure of the commit before it. Answers what went wrong.
    */
   *#endSuccession(): Flow<ShaleError | undefined> {
     const succession = this.#succession

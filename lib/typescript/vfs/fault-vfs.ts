@@ -2,8 +2,8 @@
  * Another Vfs of which chosen calls fail.
  *
  * A plan is a list of faults; each names an operation, a kind of file, the number of the call among
- * those that match, and what happens to it. A test runs once without a plan and reads how often each
- * operation was called; then once for each call and each fault that applies to it.
+ * those that match, and what happens to it. A test runs once without a plan and reads how often
+ * each operation was called; then once for each call and each fault that applies to it.
  */
 
 import type { constants } from 'node:os'
@@ -37,8 +37,8 @@ export type FaultOperation =
  * What happens instead: an error of the system, or
  * - shortWrite: half of the bytes, then EIO; lostWrite: reported done, but nothing is written;
  * - flipWrite, flipRead: one bit is inverted; shortRead: ends early, as if the file did;
- * - syncKept: EIO, and what was to be synced can be read but is never durable; syncDropped: EIO, and
- *   it is gone (over memory).
+ * - syncKept: EIO, and what was to be synced can be read but is never durable; syncDropped: EIO,
+ *   and it is gone (over memory).
  */
 export type FaultKind =
   | keyof typeof constants.errno

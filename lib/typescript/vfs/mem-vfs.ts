@@ -395,8 +395,8 @@ export class MemVfs implements Vfs {
   }
 
   /**
-   * Within one directory, which is all that the engine does. Nothing happens if both names are links
-   * to one file.
+   * Within one directory, which is all that the engine does. Nothing happens if both names are
+   * links to one file.
    */
   rename(from: string, to: string): Io<void> {
     return Io.now(() => {

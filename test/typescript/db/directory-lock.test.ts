@@ -1,4 +1,5 @@
-// The lock of a directory: one holder at a time, whoever crashes where, in whatever order steps fall.
+// The lock of a directory: one holder at a time, whoever crashes where, in whatever order steps
+// fall.
 
 import { describe, expect, test } from 'vitest'
 import { ShaleError } from '../../../lib/errors.ts'
