@@ -6,9 +6,8 @@
 import { Decoder } from '../base/coding.ts'
 import { SEQNO_MAX } from '../base/internal-key.ts'
 import { corruption } from '../base/status.ts'
-import { SortedBlock } from './sorted-block.ts'
-import { BlockEntry } from './sorted-block.ts'
-import { checkedHandle } from './table-format.ts'
+import { BlockEntry, SortedBlock } from './sorted-block.ts'
+import { BLOCK_TRAILER_BYTES } from './table-format.ts'
 
 /** Of one whose key is that of its restart head. */
 const LEAST_ENTRY_BYTES = 5
@@ -24,9 +23,11 @@ export class IndexBlock extends SortedBlock {
     let end = 0
     for (let i = 0; i < this.count; i++) {
       this.decode(i, entry)
-      checkedHandle(entry.offset, entry.length, limit)
-      if (entry.offset < end) throw corruption('an index block does not ascend')
-      end = entry.offset + entry.length
+      const { offset, length } = entry
+      if (length < 1 || offset < end || offset + length + BLOCK_TRAILER_BYTES > limit) {
+        throw corruption('an index block points to what is no block, or does not ascend')
+      }
+      end = offset + length + BLOCK_TRAILER_BYTES
     }
   }
 

@@ -183,15 +183,17 @@ export class Tree {
     const written = yield* this.#run(
       output,
       new MergeIterator(sealed.map((memtable) => memtable.versions())),
-      mayExistIn(this.#super.version.levels.flat()),
+      // Tables of a commit under way are below these memtables as well.
+      mayExistIn(this.#planned.levels.flat()),
     )
     const highest = Math.max(...sealed.map((memtable) => memtable.highestSeqno))
     yield* this.#context.syncJournal(highest)
     const opened = yield* this.#openWritten(written, 0, output)
     // Of flushes that overlap, the one that gets here first wins. There is no wait from here to the
     // place in line, so that newer entries always get the higher run order.
-    const left = this.#unflushed()
-    if (!sealed.every((memtable) => left.includes(memtable))) {
+    // It must write the oldest ones: what stays in memory is read first.
+    const oldest = this.#unflushed().slice(-sealed.length)
+    if (!sealed.every((memtable, i) => memtable === oldest[i])) {
       this.#discard(opened)
       return
     }

@@ -7,6 +7,7 @@ import {
   compareEntries,
   expectSequence,
   hardKeys,
+  inside,
   kinds,
   shown,
   textOf,
@@ -24,10 +25,10 @@ class Pair {
 
   insert(entry: Entry): void {
     // The caller's bytes are the caller's: they may change right after.
-    const key = Buffer.from(entry.key)
+    const { bytes, begin, end } = inside(entry.key)
     const value = Buffer.from(entry.value)
-    this.memtable.insert(entry.kind, entry.seqno, key, 0, key.length, value, 0, value.length)
-    key.fill(0xee)
+    this.memtable.insert(entry.kind, entry.seqno, bytes, begin, end, value, 0, value.length)
+    bytes.fill(0xee)
     value.fill(0xee)
     this.#model.set(`${entry.key.toString('hex')}@${entry.seqno}`, entry)
   }
@@ -39,7 +40,8 @@ class Pair {
   /** The entry that a read sees, by way of a point read. */
   find(key: Buffer, readSeqno: number): Entry | undefined {
     const { arena } = this.memtable
-    const found = this.memtable.find(key, 0, key.length, readSeqno)
+    const { bytes, begin: keyBegin, end } = inside(key)
+    const found = this.memtable.find(bytes, keyBegin, end, readSeqno)
     if (found === 0) return undefined
     const begin = arena.valueBegin(found)
     const value = arena.valueBytes(found).slice(begin, begin + arena.valueLength(found))

@@ -13,6 +13,7 @@ import {
 import { TableWriter } from '../../../lib/typescript/table/table-writer.ts'
 import type { TableWriteOptions } from '../../../lib/typescript/table/table-writer.ts'
 import type { Vfs } from '../../../lib/typescript/vfs/vfs.ts'
+import { inside } from './entries.ts'
 import type { Entry } from './entries.ts'
 
 export const TABLE = 12
@@ -45,9 +46,9 @@ export function writeTable(
   const file = vfs.open(PATH, 'create').sync()
   const writer = new TableWriter({ ...PLAIN, ...options })
   for (const { kind, seqno, key: keyBytes, value } of entries) {
-    const key = Buffer.from(keyBytes)
-    writer.add(kind, seqno, key, 0, key.length, value, 0, value.length)
-    key.fill(0xee)
+    const { bytes, begin, end } = inside(keyBytes)
+    writer.add(kind, seqno, bytes, begin, end, value, 0, value.length)
+    bytes.fill(0xee)
     if (writer.isFull) runSync(writer.drain(file))
   }
   const written = runSync(writer.finish(file))
@@ -87,7 +88,8 @@ export function openTable(vfs: Vfs, options: OpenOptions = {}): TableReader {
 /** A point read, with every block that it lacks. */
 export function findIn(table: TableReader, key: Buffer, readSeqno: number): Entry | undefined {
   const lookup = new PointLookup()
-  lookup.start(key, 0, key.length, readSeqno)
+  const { bytes, begin, end } = inside(key)
+  lookup.start(bytes, begin, end, readSeqno)
   let found = table.find(lookup)
   while (found === BLOCKED) {
     lookup.missing!.sync()

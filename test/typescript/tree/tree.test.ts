@@ -19,6 +19,7 @@ import { parseFileName } from '../../../lib/typescript/vfs/file-name.ts'
 import type { Vfs } from '../../../lib/typescript/vfs/vfs.ts'
 import { compareEntries, visibleOf } from '../support/entries.ts'
 import type { Entry } from '../support/entries.ts'
+import { Interleaved } from '../support/interleaved.ts'
 import { newMachine } from '../support/machine.ts'
 
 const SETTINGS: TreeSettings = {
@@ -229,24 +230,65 @@ describe('tree', () => {
     pair.check()
   })
 
-  test('flushes may overlap, and a blocking one passes those that wait', async () => {
-    const pair = Pair.create()
-    const flushes: Promise<void>[] = []
-    for (let round = 0; round < 12; round++) {
-      for (let i = 0; i < 40; i++) pair.write(`key ${i}`, i % 7 === round % 7 ? 1 : 0, 30)
-      pair.tree.rotate()
-      flushes.push(run(pair.tree.flush()))
-      // Let the flows get on, each round a little further.
-      // oxlint-disable-next-line no-await-in-loop
-      for (let turn = 0; turn < round; turn++) await Promise.resolve()
-      if (round % 4 === 3) {
-        runSync(pair.tree.flush())
-        pair.checkReads()
+  test('a removal is flushed at any point of the flush of what it removes', () => {
+    for (const isBlocking of [true, false]) {
+      for (let turns = 0, isOver = false; !isOver; turns++) {
+        const pair = Pair.create()
+        const jobs = new Interleaved()
+        pair.write('key', 0, 9)
+        pair.tree.rotate()
+        jobs.start(pair.tree.flush())
+        for (let i = 0; i < turns; i++) jobs.turn(0)
+        isOver = jobs.count === 0
+        pair.write('key', 1, 0)
+        pair.tree.rotate()
+        if (isBlocking) runSync(pair.tree.flush())
+        else jobs.start(pair.tree.flush())
+        jobs.finish()
+        expect(jobs.failures).toEqual([])
+        pair.check()
+        pair.flushAndReopen()
+        pair.check()
       }
     }
-    await Promise.all(flushes)
-    expect(pair.tree.superVersion.sealed).toEqual([])
-    pair.check()
+  })
+
+  test('jobs that overlap in any order, blocking ones between them', () => {
+    const action = fc.oneof(
+      { weight: 6, arbitrary: fc.tuple(fc.constant('write' as const), fc.nat(5)) },
+      { weight: 3, arbitrary: fc.tuple(fc.constantFrom('flush', 'compact'), fc.nat()) },
+      { weight: 9, arbitrary: fc.tuple(fc.constant('turns' as const), fc.nat()) },
+      { weight: 1, arbitrary: fc.tuple(fc.constantFrom('blocking', 'snapshot'), fc.nat()) },
+    )
+    const actions = fc.array(action, { minLength: 20, maxLength: 120, size: 'max' })
+    fc.assert(
+      fc.property(actions, (list) => {
+        const pair = Pair.create()
+        const jobs = new Interleaved()
+        for (const [what, number] of list) {
+          if (what === 'write') {
+            for (let i = 0; i < 4; i++) pair.write(`key ${(number + i) % 6}`, number % 3 ? 0 : 1, 9)
+          } else if (what === 'flush') {
+            pair.tree.rotate()
+            jobs.start(pair.tree.flush())
+          } else if (what === 'compact') {
+            const plan = pair.tree.choosePlan()
+            if (plan !== undefined) jobs.start(pair.tree.compact(plan))
+          } else if (what === 'turns') {
+            for (let i = 0; i <= number % 7; i++) jobs.turn(number >> i)
+          } else if (what === 'snapshot') pair.snapshot()
+          else runSync(pair.tree.flush())
+          pair.checkReads()
+        }
+        jobs.finish()
+        expect(jobs.failures).toEqual([])
+        expect(pair.tree.superVersion.sealed).toEqual([])
+        pair.check()
+        pair.flushAndReopen()
+        pair.check()
+      }),
+      { numRuns: 40 },
+    )
   })
 
   test('a compaction tells how far it is, and can be ended', async () => {
@@ -274,6 +316,27 @@ describe('tree', () => {
     expect(whole).toBe(superVersion.version.bytes)
     expect(half / whole).toBeGreaterThan(0.3)
     expect(half / whole).toBeLessThan(0.7)
+  })
+
+  test('tables that are merged beside another one stay in its run, on both sides of it', () => {
+    const pair = Pair.create()
+    for (const key of ['a', 'm', 'z']) {
+      pair.write(key, 0, 5)
+      pair.flushAndReopen()
+      const [table] = pair.tree.superVersion.version.levels[0]!.flat()
+      const tables = [table!.meta.fileNumber]
+      runSync(pair.tree.compact({ kind: 'move', tables, destinationLevel: 3 }))
+    }
+    const runs = (): string[][] =>
+      pair.tree.superVersion.version.levels[3]!.map((tables) =>
+        tables.map(({ meta }) => Buffer.from(meta.firstKey).toString()),
+      )
+    expect(runs()).toEqual([['a', 'm', 'z']])
+    const [a, , z] = pair.tree.superVersion.version.levels[3]!.flat()
+    const tables = [a!.meta.fileNumber, z!.meta.fileNumber]
+    runSync(pair.tree.compact({ kind: 'merge', tables, destinationLevel: 3, targetSize: 1 << 20 }))
+    expect(runs()).toEqual([['a', 'm', 'z']])
+    pair.check()
   })
 
   test('a plan that would hide newer entries, or names what is not there, is refused', () => {
