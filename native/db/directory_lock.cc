@@ -91,7 +91,7 @@ class Taker {
  public:
   Taker(Vfs* vfs, std::string directory) : vfs_(vfs), directory_(std::move(directory)) {
     self_.pid = vfs->ProcessId();
-    self_.start_time = vfs->ProcessStartTime(self_.pid);
+    self_.start_time = vfs->ProcessStartTime(self_.pid).value_or(0);
     self_.boot_id = vfs->BootId();
   }
 
@@ -295,7 +295,7 @@ class Taker {
       return Status::Ok();
     }
     if (owner.token != 0 && owner.boot_id == vfs_->BootId() &&
-        vfs_->ProcessStartTime(owner.pid) == owner.start_time && owner.start_time != 0) {
+        vfs_->ProcessStartTime(owner.pid) == owner.start_time) {
       return Status::Ok();
     }
     // A process that this one cannot see still holds the system's lock.

@@ -50,7 +50,9 @@ class FaultVfs : public Vfs {
   Status Lock(File* file, std::unique_ptr<FileLock>* lock) override;
 
   int64_t ProcessId() override { return base_->ProcessId(); }
-  uint64_t ProcessStartTime(int64_t pid) override { return base_->ProcessStartTime(pid); }
+  std::optional<uint64_t> ProcessStartTime(int64_t pid) override {
+    return base_->ProcessStartTime(pid);
+  }
   std::string BootId() override { return base_->BootId(); }
   uint64_t MonotonicNanos() override { return base_->MonotonicNanos(); }
   uint64_t WallMillis() override { return base_->WallMillis(); }

@@ -469,10 +469,11 @@ int64_t MemVfs::ProcessId() {
   return process_id_;
 }
 
-uint64_t MemVfs::ProcessStartTime(int64_t pid) {
+std::optional<uint64_t> MemVfs::ProcessStartTime(int64_t pid) {
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto it = processes_.find(pid);
-  return it == processes_.end() ? 0 : it->second;
+  if (it == processes_.end() || it->second == 0) return std::nullopt;
+  return it->second;
 }
 
 std::string MemVfs::BootId() {

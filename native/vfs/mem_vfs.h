@@ -92,7 +92,7 @@ class MemVfs : public Vfs {
   Status Lock(File* file, std::unique_ptr<FileLock>* lock) override;
 
   int64_t ProcessId() override;
-  uint64_t ProcessStartTime(int64_t pid) override;
+  std::optional<uint64_t> ProcessStartTime(int64_t pid) override;
   std::string BootId() override;
   uint64_t MonotonicNanos() override;
   uint64_t WallMillis() override;

@@ -349,22 +349,21 @@ class PosixVfs : public Vfs {
 
   // Field 22 of /proc/<pid>/stat, in ticks since boot. Field 2, the name, is in parentheses and may
   // hold anything; field 3 follows it and is the state.
-  uint64_t ProcessStartTime(int64_t pid) override {
+  std::optional<uint64_t> ProcessStartTime(int64_t pid) override {
     const std::string text = ReadSmallFile("/proc/" + std::to_string(pid) + "/stat");
     const size_t close = text.rfind(')');
-    if (close == std::string::npos || close + 2 >= text.size()) return 0;
+    if (close == std::string::npos || close + 2 >= text.size()) return std::nullopt;
     const char state = text[close + 2];
-    if (state == 'Z' || state == 'X') return 0;  // ended, only not yet waited for
+    if (state == 'Z' || state == 'X') return std::nullopt;  // ended, only not yet waited for
     size_t position = close + 2;
     for (int field = 3; field < 22; ++field) {
       position = text.find(' ', position);
-      if (position == std::string::npos) return 0;
+      if (position == std::string::npos) return std::nullopt;
       ++position;
     }
     uint64_t ticks = 0;
     std::from_chars(text.data() + position, text.data() + text.size(), ticks);
-    // A process that started with the kernel must differ from one that does not exist.
-    return ticks + 1;
+    return ticks;
   }
 
   std::string BootId() override {

@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -90,9 +91,9 @@ class Vfs {
   // open file description holds it (also one of this process).
   virtual Status Lock(File* file, std::unique_ptr<FileLock>* lock) = 0;
 
-  // Identity of processes, for the owner file. A start time of 0 means "no such process".
+  // Identity of processes, for the owner file. Without start time: no such process.
   virtual int64_t ProcessId() = 0;
-  virtual uint64_t ProcessStartTime(int64_t pid) = 0;
+  virtual std::optional<uint64_t> ProcessStartTime(int64_t pid) = 0;
   virtual std::string BootId() = 0;
 
   virtual uint64_t MonotonicNanos() = 0;

@@ -12,6 +12,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -116,6 +117,14 @@ TEST_F(PosixVfsTest, DescriptorsAreNotInherited) {
   }
 }
 
+// Another engine reads it from the owner file, so it must be the very number of the system.
+TEST_F(PosixVfsTest, StartTimeIsField22OfStat) {
+  std::ifstream stat("/proc/self/stat");
+  std::string field;
+  for (int i = 1; i <= 22; ++i) ASSERT_TRUE(stat >> field);
+  EXPECT_EQ(vfs_->ProcessStartTime(getpid()), std::stoull(field));
+}
+
 // A child that took the lock keeps it until it is killed; its start time is known as long as it
 // runs.
 TEST_F(PosixVfsTest, TheLockGoesWithItsProcess) {
@@ -138,15 +147,15 @@ TEST_F(PosixVfsTest, TheLockGoesWithItsProcess) {
   EXPECT_EQ(answer, 'y');
   std::unique_ptr<FileLock> lock;
   EXPECT_TRUE(vfs_->Lock(file_.get(), &lock).Is(Code::kDbLocked));
-  EXPECT_NE(vfs_->ProcessStartTime(child), 0u);
+  EXPECT_TRUE(vfs_->ProcessStartTime(child).has_value());
   kill(child, SIGKILL);
   siginfo_t ended;
   ASSERT_EQ(waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOWAIT), 0);
   // A zombie counts as gone, and so does its lock.
-  EXPECT_EQ(vfs_->ProcessStartTime(child), 0u);
+  EXPECT_EQ(vfs_->ProcessStartTime(child), std::nullopt);
   EXPECT_TRUE(vfs_->Lock(file_.get(), &lock).ok());
   ASSERT_EQ(waitpid(child, nullptr, 0), child);
-  EXPECT_EQ(vfs_->ProcessStartTime(child), 0u);
+  EXPECT_EQ(vfs_->ProcessStartTime(child), std::nullopt);
   close(ready[0]);
   close(ready[1]);
 }
