@@ -148,6 +148,16 @@ describe('memtable', () => {
     )
   })
 
+  test('keys of nothing but zeros, the longer ones first', () => {
+    const pair = new Pair()
+    const zeros = (count: number, more: number[] = []): Buffer =>
+      Buffer.concat([Buffer.alloc(count), Buffer.from(more)])
+    const keys = Array.from({ length: 60 }, (_, i) => zeros(6, [i]))
+    for (let count = 20; count > 0; count--) keys.push(zeros(count), zeros(count, [1, 2]))
+    for (const [seqno, key] of keys.entries()) pair.insert({ ...entry('', seqno), key })
+    pair.check(keys.map((key, seqno) => ({ key, seqno })))
+  })
+
   test.each(['random', 'ascending', 'descending', 'decimal'])('many keys, %s', (order) => {
     const random = randomNumbers(`many keys, ${order}`)
     const pair = new Pair()

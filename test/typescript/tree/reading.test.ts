@@ -215,6 +215,19 @@ describe('retention', () => {
     )
   })
 
+  test('a weak tombstone stays while a value of an older snapshot lies below it', () => {
+    const value = (seqno: number): Entry => {
+      return { key: Buffer.from('a'), seqno, kind: 0, value: Buffer.from(String(seqno)) }
+    }
+    const weak = { key: Buffer.from('a'), seqno: 3, kind: 2, value: Buffer.alloc(0) }
+    const history = [value(1), value(2), weak]
+    const output = kept(history, { snapshots: [2], visible: 9 }, [])
+    expect(textsOf(output)).toEqual(textsOf([weak, value(1)]))
+    expect(kept([value(2), weak], { snapshots: [2], visible: 9 }, [])).toEqual([])
+    const separate = kept(history, { snapshots: [3], visible: 9 }, [])
+    expect(textsOf(separate)).toEqual(textsOf([weak, value(2)]))
+  })
+
   test('without readers in the past, and with nothing below, only what is there stays', () => {
     fc.assert(
       fc.property(histories, (history) => {
