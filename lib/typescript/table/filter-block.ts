@@ -54,7 +54,7 @@ export class FilterBlock {
 }
 
 /** Enters this many keys between two breaths. */
-const KEYS_PER_BREATH = 16_384
+const KEYS_PER_BREATH = 4096
 
 /** Collects the hashes of distinct keys and builds filters of them. */
 export class FilterBuilder {
