@@ -39,7 +39,7 @@ if (process.argv.includes('--clean')) {
   process.exitCode = Math.max(...codes)
   for (const side of ['esm', 'cjs']) {
     for (const file of ['location.cjs', 'location.d.cts']) {
-      cpSync(join(root, 'lib/native', file), join(root, 'dist', side, 'native', file))
+      cpSync(join(root, 'lib', file), join(root, 'dist', side, file))
     }
   }
   writeFileSync(join(root, 'dist/cjs/package.json'), '{ "type": "commonjs" }\n')

@@ -4,7 +4,7 @@
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { directory } from './location.cjs'
+import { directory } from '../location.cjs'
 
 /** The root of the package: the nearest directory upwards that holds binding.gyp. */
 function findRoot(): string {

@@ -1,0 +1,275 @@
+/**
+ * Reads a table: the newest entry of a key that a read sees, or an iterator over all of it.
+ *
+ * A point read touches the filter (one line), the index and one data block.
+ */
+
+import type { Cache, CachedFile } from '../base/cache.ts'
+import type { Flow } from '../base/flow.ts'
+import { KeyHash } from '../base/hash.ts'
+import { SEQNO_MAX } from '../base/internal-key.ts'
+import { atPlace, corruption } from '../base/status.ts'
+import type { File } from '../vfs/vfs.ts'
+import { decodeBlobReferences } from './blob-references.ts'
+import type { BlobReference } from './blob-references.ts'
+import type { FilterBlock } from './filter-block.ts'
+import type { IndexBlock } from './index-block.ts'
+import { decodeRangeTombstones } from './range-tombstones.ts'
+import type { RangeTombstone } from './range-tombstones.ts'
+import { BlockEntry } from './sorted-block.ts'
+import { BlockRequests, TableFile } from './table-file.ts'
+import type { Block } from './table-file.ts'
+import {
+  BLOCK_TRAILER_BYTES,
+  decodeFooter,
+  decodeProperties,
+  FILTER_NONE,
+  FILTER_PARTITIONED,
+  INDEX_PARTITIONED,
+  TABLE_FOOTER_BYTES,
+} from './table-format.ts'
+import type { Handle, TableFooter, TableProperties } from './table-format.ts'
+import { TableIterator } from './table-iterator.ts'
+
+/** Answers of `find`. */
+export const ABSENT = 0
+export const FOUND = 1
+/** The lookup's `missing` has to be called first. */
+export const BLOCKED = 2
+export type Found = typeof ABSENT | typeof FOUND | typeof BLOCKED
+
+/** A point read: what is looked for, and when it was found, the entry. */
+export class PointLookup extends BlockRequests {
+  key: Uint8Array = new Uint8Array(0)
+  begin = 0
+  end = 0
+  /** The read sees entries with a smaller seqno. */
+  readSeqno = 0
+  readonly #hash = new KeyHash()
+  #hashed = false
+
+  seqno = 0
+  kind = 0
+  value: Uint8Array = new Uint8Array(0)
+  valueBegin = 0
+  valueEnd = 0
+
+  start(key: Uint8Array, begin: number, end: number, readSeqno: number): void {
+    this.key = key
+    this.begin = begin
+    this.end = end
+    this.readSeqno = readSeqno
+    this.#hashed = false
+    this.settle()
+  }
+
+  /** Of the key; computed when the first filter asks. */
+  get hash(): KeyHash {
+    if (!this.#hashed) this.#hash.of(this.key, this.begin, this.end)
+    this.#hashed = true
+    return this.#hash
+  }
+}
+
+export interface TableOpenOptions {
+  readonly file: File
+  readonly fileNumber: number
+  /** As the manifest says. */
+  readonly size: number
+  /** Added to every seqno that is stored; 0 unless the table was ingested. */
+  readonly globalSeqno: number
+  readonly cache: Cache<Block>
+  /** Keep the index, or the top of it, outside of the cache. */
+  readonly pinIndex: boolean
+  readonly pinFilter: boolean
+}
+
+const entry = new BlockEntry()
+
+export class TableReader {
+  readonly file: TableFile
+  readonly properties: TableProperties
+  readonly rangeTombstones: readonly RangeTombstone[]
+  readonly blobReferences: readonly BlobReference[]
+  readonly globalSeqno: number
+  readonly #index: Handle
+  readonly #filter: Handle
+  #pinnedIndex: IndexBlock | undefined
+  #pinnedFilter: FilterBlock | IndexBlock | undefined
+
+  private constructor(
+    file: TableFile,
+    globalSeqno: number,
+    footer: TableFooter,
+    properties: TableProperties,
+    rangeTombstones: readonly RangeTombstone[],
+    blobReferences: readonly BlobReference[],
+  ) {
+    this.file = file
+    this.globalSeqno = globalSeqno
+    this.properties = properties
+    this.rangeTombstones = rangeTombstones
+    this.blobReferences = blobReferences
+    this.#index = footer.index
+    this.#filter = footer.filter
+  }
+
+  /** Reads footer, properties, index and filter; on failure the file is the caller's to close. */
+  static *open(options: TableOpenOptions): Flow<TableReader> {
+    const { file, fileNumber, size, cache } = options
+    const blocks: CachedFile<Block> = cache.file()
+    const table = new TableFile(file, fileNumber, size, blocks)
+    if (table.limit < 0) throw corruption('a table is too short', file.path, 0)
+    const tail = yield* table.read(table.limit, TABLE_FOOTER_BYTES)
+    const footer = place(table, table.limit, () => decodeFooter(tail, fileNumber, table.limit))
+    const properties = yield* readPart(table, footer.properties, (raw) =>
+      decodeProperties(raw, table.limit),
+    )
+    if ((properties.filterKind === FILTER_NONE) !== (footer.filter.length === 0)) {
+      throw corruption('a table says that it has a filter, or none', file.path, table.limit)
+    }
+    const { rangeTombstones: ranges, blobReferences: blobs } = properties
+    const tombstones =
+      ranges.length > 0 ? yield* readPart(table, ranges, decodeRangeTombstones) : []
+    const references = blobs.length > 0 ? yield* readPart(table, blobs, decodeBlobReferences) : []
+    if (tombstones.length !== properties.rangeTombstoneCount) {
+      throw corruption('a table has other range tombstones than it says', file.path, ranges.offset)
+    }
+    const { globalSeqno } = options
+    const reader = new TableReader(table, globalSeqno, footer, properties, tombstones, references)
+    // What is not pinned is looked at all the same: a table with a damaged index does not open.
+    const { offset, length } = footer.index
+    const index = yield* table.readBlock(offset, length, 'index')
+    if ((index.count === 0) !== (properties.blockCount === 0)) {
+      throw corruption('a table has no index of its blocks', file.path, offset)
+    }
+    if (options.pinIndex) reader.#pinnedIndex = index
+    if (options.pinFilter && footer.filter.length > 0) {
+      const role = properties.filterKind === FILTER_PARTITIONED ? 'index' : 'filter'
+      const filter = yield* table.readBlock(footer.filter.offset, footer.filter.length, role)
+      reader.#pinnedFilter = filter
+    }
+    return reader
+  }
+
+  /** Gives back what is cached of the table, and its file. */
+  close(): void {
+    this.file.cache.clear()
+    this.file.file.close()
+  }
+
+  get isIndexPartitioned(): boolean {
+    return this.properties.indexKind === INDEX_PARTITIONED
+  }
+
+  /** The whole index, or the top of a partitioned one; undefined: `requests.missing`. */
+  index(requests: BlockRequests): IndexBlock | undefined {
+    if (this.#pinnedIndex !== undefined) return this.#pinnedIndex
+    return requests.get(this.file, this.#index.offset, this.#index.length, 'index')
+  }
+
+  /** The newest entry of the key below the read's seqno. The lookup is settled by its owner. */
+  find(lookup: PointLookup): Found {
+    const { key, begin, end } = lookup
+    const below = lookup.readSeqno - this.globalSeqno
+    if (below <= this.properties.lowestSeqno) return ABSENT
+    const passed = this.#testFilter(lookup)
+    if (passed !== FOUND) return passed
+    let index = this.index(lookup)
+    if (index === undefined) return BLOCKED
+    let i = index.seek(key, begin, end, below - 1)
+    if (i === index.count) return ABSENT
+    index.decode(i, entry)
+    if (this.isIndexPartitioned) {
+      index = lookup.get(this.file, entry.offset, entry.length, 'partition')
+      if (index === undefined) return BLOCKED
+      i = index.seek(key, begin, end, below - 1)
+      if (i === index.count) throw corruption('an index partition ends early', this.file.file.path)
+      index.decode(i, entry)
+    }
+    const block = lookup.get(this.file, entry.offset, entry.length, 'data')
+    if (block === undefined) return BLOCKED
+    const at = block.seek(key, begin, end, below - 1)
+    if (at === block.count) return ABSENT
+    block.decode(at, entry)
+    if (!block.hasKey(at, entry, key, begin, end)) return ABSENT
+    lookup.seqno = entry.seqno + this.globalSeqno
+    lookup.kind = entry.kind
+    lookup.value = block.bytes
+    lookup.valueBegin = entry.valueBegin
+    lookup.valueEnd = entry.valueEnd
+    return FOUND
+  }
+
+  /** FOUND: the key may be there. */
+  #testFilter(lookup: PointLookup): Found {
+    const { offset, length } = this.#filter
+    if (length === 0) return this.properties.itemCount === 0 ? ABSENT : FOUND
+    let filter = this.#pinnedFilter
+    if (this.properties.filterKind === FILTER_PARTITIONED) {
+      const top = (filter ?? lookup.get(this.file, offset, length, 'index')) as
+        IndexBlock | undefined
+      if (top === undefined) return BLOCKED
+      const i = top.seek(lookup.key, lookup.begin, lookup.end, 0)
+      if (i === top.count) return ABSENT
+      top.decode(i, entry)
+      filter = lookup.get(this.file, entry.offset, entry.length, 'filter')
+    } else {
+      filter ??= lookup.get(this.file, offset, length, 'filter')
+    }
+    if (filter === undefined) return BLOCKED
+    const { low, high } = lookup.hash
+    return (filter as FilterBlock).mayContain(low, high) ? FOUND : ABSENT
+  }
+
+  /** Where entries that are not before the key begin in the file, up to a block. */
+  *offsetOf(key: Uint8Array, requests: BlockRequests): Flow<number> {
+    let offset = this.#offsetOf(key, requests)
+    while (offset === undefined) {
+      yield* requests.missing!
+      offset = this.#offsetOf(key, requests)
+    }
+    requests.settle()
+    return offset
+  }
+
+  #offsetOf(key: Uint8Array, requests: BlockRequests): number | undefined {
+    let index = this.index(requests)
+    if (index === undefined) return undefined
+    let i = index.seek(key, 0, key.length, SEQNO_MAX)
+    if (i === index.count) return this.file.size
+    index.decode(i, entry)
+    if (this.isIndexPartitioned) {
+      index = requests.get(this.file, entry.offset, entry.length, 'partition')
+      if (index === undefined) return undefined
+      i = index.seek(key, 0, key.length, SEQNO_MAX)
+      if (i === index.count) return this.file.size
+      index.decode(i, entry)
+    }
+    return entry.offset
+  }
+
+  /** Over all entries. `readAhead`: bytes to read at once, past the cache; 0: through the cache. */
+  iterator(readAhead = 0): TableIterator {
+    return new TableIterator(this, readAhead)
+  }
+}
+
+/** Decodes what lies at an offset of the table; errors name the place. */
+function place<T>(table: TableFile, offset: number, decode: () => T): T {
+  try {
+    return decode()
+  } catch (error) {
+    throw atPlace(error, table.file.path, offset)
+  }
+}
+
+function* readPart<T>(
+  table: TableFile,
+  { offset, length }: Handle,
+  decode: (raw: Uint8Array) => T,
+): Flow<T> {
+  table.checkLength(offset, length, 'index')
+  const stored = yield* table.read(offset, length + BLOCK_TRAILER_BYTES)
+  return place(table, offset, () => decode(table.unpack(stored, offset, false)))
+}

@@ -1,0 +1,160 @@
+/**
+ * Several sorted sequences as one. Sources that are at an entry stand in a row, the one with the
+ * next entry first; after a move the first one is put back where it belongs, which is most often
+ * where it was. Of two entries with the same key and seqno the one from the newer source comes
+ * first.
+ */
+
+import { compareInternal } from '../base/internal-key.ts'
+import { EntryIterator } from '../base/iterator.ts'
+
+const FORWARD = 1
+const BACKWARD = -1
+
+export class MergeIterator extends EntryIterator {
+  /** Newest first. */
+  readonly #sources: readonly EntryIterator[]
+  /** Numbers of the sources that are at an entry, in the order of the direction. */
+  readonly #row: number[] = []
+  #direction: typeof FORWARD | typeof BACKWARD = FORWARD
+  /** Sources whose last move lacks something. */
+  readonly #waiting: number[] = []
+  /** The key of the current entry, for turning round. */
+  #turnKey = new Uint8Array(64)
+
+  constructor(sources: readonly EntryIterator[]) {
+    super()
+    this.#sources = sources
+  }
+
+  override seekToFirst(): void {
+    this.#begin(FORWARD)
+    for (const source of this.#sources) source.seekToFirst()
+    this.#line()
+  }
+
+  override seekToLast(): void {
+    this.#begin(BACKWARD)
+    for (const source of this.#sources) source.seekToLast()
+    this.#line()
+  }
+
+  override seek(key: Uint8Array, begin: number, end: number, seqno: number): void {
+    this.#begin(FORWARD)
+    for (const source of this.#sources) source.seek(key, begin, end, seqno)
+    this.#line()
+  }
+
+  override seekBefore(key: Uint8Array, begin: number, end: number, seqno: number): void {
+    this.#begin(BACKWARD)
+    for (const source of this.#sources) source.seekBefore(key, begin, end, seqno)
+    this.#line()
+  }
+
+  override next(): void {
+    if (this.#direction === BACKWARD) {
+      const end = this.#keepKey()
+      return this.seek(this.#turnKey, 0, end, this.seqno - 1)
+    }
+    this.#sources[this.#row[0]!]!.next()
+    this.#placeFirst()
+  }
+
+  override previous(): void {
+    if (this.#direction === FORWARD) {
+      const end = this.#keepKey()
+      return this.seekBefore(this.#turnKey, 0, end, this.seqno)
+    }
+    this.#sources[this.#row[0]!]!.previous()
+    this.#placeFirst()
+  }
+
+  override retry(): void {
+    const waiting = this.#waiting.splice(0)
+    for (const number of waiting) {
+      this.#sources[number]!.retry()
+      this.#place(number)
+    }
+    this.#show()
+  }
+
+  #begin(direction: typeof FORWARD | typeof BACKWARD): void {
+    this.#direction = direction
+    this.#row.length = 0
+    this.#waiting.length = 0
+  }
+
+  /** The first source has moved. */
+  #placeFirst(): void {
+    const row = this.#row
+    const first = row[0]!
+    const stays =
+      this.#sources[first]!.valid && (row.length === 1 || this.#isBefore(first, row[1]!))
+    if (!stays) {
+      row.shift()
+      this.#place(first)
+    }
+    this.#show()
+  }
+
+  /** Lines up all sources. */
+  #line(): void {
+    for (const number of this.#sources.keys()) this.#place(number)
+    this.#show()
+  }
+
+  /** Puts a source that has moved where it belongs. */
+  #place(number: number): void {
+    const source = this.#sources[number]!
+    if (source.missing !== undefined) {
+      this.#waiting.push(number)
+      return
+    }
+    if (!source.valid) return
+    const row = this.#row
+    let at = 0
+    while (at < row.length && this.#isBefore(row[at]!, number)) at++
+    row.splice(at, 0, number)
+  }
+
+  #isBefore(a: number, b: number): boolean {
+    const x = this.#sources[a]!
+    const y = this.#sources[b]!
+    const order = compareInternal(
+      x.key,
+      x.keyBegin,
+      x.keyEnd,
+      x.seqno,
+      y.key,
+      y.keyBegin,
+      y.keyEnd,
+      y.seqno,
+    )
+    return (order || a - b) * this.#direction < 0
+  }
+
+  #keepKey(): number {
+    const length = this.keyEnd - this.keyBegin
+    if (length > this.#turnKey.length) this.#turnKey = new Uint8Array(2 * length)
+    this.#turnKey.set(this.key.subarray(this.keyBegin, this.keyEnd))
+    return length
+  }
+
+  /** Shows the entry of the first source. */
+  #show(): void {
+    const [lacking] = this.#waiting
+    this.missing = lacking === undefined ? undefined : this.#sources[lacking]!.missing
+    const [first] = this.#row
+    this.valid = first !== undefined && lacking === undefined
+    if (!this.valid) return
+    const source = this.#sources[first!]!
+    this.key = source.key
+    this.keyBegin = source.keyBegin
+    this.keyEnd = source.keyEnd
+    this.seqno = source.seqno
+    this.kind = source.kind
+    this.value = source.value
+    this.valueBegin = source.valueBegin
+    this.valueEnd = source.valueEnd
+  }
+}

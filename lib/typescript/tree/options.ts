@@ -1,0 +1,326 @@
+/**
+ * Options of a tree as they are stored, in the manifest and in `create keyspace` records;
+ * docs/format.md, section 7.
+ *
+ * Fields that this version does not know, or does not use, are kept and written back.
+ */
+
+import type {
+  Compression,
+  Durability,
+  FilterSetting,
+  StrategySetting,
+  TreeSettings,
+  TreeSettingsGiven,
+} from '../../engine.ts'
+import { Encoder, TaggedFields } from '../base/coding.ts'
+import type { Decoder } from '../base/coding.ts'
+import { BLOCK_STORED_BYTES_MAX, LEVEL_LIST_MAX } from '../base/limits.ts'
+import { corruption } from '../base/status.ts'
+
+export const DEFAULT_SETTINGS: TreeSettings = {
+  maxMemtableSize: 2 ** 26,
+  memtable: 'auto',
+  dataBlockSize: [4096],
+  restartInterval: [10, 16],
+  hashIndexRatio: [0],
+  compression: ['none', 'none', 'lz4'],
+  indexCompression: ['none'],
+  filter: [{ falsePositiveRate: 0.0001 }, { bitsPerKey: 10 }],
+  pinIndex: [true, true, false],
+  pinFilter: [true, false],
+  partitionIndex: [false, false, false, true],
+  partitionFilter: [false, false, false, true],
+  expectPointReadHits: false,
+  compaction: { name: 'leveled', l0Threshold: 4, targetSize: 2 ** 26, levelRatio: [10] },
+  durability: undefined,
+}
+
+export interface StoredOptions {
+  readonly settings: TreeSettings
+  /** Number of the strategy; only LEVELED compacts by itself. */
+  readonly strategy: number
+  /** Fields to be written back as they are, of the options and inside `compaction`. */
+  readonly kept: readonly KeptField[]
+  readonly keptOfCompaction: readonly KeptField[]
+}
+
+interface KeptField {
+  readonly id: number
+  readonly content: Uint8Array
+}
+
+export const LEVELED = 0
+
+/** Of a tree that is created with these. */
+export function newOptions(given: TreeSettingsGiven): StoredOptions {
+  const settings = { ...DEFAULT_SETTINGS, ...given }
+  return { settings, strategy: LEVELED, kept: [], keptOfCompaction: [] }
+}
+
+// --- values --------------------------------------------------------------------------------------
+
+/** How one value is written and read. */
+interface Coder<T> {
+  readonly write: (out: Encoder, value: T) => unknown
+  readonly read: (from: Decoder) => T
+}
+
+function check(holds: boolean, what: string): void {
+  if (!holds) throw corruption(`an option is out of range: ${what}`)
+}
+
+function integer(what: string, min: number, max: number = Number.MAX_SAFE_INTEGER): Coder<number> {
+  return {
+    write: (out, value) => out.varint(value),
+    read: (from) => {
+      const value = from.varint()
+      check(value >= min && value <= max, what)
+      return value
+    },
+  }
+}
+
+function real(what: string, min: number, max: number): Coder<number> {
+  return {
+    write: (out, value) => out.f64(value),
+    read: (from) => {
+      const value = from.f64()
+      check(value >= min && value <= max, what)
+      return value
+    },
+  }
+}
+
+const flag: Coder<boolean> = {
+  write: (out, value) => out.u8(Number(value)),
+  read: (from) => {
+    const value = from.u8()
+    check(value <= 1, 'a flag')
+    return value === 1
+  },
+}
+
+/** A name for each number from 0 on. */
+function named<T extends string>(what: string, names: readonly T[]): Coder<T> {
+  return {
+    write: (out, value) => out.u8(names.indexOf(value)),
+    read: (from) => {
+      const name = names[from.u8()]
+      if (name === undefined) throw corruption(`an option is unknown: ${what}`)
+      return name
+    },
+  }
+}
+
+/** One element for each level; the last holds for all deeper ones. */
+function perLevel<T>(item: Coder<T>): Coder<readonly T[]> {
+  return {
+    write: (out, values) => {
+      for (const value of values.slice(0, LEVEL_LIST_MAX)) item.write(out, value)
+    },
+    read: (from) => {
+      const values: T[] = []
+      while (!from.done) values.push(item.read(from))
+      check(values.length > 0 && values.length <= LEVEL_LIST_MAX, 'the length of a list')
+      return values
+    },
+  }
+}
+
+const FILTER_NONE = 0
+const FILTER_BITS_PER_KEY = 1
+const FILTER_FALSE_POSITIVE_RATE = 2
+
+const filter: Coder<FilterSetting> = {
+  write: (out, policy) => {
+    if (policy === 'none') return out.u8(FILTER_NONE).f64(0)
+    return 'bitsPerKey' in policy
+      ? out.u8(FILTER_BITS_PER_KEY).f64(policy.bitsPerKey)
+      : out.u8(FILTER_FALSE_POSITIVE_RATE).f64(policy.falsePositiveRate)
+  },
+  read: (from) => {
+    const policy = from.u8()
+    const value = from.f64()
+    if (policy === FILTER_NONE) {
+      check(value === 0, 'a filter')
+      return 'none'
+    }
+    if (policy === FILTER_BITS_PER_KEY) {
+      check(value >= 0 && value <= 100, 'bits per key')
+      return { bitsPerKey: value }
+    }
+    check(policy === FILTER_FALSE_POSITIVE_RATE && value > 0 && value < 1, 'false positive rate')
+    return { falsePositiveRate: value }
+  },
+}
+
+const MEMTABLES: readonly (readonly [number, TreeSettings['memtable']])[] = [
+  [255, 'auto'],
+  [0, 'radix'],
+  [1, 'skiplist'],
+  // Another engine's: this one chooses.
+  [2, 'auto'],
+]
+
+const memtable: Coder<TreeSettings['memtable']> = {
+  write: (out, value) => out.u8(MEMTABLES.find(([, name]) => name === value)![0]),
+  read: (from) => {
+    const value = from.u8()
+    const known = MEMTABLES.find(([number]) => number === value)
+    if (known === undefined) throw corruption('an option is unknown: memtable')
+    return known[1]
+  },
+}
+
+const codec = named<Compression>('compression', ['none', 'lz4', 'zstd'])
+
+// --- fields --------------------------------------------------------------------------------------
+
+type Field<S> = { [K in keyof S]: readonly [id: number, name: K, coder: Coder<S[K]>] }[keyof S]
+
+const COMPACTION = 14
+
+/** All but the nested ones, by ascending id. */
+const FIELDS: readonly Field<Omit<TreeSettings, 'compaction' | 'durability'>>[] = [
+  [1, 'maxMemtableSize', integer('max memtable size', 1)],
+  [2, 'memtable', memtable],
+  [3, 'dataBlockSize', perLevel(integer('data block size', 1, BLOCK_STORED_BYTES_MAX))],
+  [4, 'restartInterval', perLevel(integer('restart interval', 1, 255))],
+  [5, 'hashIndexRatio', perLevel(real('hash index ratio', 0, 8))],
+  [6, 'compression', perLevel(codec)],
+  [7, 'indexCompression', perLevel(codec)],
+  [8, 'filter', perLevel(filter)],
+  [9, 'pinIndex', perLevel(flag)],
+  [10, 'pinFilter', perLevel(flag)],
+  [11, 'partitionIndex', perLevel(flag)],
+  [12, 'partitionFilter', perLevel(flag)],
+  [13, 'expectPointReadHits', flag],
+]
+
+const DURABILITY = 16
+const durability = named<Durability>('durability', ['buffered', 'os', 'sync'])
+
+/** Inside `compaction`. */
+const STRATEGY_KIND = 1
+const STRATEGY_NAME = 2
+const STRATEGY_FIELDS: readonly Field<Omit<StrategySetting, 'name'>>[] = [
+  [3, 'l0Threshold', integer('l0 threshold', 1)],
+  [4, 'targetSize', integer('target size', 1)],
+  [5, 'levelRatio', perLevel(real('level ratio', 1, Number.MAX_VALUE))],
+]
+const STRATEGY_NAMES: readonly string[] = ['leveled', 'size tiered', 'fifo', 'user']
+
+function codersOf<S>(
+  fields: readonly Field<S>[],
+): ReadonlyMap<number, readonly [keyof S, Coder<unknown>]> {
+  return new Map(fields.map(([id, name, coder]) => [id, [name, coder as Coder<unknown>]]))
+}
+
+const CODERS = codersOf(FIELDS)
+const STRATEGY_CODERS = codersOf(STRATEGY_FIELDS)
+
+function contentOf({ bytes, at, end }: Decoder): Uint8Array {
+  return bytes.slice(at, end)
+}
+
+/** CORRUPTION if they break a rule. */
+export function decodeOptions(bytes: Uint8Array): StoredOptions {
+  const settings: Record<string, unknown> = {}
+  const kept: KeptField[] = []
+  let compaction = {
+    strategy: LEVELED,
+    setting: DEFAULT_SETTINGS.compaction,
+    kept: [] as KeptField[],
+  }
+  const fields = new TaggedFields(bytes)
+  while (fields.next()) {
+    const { id, content } = fields
+    const known = CODERS.get(id)
+    if (known !== undefined) {
+      settings[known[0]] = known[1].read(content)
+      content.finish()
+    } else if (id === COMPACTION) {
+      compaction = decodeCompaction(content)
+    } else if (id === DURABILITY) {
+      settings['durability'] = durability.read(content)
+      content.finish()
+    } else {
+      kept.push({ id, content: contentOf(content) })
+    }
+  }
+  return {
+    settings: { ...DEFAULT_SETTINGS, ...settings, compaction: compaction.setting },
+    strategy: compaction.strategy,
+    kept,
+    keptOfCompaction: compaction.kept,
+  }
+}
+
+function decodeCompaction({ bytes, at, end }: Decoder) {
+  const setting: Record<string, unknown> = {}
+  const kept: KeptField[] = []
+  let strategy: number | undefined
+  const fields = new TaggedFields(bytes, at, end)
+  while (fields.next()) {
+    const { id, content } = fields
+    const known = STRATEGY_CODERS.get(id)
+    if (id === STRATEGY_KIND) {
+      strategy = content.u8()
+      content.finish()
+    } else if (id === STRATEGY_NAME) {
+      setting['name'] = Buffer.from(contentOf(content)).toString()
+    } else if (known !== undefined) {
+      setting[known[0]] = known[1].read(content)
+      content.finish()
+    } else {
+      kept.push({ id, content: contentOf(content) })
+    }
+  }
+  if (strategy === undefined) throw corruption('an option is missing: the kind of a strategy')
+  const name = STRATEGY_NAMES[strategy] ?? 'user'
+  return { strategy, setting: { ...DEFAULT_SETTINGS.compaction, name, ...setting }, kept }
+}
+
+/** Every option with its value. */
+export function encodeOptions({
+  settings,
+  strategy,
+  kept,
+  keptOfCompaction,
+}: StoredOptions): Uint8Array {
+  const compaction = [
+    { id: STRATEGY_KIND, content: Uint8Array.of(strategy) },
+    { id: STRATEGY_NAME, content: Buffer.from(settings.compaction.name) },
+    ...(strategy === LEVELED ? encodeFields(STRATEGY_CODERS, settings.compaction) : []),
+    ...keptOfCompaction,
+  ]
+  const fields = [
+    ...encodeFields(CODERS, settings),
+    { id: COMPACTION, content: join(compaction) },
+    ...kept,
+  ]
+  if (settings.durability !== undefined) {
+    const out = new Encoder()
+    durability.write(out, settings.durability)
+    fields.push({ id: DURABILITY, content: out.view() })
+  }
+  return join(fields)
+}
+
+function encodeFields<S>(
+  coders: ReadonlyMap<number, readonly [keyof S, Coder<unknown>]>,
+  from: S,
+): KeptField[] {
+  return [...coders].map(([id, [name, coder]]) => {
+    const out = new Encoder()
+    coder.write(out, from[name])
+    return { id, content: out.view() }
+  })
+}
+
+function join(fields: readonly KeptField[]): Uint8Array {
+  const out = new Encoder()
+  for (const { id, content } of fields.toSorted((a, b) => a.id - b.id)) out.field(id, content)
+  return out.view()
+}

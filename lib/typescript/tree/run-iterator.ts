@@ -1,0 +1,119 @@
+/** The tables of a run, one behind the other. One of them is open at a time. */
+
+import { EntryIterator } from '../base/iterator.ts'
+import { compareRanges } from '../base/slice.ts'
+import type { TableIterator } from '../table/table-iterator.ts'
+import type { Table } from './table.ts'
+
+export class RunIterator extends EntryIterator {
+  /** In key order. */
+  readonly #tables: readonly Table[]
+  readonly #readAhead: number
+  #at = 0
+  #iterator: TableIterator | undefined
+  /** Where to go on when the table at hand has no entry. */
+  #step = 1
+
+  constructor(tables: readonly Table[], readAhead: number) {
+    super()
+    this.#tables = tables
+    this.#readAhead = readAhead
+  }
+
+  override seekToFirst(): void {
+    this.#enter(0, 1)
+  }
+
+  override seekToLast(): void {
+    this.#enter(this.#tables.length - 1, -1)
+  }
+
+  override seek(key: Uint8Array, begin: number, end: number, seqno: number): void {
+    const at = tableAtOrBehind(this.#tables, key, begin, end)
+    if (at === this.#tables.length) return this.#finish()
+    this.#open(at, 1).seek(key, begin, end, seqno)
+    this.#settle()
+  }
+
+  override seekBefore(key: Uint8Array, begin: number, end: number, seqno: number): void {
+    const at = tableAtOrBehind(this.#tables, key, begin, end)
+    if (at === this.#tables.length) return this.seekToLast()
+    this.#open(at, -1).seekBefore(key, begin, end, seqno)
+    this.#settle()
+  }
+
+  override next(): void {
+    this.#step = 1
+    this.#iterator!.next()
+    this.#settle()
+  }
+
+  override previous(): void {
+    this.#step = -1
+    this.#iterator!.previous()
+    this.#settle()
+  }
+
+  override retry(): void {
+    this.#iterator!.retry()
+    this.#settle()
+  }
+
+  #open(at: number, step: number): TableIterator {
+    if (at !== this.#at || this.#iterator === undefined) {
+      this.#iterator = this.#tables[at]!.shared.reader.iterator(this.#readAhead)
+    }
+    this.#at = at
+    this.#step = step
+    return this.#iterator
+  }
+
+  /** To the first or last entry of a table. */
+  #enter(at: number, step: number): void {
+    if (at < 0 || at === this.#tables.length) return this.#finish()
+    const iterator = this.#open(at, step)
+    if (step > 0) iterator.seekToFirst()
+    else iterator.seekToLast()
+    this.#settle()
+  }
+
+  #finish(): void {
+    this.valid = false
+    this.missing = undefined
+  }
+
+  /** Shows the entry of the table at hand, or goes on in the next one. */
+  #settle(): void {
+    const source = this.#iterator!
+    this.missing = source.missing
+    this.valid = source.valid && source.missing === undefined
+    if (this.missing !== undefined) return
+    if (!this.valid) return this.#enter(this.#at + this.#step, this.#step)
+    this.key = source.key
+    this.keyBegin = source.keyBegin
+    this.keyEnd = source.keyEnd
+    this.seqno = source.seqno
+    this.kind = source.kind
+    this.value = source.value
+    this.valueBegin = source.valueBegin
+    this.valueEnd = source.valueEnd
+  }
+}
+
+/** The first table of a run that does not end before the key; `length` if there is none. */
+export function tableAtOrBehind(
+  tables: readonly Table[],
+  key: Uint8Array,
+  begin: number,
+  end: number,
+): number {
+  let low = 0
+  let high = tables.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    const { lastKey } = tables[middle]!.meta
+    if (compareRanges(lastKey, 0, lastKey.length, key, begin, end) < 0) low = middle + 1
+    else high = middle
+  }
+  return low
+}

@@ -1,0 +1,125 @@
+/**
+ * What a read needs, of one moment: the memtables, and the tables in their levels. It never
+ * changes; rotation, flush and compaction make the next one. Whoever reads across a wait holds it,
+ * and with it the files of its tables.
+ */
+
+import type { Flow } from '../base/flow.ts'
+import type { EntryIterator } from '../base/iterator.ts'
+import { compareRanges } from '../base/slice.ts'
+import type { Memtable } from '../memtable/memtable.ts'
+import { BlockRequests } from '../table/table-file.ts'
+import { ABSENT, BLOCKED, FOUND } from '../table/table-reader.ts'
+import type { Found, PointLookup } from '../table/table-reader.ts'
+import { Cursor } from './cursor.ts'
+import type { CursorBounds } from './cursor.ts'
+import { MergeIterator } from './merge-iterator.ts'
+import { RunIterator, tableAtOrBehind } from './run-iterator.ts'
+import { reaches } from './table-meta.ts'
+import type { Table } from './table.ts'
+import type { Run, Version } from './version.ts'
+
+export class SuperVersion {
+  readonly active: Memtable
+  /** Newest first. */
+  readonly sealed: readonly Memtable[]
+  readonly version: Version<Table>
+  #holders = 1
+
+  /** Held once. */
+  constructor(active: Memtable, sealed: readonly Memtable[], version: Version<Table>) {
+    this.active = active
+    this.sealed = sealed
+    this.version = version
+    for (const { shared } of version.tables()) shared.acquire()
+  }
+
+  acquire(): void {
+    this.#holders++
+  }
+
+  release(): void {
+    if (--this.#holders > 0) return
+    for (const { shared } of this.version.tables()) shared.release()
+  }
+
+  /**
+   * The newest version of the key that the lookup sees: what is newer is asked first, and the first
+   * hit decides, a tombstone as well. BLOCKED: call `lookup.missing` and ask again.
+   */
+  find(lookup: PointLookup): Found {
+    if (findInMemtable(this.active, lookup)) return FOUND
+    for (const memtable of this.sealed) if (findInMemtable(memtable, lookup)) return FOUND
+    for (const runs of this.version.levels) {
+      for (const run of runs) {
+        const found = findInRun(run, lookup)
+        if (found !== ABSENT) return found
+      }
+    }
+    return ABSENT
+  }
+
+  /** As `find`, with every call that it lacks; whether something was found. */
+  *findSettled(lookup: PointLookup): Flow<boolean> {
+    let found = this.find(lookup)
+    while (found === BLOCKED) {
+      yield* lookup.missing!
+      found = this.find(lookup)
+    }
+    return found === FOUND
+  }
+
+  /** Bytes of tables between two keys, from their indexes; undefined: no bound. */
+  *approximateSize(lower: Uint8Array | undefined, upper: Uint8Array | undefined): Flow<number> {
+    const requests = new BlockRequests()
+    let bytes = 0
+    for (const { meta, shared } of this.version.tables()) {
+      if (!meets(meta, { lower, upper })) continue
+      const end = upper === undefined ? meta.size : yield* shared.reader.offsetOf(upper, requests)
+      const begin = lower === undefined ? 0 : yield* shared.reader.offsetOf(lower, requests)
+      bytes += Math.max(0, end - begin)
+    }
+    return bytes
+  }
+
+  /** The rows of a range that a read at `readSeqno` sees, in one direction. */
+  cursor(readSeqno: number, bounds: CursorBounds, backward: boolean): Cursor {
+    const sources: EntryIterator[] = [this.active, ...this.sealed]
+      .filter((memtable) => !memtable.isEmpty)
+      .map((memtable) => memtable.visible(readSeqno))
+    for (const run of this.version.levels.flat()) {
+      const tables = run.filter(({ meta }) => meets(meta, bounds) && meta.lowestSeqno < readSeqno)
+      if (tables.length > 0) sources.push(new RunIterator(tables, 0))
+    }
+    return new Cursor(new MergeIterator(sources), readSeqno, bounds, backward)
+  }
+}
+
+function meets(meta: Table['meta'], { lower, upper }: CursorBounds): boolean {
+  const { firstKey } = meta
+  if (lower !== undefined && !reaches(meta, lower)) return false
+  if (upper === undefined) return true
+  return compareRanges(firstKey, 0, firstKey.length, upper, 0, upper.length) < 0
+}
+
+function findInMemtable(memtable: Memtable, lookup: PointLookup): boolean {
+  const found = memtable.find(lookup.key, lookup.begin, lookup.end, lookup.readSeqno)
+  if (found === 0) return false
+  const { arena } = memtable
+  lookup.seqno = arena.seqno(found)
+  lookup.kind = arena.kind(found)
+  lookup.value = arena.valueBytes(found)
+  lookup.valueBegin = arena.valueBegin(found)
+  lookup.valueEnd = lookup.valueBegin + arena.valueLength(found)
+  return true
+}
+
+function findInRun(run: Run<Table>, lookup: PointLookup): Found {
+  const at = tableAtOrBehind(run, lookup.key, lookup.begin, lookup.end)
+  const table = run[at]
+  if (table === undefined) return ABSENT
+  const { firstKey } = table.meta
+  const isBefore =
+    compareRanges(lookup.key, lookup.begin, lookup.end, firstKey, 0, firstKey.length) < 0
+  return isBefore ? ABSENT : table.shared.reader.find(lookup)
+}

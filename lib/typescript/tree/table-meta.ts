@@ -1,0 +1,68 @@
+/** What the manifest knows of a table, and where the tables of a tree stand. */
+
+import { compareBytes } from '../base/slice.ts'
+import type { BlobReference } from '../table/blob-references.ts'
+import { BOUND_INCLUSIVE, BOUND_UNBOUNDED } from '../table/table-format.ts'
+
+export interface TableMeta {
+  readonly fileNumber: number
+  readonly level: number
+  /** Of two runs in a level the one with the higher number is newer. */
+  readonly runOrder: number
+  /** Bytes of the file. */
+  readonly size: number
+  /** All versions and tombstones. */
+  readonly itemCount: number
+  readonly tombstoneCount: number
+  readonly weakTombstoneCount: number
+  readonly rangeTombstoneCount: number
+  readonly blockCount: number
+  readonly firstKey: Uint8Array
+  readonly lastKey: Uint8Array
+  /** Whether the last key is an entry's, the end of a range tombstone, or no bound at all. */
+  readonly lastKeyBound: number
+  /** These two with the global seqno added. */
+  readonly lowestSeqno: number
+  readonly highestSeqno: number
+  /** Added to every seqno that is stored in the table; 0 unless it was ingested. */
+  readonly globalSeqno: number
+  /** Milliseconds since 1970. */
+  readonly createdAt: number
+  readonly codec: number
+  /** File numbers ascend. */
+  readonly blobs: readonly BlobReference[]
+}
+
+/** Whether a table ends at or behind `key`. */
+export function reaches(table: TableMeta, key: Uint8Array): boolean {
+  if (table.lastKeyBound === BOUND_UNBOUNDED) return true
+  const order = compareBytes(table.lastKey, key)
+  return table.lastKeyBound === BOUND_INCLUSIVE ? order >= 0 : order > 0
+}
+
+/** By the key they begin with. */
+export function byFirstKey(a: TableMeta, b: TableMeta): number {
+  return compareBytes(a.firstKey, b.firstKey)
+}
+
+/** Runs newest first, each with its tables in key order. */
+export function groupRuns<T>(tables: Iterable<T>, metaOf: (table: T) => TableMeta): T[][] {
+  const runs = new Map<number, T[]>()
+  for (const table of tables) {
+    const { runOrder } = metaOf(table)
+    const run = runs.get(runOrder)
+    if (run === undefined) runs.set(runOrder, [table])
+    else run.push(table)
+  }
+  return [...runs]
+    .toSorted(([a], [b]) => b - a)
+    .map(([, run]) => run.toSorted((a, b) => byFirstKey(metaOf(a), metaOf(b))))
+}
+
+/** Whether key ranges of tables in key order meet. */
+export function anyMeet(run: readonly TableMeta[]): boolean {
+  return run.some((table, i) => {
+    const next = run[i + 1]
+    return next !== undefined && reaches(table, next.firstKey)
+  })
+}

@@ -1,0 +1,71 @@
+// Flows: the same work in both forms, with the same answers and the same errors.
+
+import { describe, expect, test } from 'vitest'
+import { breath, Io, run, runSync } from '../../../lib/typescript/base/flow.ts'
+import type { Flow } from '../../../lib/typescript/base/flow.ts'
+
+/** A call that notes in which form it was made. */
+function noted(log: string[], name: string, fail = false): Io<string> {
+  const answer = (form: string): string => {
+    log.push(`${name} ${form}`)
+    if (fail) throw new Error(name)
+    return name
+  }
+  return new Io(
+    () => answer('sync'),
+    async () => answer('async'),
+  )
+}
+
+function* work(log: string[]): Flow<string> {
+  const first = yield* noted(log, 'a')
+  let second: string
+  try {
+    second = yield* noted(log, 'b', true)
+  } catch (error) {
+    second = `no ${(error as Error).message}`
+  }
+  yield* breath
+  return `${first}, ${second}`
+}
+
+describe('a flow', () => {
+  test('driven by runSync makes sync calls and is done when it returns', () => {
+    const log: string[] = []
+    expect(runSync(work(log))).toBe('a, no b')
+    expect(log).toEqual(['a sync', 'b sync'])
+  })
+
+  test('driven by run makes async calls', async () => {
+    const log: string[] = []
+    expect(await run(work(log))).toBe('a, no b')
+    expect(log).toEqual(['a async', 'b async'])
+  })
+
+  test('ends with what it throws', async () => {
+    function* failing(): Flow<void> {
+      yield* noted([], 'gone', true)
+    }
+    expect(() => runSync(failing())).toThrow('gone')
+    await expect(run(failing())).rejects.toThrow('gone')
+  })
+
+  test('is a call itself, made as often as it is asked for', async () => {
+    const log: string[] = []
+    const io = Io.flow(() => work(log))
+    expect([io.sync(), await io.async()]).toEqual(['a, no b', 'a, no b'])
+    expect(log).toEqual(['a sync', 'b sync', 'a async', 'b async'])
+  })
+
+  test('lets the event loop turn where it breathes', async () => {
+    const log: string[] = []
+    setImmediate(() => log.push('turn'))
+    await run(
+      (function* (): Flow<void> {
+        yield* breath
+        log.push('flow')
+      })(),
+    )
+    expect(log).toEqual(['turn', 'flow'])
+  })
+})

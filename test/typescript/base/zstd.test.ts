@@ -1,0 +1,74 @@
+// zstd frames, by whatever this runtime has: there and back, bounds, damage.
+
+import { describe, expect, test } from 'vitest'
+import {
+  CODEC_ZSTD,
+  compress,
+  decompress,
+  isSupported,
+} from '../../../lib/typescript/base/compression.ts'
+import { failure, testSeed } from '../../support/scratch.ts'
+import { Random } from '../support/random.ts'
+
+const seed = testSeed()
+console.log(`zstd: SEED=${seed}`)
+
+const text = Buffer.from('a line that comes again and again. '.repeat(200))
+
+function packed(input: Uint8Array): Uint8Array {
+  const output = new Uint8Array(input.length)
+  const length = compress(CODEC_ZSTD, input, 0, input.length, output, 0)
+  expect(length).toBeGreaterThan(0)
+  return output.slice(0, length)
+}
+
+describe('zstd', () => {
+  test('is there', () => {
+    expect(isSupported(CODEC_ZSTD)).toBe(true)
+  })
+
+  test('frames come back, in the middle of other bytes', () => {
+    for (const input of [text, Buffer.alloc(3_000_000, 'xyz'), text.subarray(0, 100)]) {
+      const frame = packed(input)
+      const source = Buffer.concat([Buffer.alloc(3), frame, Buffer.alloc(3)])
+      const output = new Uint8Array(input.length + 2).fill(0xaa)
+      decompress(CODEC_ZSTD, source, 3, 3 + frame.length, output, 1, input.length)
+      expect(Buffer.compare(output.subarray(1, 1 + input.length), input)).toBe(0)
+      expect([output[0], output.at(-1)]).toEqual([0xaa, 0xaa])
+    }
+  })
+
+  test('what saves less than an eighth is not compressed', () => {
+    const random = new Random(seed)
+    const noise = Uint8Array.from({ length: 4096 }, () => random.below(256))
+    expect(compress(CODEC_ZSTD, noise, 0, 4096, new Uint8Array(4096), 0)).toBe(0)
+  })
+
+  test('another length, a cut or a flipped byte is damage, or the same bytes', async () => {
+    const frame = packed(text)
+    const read = (bytes: Uint8Array, length: number): Uint8Array => {
+      const output = new Uint8Array(length)
+      decompress(CODEC_ZSTD, bytes, 0, bytes.length, output, 0, length)
+      return output
+    }
+    for (const length of [0, 1, text.length - 1, text.length + 1]) {
+      // oxlint-disable-next-line no-await-in-loop
+      expect((await failure(() => read(frame, length))).code).toBe('CORRUPTION')
+    }
+    for (let end = 0; end < frame.length; end++) {
+      // oxlint-disable-next-line no-await-in-loop
+      expect((await failure(() => read(frame.subarray(0, end), text.length))).code).toBe(
+        'CORRUPTION',
+      )
+    }
+    for (let at = 0; at < frame.length; at++) {
+      const flipped = Uint8Array.from(frame)
+      flipped[at]! ^= 1
+      try {
+        expect(read(flipped, text.length)).toHaveLength(text.length)
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'CORRUPTION' })
+      }
+    }
+  })
+})

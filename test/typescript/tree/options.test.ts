@@ -1,0 +1,124 @@
+// Stored options: the bytes of docs/format.md, defaults, what is kept, and what is damage.
+
+import { describe, expect, test } from 'vitest'
+import type { TreeSettings } from '../../../lib/engine.ts'
+import { Encoder } from '../../../lib/typescript/base/coding.ts'
+import {
+  DEFAULT_SETTINGS,
+  decodeOptions,
+  encodeOptions,
+  newOptions,
+} from '../../../lib/typescript/tree/options.ts'
+import { exampleBytes, readFormatDocument } from '../../format/format-document.ts'
+import { failure } from '../../support/scratch.ts'
+
+const { examples } = readFormatDocument()
+const example = exampleBytes(examples.get('options') ?? [])
+
+test('the defaults are the example of the document, byte for byte', () => {
+  expect(Buffer.from(encodeOptions(newOptions({})))).toEqual(example)
+  expect(decodeOptions(example)).toEqual(newOptions({}))
+  expect(decodeOptions(new Uint8Array(0))).toEqual(newOptions({}))
+})
+
+test('every option comes back', () => {
+  const settings: TreeSettings = {
+    maxMemtableSize: 12_345,
+    memtable: 'skiplist',
+    dataBlockSize: [1, 33_554_432],
+    restartInterval: [255, 1, 2],
+    hashIndexRatio: [0.75, 8],
+    compression: ['zstd', 'lz4', 'none'],
+    indexCompression: ['lz4'],
+    filter: ['none', { bitsPerKey: 100 }, { falsePositiveRate: 0.5 }],
+    pinIndex: [false],
+    pinFilter: [true, true],
+    partitionIndex: [true],
+    partitionFilter: [true, false],
+    expectPointReadHits: true,
+    compaction: { name: 'leveled', l0Threshold: 7, targetSize: 2 ** 33, levelRatio: [4, 8.5] },
+    durability: 'sync',
+  }
+  expect(decodeOptions(encodeOptions(newOptions(settings))).settings).toEqual(settings)
+  expect(decodeOptions(encodeOptions(newOptions({ memtable: 'radix' }))).settings).toEqual({
+    ...DEFAULT_SETTINGS,
+    memtable: 'radix',
+  })
+})
+
+test('lists are stored up to the longest that the format has', () => {
+  const stored = newOptions({ restartInterval: Array.from({ length: 20 }, (_, i) => i + 1) })
+  expect(decodeOptions(encodeOptions(stored)).settings.restartInterval).toEqual([
+    1, 2, 3, 4, 5, 6, 7, 8,
+  ])
+})
+
+describe('what this version does not know', () => {
+  test('is kept and written back', () => {
+    const separation = new Encoder().field(1, Uint8Array.of(100)).view()
+    const bytes = new Encoder()
+      .field(14, new Encoder().field(1, Uint8Array.of(0)).field(11, Uint8Array.of(5)).view())
+      .field(15, separation)
+      .field(16, Uint8Array.of(0))
+      .field(77, Uint8Array.of(1, 2))
+      .view()
+    const stored = decodeOptions(bytes)
+    expect(stored.settings.durability).toBe('buffered')
+    const again = decodeOptions(encodeOptions(stored))
+    expect(again).toEqual(stored)
+    expect(again.kept.map(({ id }) => id)).toEqual([15, 77])
+    expect(again.keptOfCompaction).toEqual([{ id: 11, content: Uint8Array.of(5) }])
+  })
+
+  test('strategies of other kinds keep their fields and their name', () => {
+    const fifo = new Encoder().field(1, Uint8Array.of(2)).field(9, Uint8Array.of(100)).view()
+    const stored = decodeOptions(new Encoder().field(14, fifo).view())
+    expect([stored.strategy, stored.settings.compaction.name]).toEqual([2, 'fifo'])
+    expect(decodeOptions(encodeOptions(stored))).toEqual(stored)
+    const own = new Encoder().field(1, Uint8Array.of(3)).field(2, Buffer.from('mine')).view()
+    const user = decodeOptions(new Encoder().field(14, own).view())
+    expect([user.strategy, user.settings.compaction.name]).toEqual([3, 'mine'])
+  })
+
+  test('a memtable of another engine is left to this one', () => {
+    const stored = decodeOptions(new Encoder().field(2, Uint8Array.of(2)).view())
+    expect(stored.settings.memtable).toBe('auto')
+  })
+})
+
+test('what breaks a rule is damage', async () => {
+  const f64 = (value: number): number[] => [...new Encoder().f64(value).view()]
+  const bad: readonly (readonly [number, readonly number[]])[] = [
+    [1, [0]],
+    [1, [1, 0]],
+    [2, [3]],
+    [3, []],
+    [3, [0]],
+    [3, [0x81, 0x80, 0x80, 0x10]],
+    [3, [1, 1, 1, 1, 1, 1, 1, 1, 1]],
+    [4, [0]],
+    [4, [0x80, 0x02]],
+    [5, f64(8.5)],
+    [5, f64(-1)],
+    [5, f64(0).slice(1)],
+    [6, [3]],
+    [8, [0, ...f64(1)]],
+    [8, [1, ...f64(101)]],
+    [8, [2, ...f64(0)]],
+    [8, [2, ...f64(1)]],
+    [8, [3, ...f64(0)]],
+    [9, [2]],
+    [13, [0, 0]],
+    [14, []],
+    [14, [2, 1, 0]],
+    [14, [1, 1, 0, 3, 1, 0]],
+    [16, [3]],
+    [16, []],
+  ]
+  for (const [id, content] of bad) {
+    const bytes = new Encoder().field(id, Uint8Array.from(content)).view()
+    // oxlint-disable-next-line no-await-in-loop
+    const error = await failure(() => decodeOptions(bytes))
+    expect(error.code, `${id}: ${content.join(' ')}`).toBe('CORRUPTION')
+  }
+})
