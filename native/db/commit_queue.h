@@ -60,8 +60,8 @@ struct Commit {
 // An async commit that waits in the queue; owns its bytes.
 struct DeferredCommit {
   Commit commit;
-  // Makes journal_bytes, on an engine thread, while the commit waits. Whoever takes the commit before
-  // that is done journals its entries as they are: nobody waits for it.
+  // Makes journal_bytes, on an engine thread, while the commit waits. Whoever takes the commit
+  // before that is done journals its entries as they are: nobody waits for it.
   std::function<std::string()> compress;
   bool taken = false;  // the queue's mutex
   std::string bytes;

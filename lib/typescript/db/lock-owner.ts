@@ -78,5 +78,8 @@ export function ownerIsGone(vfs: Vfs, owner: Owner): boolean {
   if (owner === NOBODY) return true
   if (!owner.isKnown) return false
   if (owner.bootId !== vfs.bootId()) return true
-  return vfs.processStartTime(owner.pid) !== owner.startTime
+  const startTime = vfs.processStartTime(owner.pid)
+  if (startTime === undefined) return true
+  // 0: a system that does not tell. The process then counts as the owner.
+  return startTime !== 0n && owner.startTime !== 0n && startTime !== owner.startTime
 }

@@ -235,8 +235,8 @@ export class Tree {
   }
 
   /**
-   * PLAN_STALE: a table is gone or busy. `progress` is called once a slice and may throw, which ends
-   * the job. Nothing has changed when it fails.
+   * PLAN_STALE: a table is gone or busy. `progress` is called once a slice and may throw, which
+   * ends the job. Nothing has changed when it fails.
    */
   *compact(plan: PlanData, progress?: (job: CompactionJob) => void): Flow<void> {
     this.#checkOpen()

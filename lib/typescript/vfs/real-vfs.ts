@@ -321,7 +321,7 @@ class RealVfs implements Vfs {
   }
 
   processStartTime(pid: number): bigint | undefined {
-    if (process.platform !== 'linux') return isRunning(pid) ? 1n : undefined
+    if (process.platform !== 'linux') return isRunning(pid) ? 0n : undefined
     try {
       const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1')
       // The second field is the program's name in brackets, and may hold anything.

@@ -35,8 +35,8 @@ class PressureTest : public testing::Test {
   Status Put(Keyspace* keyspace, const std::string& key, const std::string& value) {
     return database_->WriteOne(keyspace, Kind::kValue, key, value, Durability::kOs);
   }
-  // Each flush makes one run, and no two of them may lie in one. The outcome of the first write that
-  // was refused.
+  // Each flush makes one run, and no two of them may lie in one. The outcome of the first write
+  // that was refused.
   Status WriteRuns(Keyspace* keyspace, size_t runs) {
     for (size_t i = 0; i < runs; ++i) {
       SHALE_RETURN_IF_ERROR(Put(keyspace, "k", std::to_string(i)));

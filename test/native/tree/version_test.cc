@@ -10,8 +10,8 @@
 namespace shale {
 namespace {
 
-// Real tables of two entries each: what a version needs of them are their bounds. Each has a machine
-// of its own, so that two may have one number.
+// Real tables of two entries each: what a version needs of them are their bounds. Each has a
+// machine of its own, so that two may have one number.
 class TableFactory {
  public:
   // "number:first-last"

@@ -1,5 +1,5 @@
-// A process that tries to open a directory when it is told to, and says whether it holds it; then it
-// keeps it until it is killed.
+// A process that tries to open a directory when it is told to, and says whether it holds it; then
+// it keeps it until it is killed.
 //
 //   node lock-child.mjs DIR ENGINE
 

@@ -1,5 +1,5 @@
-// Several processes of both engines take over one directory at once, again and again, each time from
-// a holder that was killed: exactly one has it.
+// Several processes of both engines take over one directory at once, again and again, each time
+// from a holder that was killed: exactly one has it.
 
 import { spawn } from 'node:child_process'
 import type { ChildProcessByStdio } from 'node:child_process'
