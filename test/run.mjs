@@ -106,7 +106,8 @@ async function vitest(name, filters, env = process.env) {
 async function runShard(binary, name, index, total, volume) {
   const report = join(work, `${name}-${index}.json`)
   const env = {
-    ASAN_OPTIONS: 'detect_stack_use_after_return=1:strict_string_checks=1',
+    // Not detect_stack_use_after_return: GCC's substitute for the stack aligns to 32 bytes only.
+    ASAN_OPTIONS: 'strict_string_checks=1',
     UBSAN_OPTIONS: 'print_stacktrace=1',
     TSAN_OPTIONS: 'second_deadlock_stack=1',
     ...process.env,
@@ -205,7 +206,7 @@ async function lifetime() {
     SHALE_ADDON: join(root, 'out/asan/shale.node'),
     SHALE_CHILD_PRELOAD: library,
     // Leaks would be Node's own: it frees little when it ends.
-    ASAN_OPTIONS: 'detect_leaks=0:detect_stack_use_after_return=1:abort_on_error=1',
+    ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=1',
     UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
   })
 }
