@@ -167,7 +167,7 @@ TEST(LogFault, EveryCrashLeavesAPrefix) {
       bytes[at] ^= 4;
     }
   }
-  EXPECT_GT(images, 3000u);
+  EXPECT_GT(images, 1000 * Scaled(3));
 }
 
 }  // namespace
