@@ -87,8 +87,8 @@ export class Cursor {
     const outside =
       (lower !== undefined && Buffer.compare(target, lower) < 0) ||
       (upper !== undefined && Buffer.compare(target, upper) >= 0)
-    this.#finished = outside || this.#met(target, this.#front.side, this.#back.last)
-    this.#front.restart()
+    this.#finished = outside || this.#met(target, this.#front.side, this.#back)
+    this.#front.restart(target)
     if (!this.#finished) this.#scan.seek(this.#front.side, target)
   }
 
@@ -161,7 +161,7 @@ export class Cursor {
 
   #take(end: End, other: End): Pair | undefined {
     const pair = end.peek()
-    if (pair === undefined || this.#met(pair[0], end.side, other.last)) {
+    if (pair === undefined || this.#met(pair[0], end.side, other)) {
       this.#finished = true
       return undefined
     }
@@ -170,11 +170,12 @@ export class Cursor {
     return pair
   }
 
-  /** Whether `key`, coming from `side`, was reached by the other end already. */
-  #met(key: Uint8Array, side: ScanEnd, otherLast: Uint8Array | undefined): boolean {
-    if (otherLast === undefined) return false
-    const order = Buffer.compare(key, otherLast)
-    return side === FRONT ? order >= 0 : order <= 0
+  /** Whether `key`, coming from `side`, lies behind the other end. */
+  #met(key: Uint8Array, side: ScanEnd, { last, from }: End): boolean {
+    const place = last ?? from
+    if (place === undefined) return false
+    const beyond = Buffer.compare(key, place) * (side === FRONT ? 1 : -1)
+    return last === undefined ? beyond > 0 : beyond >= 0
   }
 }
 
@@ -183,6 +184,8 @@ class End {
   readonly side: ScanEnd
   fillBytes = FIRST_FILL
   last: Buffer | undefined
+  /** Where a seek put it, while it handed out nothing since: its first entry is there or later. */
+  from: Uint8Array | undefined
   #batch: RowBatch | undefined
   #row = 0
   #end = 0
@@ -213,9 +216,10 @@ class End {
     this.last = key
   }
 
-  restart(): void {
+  restart(from?: Uint8Array): void {
     this.filled(undefined)
     this.fillBytes = FIRST_FILL
     this.last = undefined
+    this.from = from
   }
 }
