@@ -83,7 +83,7 @@ std::vector<Fault> EnumerateFaults(const WorkloadOptions& options) {
 std::string RunFault(const WorkloadOptions& wanted, const Fault& fault) {
   WorkloadOptions options = wanted;
   const bool lied = Lies(fault.kind);
-  options.lies = lied;
+  options.lies = lied && fault.path_class == PathClass::kManifest;
   // What a lying disk lost is lost at the next open, which the workload could not tell from a bug.
   if (lied && fault.op != FaultOp::kRead) options.reopen = false;
   MemVfs memory(options.seed);
