@@ -29,9 +29,11 @@ uint64_t ShardCount(uint64_t capacity) {
   return std::clamp<uint64_t>(std::bit_floor(capacity / kShardBytesMin), 1, kShardsMax);
 }
 
+}  // namespace
+
 // Remembers which keys were evicted lately: four places per set, the oldest makes room. A wrong yes
 // (equal fingerprints) does no harm.
-class Ghosts {
+class Cache::Ghosts {
  public:
   explicit Ghosts(size_t places) : places_(places) {}
 
@@ -70,8 +72,6 @@ class Ghosts {
   std::vector<Ghost> places_;  // a power of two of them
   uint32_t now_ = 0;
 };
-
-}  // namespace
 
 class Cache::Shard {
  public:

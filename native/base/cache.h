@@ -80,6 +80,7 @@ class Cache {
   CacheStats stats() const;
 
  private:
+  class Ghosts;
   class Shard;
   Shard& ShardOf(uint64_t hash) const;
 

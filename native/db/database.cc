@@ -38,7 +38,7 @@ Status Database::Impl::FlushKeyspaceAsync(Keyspace* keyspace, Completion complet
 Status Database::Impl::WaitFor(const std::function<Status(Completion)>& start) {
   const Call call(this);
   if (!call.open()) return Code::kDbClosed;
-  Waiting waiting(vfs_, executor_.get());
+  Waiting waiting(executor_.get());
   const Status status = start(waiting.Callback());
   return status.Is(Code::kWouldBlock) ? waiting.Wait() : status;
 }

@@ -11,7 +11,6 @@ namespace shale {
 namespace {
 
 constexpr uint64_t kThrottleSliceNanos = 20'000'000;
-constexpr uint64_t kSimulatedStepNanos = 1'000'000;
 
 }  // namespace
 
@@ -261,13 +260,7 @@ Status Database::Impl::Close() {
   control_->Close(Code::kDbClosed);
   lock.lock();
   while ((gate_.load(std::memory_order_acquire) & ~kClosing) != 0) {
-    if (!executor_->is_manual()) {
-      calls_left_.wait(lock);
-      continue;
-    }
-    lock.unlock();
-    if (!executor_->RunOne()) vfs_->SleepNanos(kSimulatedStepNanos);
-    lock.lock();
+    executor_->WaitFor(&calls_left_, &lock);
   }
   lock.unlock();
   Status status = CloseParts();

@@ -127,6 +127,14 @@ class ThreadedExecutor : public Executor {
   }
   size_t ThreadCount(Lane of) const override { return thread_counts_[static_cast<size_t>(of)]; }
   bool RunOne() override { return false; }
+  void WaitFor(std::condition_variable* changed, std::unique_lock<std::mutex>* lock,
+               uint64_t nanos) override {
+    if (nanos == kNoTimeout) {
+      changed->wait(*lock);
+    } else {
+      changed->wait_for(*lock, std::chrono::nanoseconds(nanos));
+    }
+  }
   bool is_manual() const override { return false; }
   void Shutdown() override {
     std::call_once(shut_down_, [this] {

@@ -10,9 +10,12 @@
 // an order drawn from a seed.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
+#include <mutex>
 
 #include "vfs/vfs.h"
 
@@ -32,14 +35,20 @@ inline constexpr int kLaneCount = 5;
 
 class Executor {
  public:
+  static constexpr uint64_t kNoTimeout = std::numeric_limits<uint64_t>::max();
+
   virtual ~Executor() = default;
   virtual void Submit(Lane lane, std::function<void()> work) = 0;
   // Runs `work` not before `delay_ms` from now.
   virtual void SubmitAfter(Lane lane, uint64_t delay_ms, std::function<void()> work) = 0;
   virtual size_t ThreadCount(Lane lane) const = 0;  // what may run at once
-  // ManualExecutor: runs one piece of due work (any lane, seeded choice); false if there is none. A
-  // caller that must wait for background work calls this in a loop. ThreadedExecutor: always false.
+  // ManualExecutor: runs one piece of due work (any lane, seeded choice); false if there is none.
+  // ThreadedExecutor: always false.
   virtual bool RunOne() = 0;
+  // Waits until `changed` is notified, for at most `nanos`; the caller looks at its condition again.
+  // With a ManualExecutor nobody else could notify: runs one piece of work, or lets time pass.
+  virtual void WaitFor(std::condition_variable* changed, std::unique_lock<std::mutex>* lock,
+                       uint64_t nanos = kNoTimeout) = 0;
   virtual bool is_manual() const = 0;
   virtual void Shutdown() = 0;
 };

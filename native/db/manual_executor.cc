@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <deque>
 #include <map>
@@ -7,6 +8,8 @@
 
 namespace shale {
 namespace {
+
+constexpr uint64_t kStepNanos = 1'000'000;  // of simulated time, when there is nothing to do
 
 // Everything runs on the thread that calls RunOne, so nothing here is locked.
 class ManualExecutor : public Executor {
@@ -37,6 +40,12 @@ class ManualExecutor : public Executor {
     queue.pop_front();
     work();
     return true;
+  }
+  void WaitFor(std::condition_variable*, std::unique_lock<std::mutex>* lock,
+               uint64_t nanos) override {
+    lock->unlock();
+    if (!RunOne()) clock_->SleepNanos(std::min(nanos, kStepNanos));
+    lock->lock();
   }
   bool is_manual() const override { return true; }
 

@@ -17,7 +17,6 @@
 namespace shale {
 namespace {
 
-constexpr uint64_t kSimulatedStepNanos = 1'000'000;
 constexpr uint64_t kClosing = uint64_t{1} << 63;
 
 }  // namespace
@@ -60,13 +59,7 @@ class StandaloneTree::Impl {
       return close_status_;
     }
     while (gate_.load(std::memory_order_acquire) != kClosing) {
-      if (!executor_->is_manual()) {
-        changed_.wait(lock);
-        continue;
-      }
-      lock.unlock();
-      if (!executor_->RunOne()) vfs_->SleepNanos(kSimulatedStepNanos);
-      lock.lock();
+      executor_->WaitFor(&changed_, &lock);
     }
     lock.unlock();
     maintenance_->Stop();
@@ -395,7 +388,7 @@ Status StandaloneTree::MajorCompaction(uint64_t target_size, JobControl* control
   if (!call.open()) return Code::kDbClosed;
   std::shared_ptr<JobControl> shared(control, [](JobControl*) {});
   if (control == nullptr) shared = std::make_shared<JobControl>();
-  Waiting waiting(impl_->vfs_, impl_->executor_.get());
+  Waiting waiting(impl_->executor_.get());
   impl_->maintenance_->MajorCompaction(impl_->keyspace_.get(), target_size, std::move(shared),
                                        waiting.Callback());
   return waiting.Wait();

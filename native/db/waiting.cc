@@ -5,11 +5,6 @@
 #include <utility>
 
 namespace shale {
-namespace {
-
-constexpr uint64_t kSimulatedStepNanos = 1'000'000;
-
-}  // namespace
 
 struct Waiting::State {
   std::mutex mutex;
@@ -18,8 +13,7 @@ struct Waiting::State {
   Status status;
 };
 
-Waiting::Waiting(Vfs* vfs, Executor* executor)
-    : vfs_(vfs), executor_(executor), state_(std::make_shared<State>()) {}
+Waiting::Waiting(Executor* executor) : executor_(executor), state_(std::make_shared<State>()) {}
 
 Completion Waiting::Callback() {
   return [state = state_](Status status) {
@@ -32,15 +26,7 @@ Completion Waiting::Callback() {
 
 Status Waiting::Wait() {
   std::unique_lock<std::mutex> lock(state_->mutex);
-  while (!state_->done) {
-    if (!executor_->is_manual()) {
-      state_->changed.wait(lock);
-      continue;
-    }
-    lock.unlock();
-    if (!executor_->RunOne()) vfs_->SleepNanos(kSimulatedStepNanos);
-    lock.lock();
-  }
+  while (!state_->done) executor_->WaitFor(&state_->changed, &lock);
   return state_->status;
 }
 

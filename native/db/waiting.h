@@ -1,6 +1,4 @@
 // Waiting: the calling thread waits for the completion of an async call.
-//
-// With a manual executor nothing else would run, so the waiting thread runs the work itself.
 // Threads: one waits; the completion may come from any.
 #pragma once
 
@@ -13,13 +11,12 @@ namespace shale {
 // Waits for one completion.
 class Waiting {
  public:
-  Waiting(Vfs* vfs, Executor* executor);
+  explicit Waiting(Executor* executor);
   Completion Callback();
   Status Wait();
 
  private:
   struct State;
-  Vfs* const vfs_;
   Executor* const executor_;
   const std::shared_ptr<State> state_;
 };

@@ -14,7 +14,6 @@ constexpr double kRateFloor = 1024.0 * 1024;       // a measured speed below it 
 constexpr double kSmoothing = 0.3;
 constexpr uint64_t kCreditNanos = 1'000'000;  // debt below this is not waited for
 constexpr uint64_t kDebtNanosMax = 50'000'000;
-constexpr uint64_t kSimulatedStepNanos = 1'000'000;
 
 double Smooth(double old_rate, uint64_t bytes, uint64_t nanos) {
   if (bytes == 0 || nanos == 0) return old_rate;
@@ -90,13 +89,7 @@ Status WriteControl::Admit(size_t bytes) {
       break;
     }
     wait = std::min(wait, deadline - now);
-    if (executor_->is_manual()) {
-      lock.unlock();
-      if (!executor_->RunOne()) vfs_->SleepNanos(std::min(wait, kSimulatedStepNanos));
-      lock.lock();
-    } else {
-      changed_.wait_for(lock, std::chrono::nanoseconds(wait));
-    }
+    executor_->WaitFor(&changed_, &lock, wait);
     now = vfs_->MonotonicNanos();
   }
   if (now != begin) {

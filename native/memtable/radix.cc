@@ -4,19 +4,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/memory_order.h"
 #include "memtable/radix_iterator.h"
 
 namespace shale {
 
 using radix::NodeRef;
-
-namespace {
-
-constexpr auto kRelaxed = std::memory_order_relaxed;
-constexpr auto kAcquire = std::memory_order_acquire;
-constexpr auto kRelease = std::memory_order_release;
-
-}  // namespace
 
 NodeRef RadixMemtable::Descend(Slice key) const {
   NodeRef ref = root_.load(kAcquire);

@@ -4,13 +4,11 @@
 #include <algorithm>
 #include <new>
 
+#include "base/memory_order.h"
+
 namespace shale::radix {
 
 namespace {
-
-constexpr auto kRelaxed = std::memory_order_relaxed;
-constexpr auto kAcquire = std::memory_order_acquire;
-constexpr auto kRelease = std::memory_order_release;
 
 // Where key byte `index` of a node lies: word 0 has seven behind the count, then come the words
 // from 3 on.

@@ -34,6 +34,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/memory_order.h"
 #include "base/slice.h"
 #include "memtable/arena.h"
 #include "memtable/stored_entry.h"
@@ -136,7 +137,6 @@ inline uint64_t MatchBytes(uint64_t low, uint64_t high, uint8_t byte) {
 // The slot of the child for `byte`, or null. Not for node 256.
 template <NodeType type>
 inline std::atomic<NodeRef>* FindIn(const RadixNode* node, uint8_t byte) {
-  constexpr auto kAcquire = std::memory_order_acquire;
   constexpr unsigned kWords = kLayouts[type].key_words;
   // Most children lie in the second line: it is on its way while the first is searched.
   if constexpr (kLayouts[type].bytes > 64) __builtin_prefetch(WordAt(node, 8));

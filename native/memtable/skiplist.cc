@@ -6,6 +6,7 @@
 #include <cstring>
 #include <new>
 
+#include "base/memory_order.h"
 #include "memtable/skiplist_iterator.h"
 
 namespace shale {
@@ -17,10 +18,6 @@ using skiplist::Node;
 using skiplist::Window;
 
 namespace {
-
-constexpr auto kRelaxed = std::memory_order_relaxed;
-constexpr auto kAcquire = std::memory_order_acquire;
-constexpr auto kRelease = std::memory_order_release;
 
 // Up to 8 bytes as a big-endian number, zeros behind.
 uint64_t BigEndian(const char* p, size_t n) {

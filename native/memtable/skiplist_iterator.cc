@@ -1,13 +1,11 @@
 // SkiplistIterator: see skiplist_iterator.h.
 #include "memtable/skiplist_iterator.h"
 
+#include "base/memory_order.h"
+
 namespace shale {
 
 using skiplist::Node;
-
-namespace {
-constexpr auto kAcquire = std::memory_order_acquire;
-}  // namespace
 
 void SkiplistIterator::Set(const StoredEntry* version) {
   current_ = version;

@@ -3,13 +3,11 @@
 
 #include <new>
 
+#include "base/memory_order.h"
+
 namespace shale {
 
 namespace {
-
-constexpr auto kRelaxed = std::memory_order_relaxed;
-constexpr auto kAcquire = std::memory_order_acquire;
-constexpr auto kRelease = std::memory_order_release;
 
 // A headless tower; the pointer to it carries bit 0 wherever an entry could stand too.
 struct ChainIndex {

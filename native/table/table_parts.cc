@@ -1,11 +1,6 @@
 #include "table/table_parts.h"
 
 namespace shale {
-namespace {
-
-constexpr ReadContext kPastCache{ReadMode::kMayBlock, /*fill_cache=*/false, 0};
-
-}  // namespace
 
 Status TableParts::Open(const TableOpenOptions& options) {
   SHALE_RETURN_IF_ERROR(file.CheckSize());

@@ -13,6 +13,9 @@
 
 namespace shale {
 
+// For what is read once: it takes no place in the cache.
+inline constexpr ReadContext kPastCache{ReadMode::kMayBlock, /*fill_cache=*/false, 0};
+
 struct TableParts {
   TableParts(const TableContext& table_context, const TableMeta& table_meta,
              std::shared_ptr<TableCounters> counters)

@@ -13,8 +13,6 @@
 namespace shale {
 namespace {
 
-constexpr ReadContext kPastCache{ReadMode::kMayBlock, /*fill_cache=*/false, 0};
-
 class Verifier {
  public:
   Verifier(const TableContext& context, const TableMeta& meta)

@@ -18,7 +18,6 @@
 namespace shale {
 namespace {
 
-constexpr uint64_t kStopCheckItems = 256;
 constexpr size_t kReadAheadBytes = size_t{1} << 20;
 // Tables of the level below that one output may overlap, in sizes of an output.
 constexpr uint64_t kBelowFactor = 10;

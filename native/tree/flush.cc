@@ -20,7 +20,6 @@ namespace shale {
 namespace {
 
 constexpr uint64_t kFlushTableBytes = uint64_t{64} << 20;
-constexpr uint64_t kStopCheckItems = 256;
 
 }  // namespace
 

@@ -56,6 +56,9 @@ struct JobStats {
   uint64_t tables_written = 0;
 };
 
+// Items after which a job looks whether it was told to stop.
+inline constexpr uint64_t kStopCheckItems = 256;
+
 // Progress and stop flag of one running job; shared with whoever watches it.
 struct JobControl {
   std::atomic<bool> stop{false};
