@@ -45,8 +45,9 @@ class Executor {
   // ManualExecutor: runs one piece of due work (any lane, seeded choice); false if there is none.
   // ThreadedExecutor: always false.
   virtual bool RunOne() = 0;
-  // Waits until `changed` is notified, for at most `nanos`; the caller looks at its condition again.
-  // With a ManualExecutor nobody else could notify: runs one piece of work, or lets time pass.
+  // Waits until `changed` is notified, for at most `nanos`, perhaps for less: the caller looks at
+  // its condition again. With a ManualExecutor nobody else could notify: it runs one piece of work,
+  // or lets time pass.
   virtual void WaitFor(std::condition_variable* changed, std::unique_lock<std::mutex>* lock,
                        uint64_t nanos = kNoTimeout) = 0;
   virtual bool is_manual() const = 0;
