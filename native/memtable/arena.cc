@@ -4,13 +4,14 @@
 #include <algorithm>
 #include <new>
 
+#include "base/page_pool.h"
 #include "base/pages.h"
 
 namespace shale {
 
 namespace {
 
-constexpr size_t kBlockBytes = size_t{2} << 20;  // one huge page
+constexpr size_t kBlockBytes = kHugePageBytes;
 constexpr size_t kOwnBlockUnit = 4096;
 // From here on a request gets a block of its own: starting a shared block for it would waste the
 // rest of the present one.
@@ -19,12 +20,15 @@ constexpr size_t kOwnBlockMin = kBlockBytes / 4;
 constexpr size_t kMappedMin = size_t{128} << 10;
 
 char* NewBlock(size_t size) {
+  if (size == kBlockBytes) return static_cast<char*>(PagePool::Shared().Take());
   if (size >= kMappedMin) return static_cast<char*>(AllocatePages(size));
   return static_cast<char*>(::operator new (size, std::align_val_t{kArenaBlockAlignment}));
 }
 
 void DeleteBlock(char* data, size_t size) {
-  if (size >= kMappedMin) {
+  if (size == kBlockBytes) {
+    PagePool::Shared().Give(data);
+  } else if (size >= kMappedMin) {
     FreePages(data, size);
   } else {
     ::operator delete (data, std::align_val_t{kArenaBlockAlignment});

@@ -4,24 +4,9 @@
 #include <new>
 
 #include "base/pages.h"
+#include "base/sanitized.h"
 
 namespace shale {
-namespace {
-
-// The sanitizers see each block of their own allocator: with its bounds, and when it is gone.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr bool kSanitized = true;
-#else
-constexpr bool kSanitized = false;
-#endif
-#else
-constexpr bool kSanitized = false;
-#endif
-
-}  // namespace
 
 // Lies at the start of a span, in front of its pieces.
 struct BlockMemory::Span {
