@@ -4,9 +4,10 @@
 // Immutable but for the active memtable, which one writer appends to.
 // Pinning: inside an EpochGuard a reader may use Tree::current() as it is; a Ref keeps it for
 // longer. A reader takes its read seqno AFTER it has pinned: then whatever was dropped by the jobs
-// that made this super version is nothing that the reader could have seen. What was committed between
-// the two may be in a later memtable: the reader then sees the tree as it was when the pinned one was
-// sealed, which is a moment between the two as well. No commit is cut in half: sealing keeps out of it.
+// that made this super version is nothing that the reader could have seen. What was committed
+// between the two may be in a later memtable: the reader then sees the tree as it was when the
+// pinned one was sealed, which is a moment between the two as well. No commit is cut in half:
+// sealing keeps out of it.
 // Threads: any.
 #pragma once
 

@@ -369,7 +369,8 @@ TEST_F(DatabaseTest, BufferedCommitsReachTheFileInTime) {
   DB_ASSERT_OK(database_->Close());
 }
 
-// A reader of anything in the process holds back what is retired, for longer than the database lives.
+// A reader of anything in the process holds back what is retired, also longer than the database
+// lives.
 TEST_F(DatabaseTest, WhatAReaderHoldsBackMayOutliveIt) {
   DB_ASSERT_OK(Open());
   Ref<Keyspace> a = MustOpenKeyspace(database_.get(), "a");
