@@ -45,7 +45,9 @@ void Require(bool condition, const char* what) {
 // A table of the even numbers below 2 * count.
 struct Fixture {
   Fixture(uint64_t entries, const TableWriteOptions& options, uint64_t cache_bytes)
-      : count(entries), cache(cache_bytes), files(&vfs, 8) {
+      : count(entries),
+        cache(std::make_shared<Cache>(cache_bytes)),
+        files(std::make_shared<FileCache>(&vfs, 8)) {
     Require(vfs.MakeDir("/db").ok(), "MakeDir");
     std::unique_ptr<TableWriter> writer;
     Require(
@@ -57,7 +59,7 @@ struct Fixture {
       Require(writer->Add({key, value, MakeTag(i + 1, Kind::kValue)}).ok(), "Add");
     }
     Require(writer->Finish(&meta).ok(), "Finish");
-    const TableContext context{&vfs, "/db", &cache, &files};
+    const TableContext context{&vfs, "/db", cache, files};
     Require(TableReader::Open(context, meta, {}, std::make_shared<TableCounters>(), &table).ok(),
             "Open");
     for (uint64_t i = 0; i < count; i++) {
@@ -75,8 +77,8 @@ struct Fixture {
 
   const uint64_t count;
   MemVfs vfs;
-  Cache cache;
-  FileCache files;
+  std::shared_ptr<Cache> cache;
+  std::shared_ptr<FileCache> files;
   TableMeta meta;
   Ref<TableReader> table;
   const ReadContext warm;

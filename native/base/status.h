@@ -108,22 +108,6 @@ class [[nodiscard]] Status {
 
 const char* CodeName(Code code);  // "DISK_FULL"; "OK" for kOk
 
-template <typename T>
-class [[nodiscard]] Result {
- public:
-  Result(Status status) : status_(std::move(status)) {}  // NOLINT: requires !status.ok()
-  Result(T value) : value_(std::move(value)) {}          // NOLINT
-  bool ok() const { return status_.ok(); }
-  const Status& status() const { return status_; }
-  T& value() { return *value_; }
-  const T& value() const { return *value_; }
-  T&& Take() { return std::move(*value_); }
-
- private:
-  Status status_;
-  std::optional<T> value_;
-};
-
 // The one macro that returns from its caller, and says so in its name.
 #define SHALE_RETURN_IF_ERROR(expr)              \
   do {                                           \

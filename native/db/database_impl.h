@@ -159,7 +159,6 @@ class Database::Impl : public CommitSink {
   // Declared before what points into them.
   std::shared_ptr<FileRemover> remover_;
   std::shared_ptr<FileCache> files_;
-  std::shared_ptr<void> storage_;  // both caches, for the keyspaces
   std::shared_ptr<Manifest> manifest_;
   std::unique_ptr<DirectoryLock> lock_;
   JournalManager journal_;

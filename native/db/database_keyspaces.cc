@@ -105,7 +105,7 @@ Status Database::Impl::CreateKeyspace(const std::string& name, const TreeOptions
   state.options = options.Encode();
   Ref<Tree> tree;
   SHALE_RETURN_IF_ERROR(Tree::Open(Context(), state, &tree));
-  auto created = MakeRef<Keyspace>(state.id, name, std::move(tree), storage_);
+  auto created = MakeRef<Keyspace>(state.id, name, std::move(tree));
   SHALE_RETURN_IF_ERROR(
       AppendKeyspaceRecord(kKeyspaceCreate, state.id, name, state.options, &state.created_seqno));
   Status status = CommitCreation(state);

@@ -43,8 +43,6 @@ Status Database::Impl::Open() {
   });
   files_ =
       std::make_shared<FileCache>(vfs_, std::max<uint32_t>(1, options_.max_open_files), remover_);
-  storage_ = std::make_shared<std::pair<std::shared_ptr<Cache>, std::shared_ptr<FileCache>>>(
-      cache_, files_);
   control_ = std::make_unique<WriteControl>(vfs_, executor_.get(), options_);
   queue_ = std::make_unique<CommitQueue>(this, executor_.get(), visible_);
   keeper_ = std::make_unique<JournalKeeper>(KeeperParts());
@@ -120,8 +118,8 @@ TreeContext Database::Impl::Context() {
   context.vfs = vfs_;
   context.directory = path_;
   context.manifest = manifest_.get();
-  context.cache = cache_.get();
-  context.files = files_.get();
+  context.cache = cache_;
+  context.files = files_;
   context.retention = [this] { return snapshots_.View(); };
   context.throttle = [this](uint64_t bytes) { Throttle(bytes); };
   return context;
@@ -151,7 +149,7 @@ Status Database::Impl::Recover() {
   }
   recovery_ = recovery.report();
   for (const auto& [id, tree] : trees) {
-    AddKeyspace(MakeRef<Keyspace>(id, tree->name(), tree, storage_));
+    AddKeyspace(MakeRef<Keyspace>(id, tree->name(), tree));
   }
   queue_->Start(recovery.next_seqno());
   return Status::Ok();

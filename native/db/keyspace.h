@@ -1,7 +1,6 @@
 // Keyspace: a named tree of a database.
 //
-// Threads: any. Lifetime: shared by the database and every handle; keeps the caches that its tables
-// use.
+// Threads: any. Lifetime: shared by the database and every handle.
 #pragma once
 
 #include <atomic>
@@ -15,9 +14,8 @@ namespace shale {
 
 class Keyspace : public RefCounted {
  public:
-  // `storage`: what the tree points into (caches), kept as long as this lives.
-  Keyspace(uint32_t id, std::string name, Ref<Tree> tree, std::shared_ptr<void> storage = nullptr)
-      : storage_(std::move(storage)), id_(id), name_(std::move(name)), tree_(std::move(tree)) {}
+  Keyspace(uint32_t id, std::string name, Ref<Tree> tree)
+      : id_(id), name_(std::move(name)), tree_(std::move(tree)) {}
 
   uint32_t id() const { return id_; }
   const std::string& name() const { return name_; }
@@ -42,7 +40,6 @@ class Keyspace : public RefCounted {
   Upkeep upkeep;
 
  private:
-  const std::shared_ptr<void> storage_;
   const uint32_t id_;
   const std::string name_;
   const Ref<Tree> tree_;

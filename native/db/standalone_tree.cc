@@ -226,16 +226,14 @@ class StandaloneTree::Impl {
     context.vfs = vfs_;
     context.directory = path_;
     context.manifest = manifest_.get();
-    context.cache = cache_.get();
-    context.files = files_.get();
+    context.cache = cache_;
+    context.files = files_;
     context.retention = [this] { return View(); };
     Ref<Tree> tree;
     SHALE_RETURN_IF_ERROR(Tree::Open(context, tree_state, &tree));
     RemoveOrphans(state);
-    auto storage = std::make_shared<std::pair<std::shared_ptr<Cache>, std::shared_ptr<FileCache>>>(
-        cache_, files_);
     const uint64_t limit = tree->options().max_memtable_size;
-    keyspace_ = MakeRef<Keyspace>(kBareTreeId, "", std::move(tree), std::move(storage));
+    keyspace_ = MakeRef<Keyspace>(kBareTreeId, "", std::move(tree));
     keyspace_->upkeep.max_memtable_size.store(limit);
     Maintenance::Parts parts;
     parts.vfs = vfs_;

@@ -140,15 +140,6 @@ Status JournalManager::Sync() {
   return Status::Ok();
 }
 
-uint64_t JournalManager::active_number() const { return active()->file_number(); }
-
-uint64_t JournalManager::unsynced_bytes() const {
-  const std::shared_ptr<LogWriter> writer = active();
-  const uint64_t synced = writer->synced_to();
-  const uint64_t size = writer->size();
-  return size > synced ? size - synced : 0;
-}
-
 std::vector<std::pair<uint64_t, uint64_t>> JournalManager::Unrecorded() const {
   std::vector<std::pair<uint64_t, uint64_t>> result;
   std::lock_guard<std::mutex> lock(mutex_);

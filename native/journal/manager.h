@@ -80,9 +80,6 @@ class JournalManager {
   // Highest seqno whose record was handed over; 0 if none.
   Seqno handed_over() const { return handed_over_.load(std::memory_order_acquire); }
   uint64_t active_bytes() const { return active_bytes_.load(std::memory_order_relaxed); }
-  uint64_t active_number() const;
-  // Bytes handed over to the active journal that no sync has covered.
-  uint64_t unsynced_bytes() const;
   // Sealed and synced journals whose final length the manifest does not know yet.
   std::vector<std::pair<uint64_t, uint64_t>> Unrecorded() const;  // number, final length
   void MarkRecorded(uint64_t number);

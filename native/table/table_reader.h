@@ -26,8 +26,9 @@ namespace shale {
 struct TableContext {
   Vfs* vfs = nullptr;
   std::string directory;
-  Cache* cache = nullptr;      // outlives the tables
-  FileCache* files = nullptr;  // outlives the tables
+  // Kept by the tables: a reader may be the last to let go of one, after its database.
+  std::shared_ptr<Cache> cache;
+  std::shared_ptr<FileCache> files;
 };
 
 struct TableOpenOptions {

@@ -74,9 +74,11 @@ Status IsTornCreation(File* file, uint64_t number, bool* torn) {
   std::string bytes(static_cast<size_t>(size), '\0');
   size_t got = 0;
   SHALE_RETURN_IF_ERROR(file->Read(0, bytes.size(), bytes.data(), &got));
-  bytes.resize(got);
+  if (got != size) {
+    return Status::Corruption("the file became shorter while it was read", file->path(), got);
+  }
   const size_t written = bytes.find_first_not_of('\0');
-  if (got < kLogHeaderBytes) {
+  if (size < kLogHeaderBytes) {
     *torn = written == bytes.npos || Slice(kManifestMagic).StartsWith(Slice(bytes).Prefix(8));
   } else if (written == bytes.npos || written >= kLogHeaderBytes) {
     *torn = !SomethingWasDurable(bytes, number);

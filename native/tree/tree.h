@@ -33,8 +33,8 @@ struct TreeContext {
   Vfs* vfs = nullptr;
   std::string directory;
   Manifest* manifest = nullptr;
-  Cache* cache = nullptr;
-  FileCache* files = nullptr;
+  std::shared_ptr<Cache> cache;
+  std::shared_ptr<FileCache> files;
   std::function<RetentionView()> retention;
   // Called by a compaction with the bytes it is about to write; may wait (rate limit).
   std::function<void(uint64_t bytes)> throttle;

@@ -52,7 +52,7 @@ bool ChangesFiles(FaultOp op) {
 bool TakesSpace(FaultOp op) {
   return op == FaultOp::kCreate || op == FaultOp::kWrite || op == FaultOp::kPreallocate ||
          op == FaultOp::kMakeDir || op == FaultOp::kRename || op == FaultOp::kLink ||
-         op == FaultOp::kSync;
+         op == FaultOp::kSync || op == FaultOp::kSyncDir;
 }
 
 bool NamesPath(FaultOp op) {

@@ -86,15 +86,5 @@ TEST(Status, ReturnIfErrorReturnsTheFirst) {
   EXPECT_EQ(calls, 1);
 }
 
-TEST(Result, HoldsEither) {
-  Result<std::string> good(std::string("value"));
-  ASSERT_TRUE(good.ok());
-  EXPECT_EQ(good.value(), "value");
-  EXPECT_EQ(good.Take(), "value");
-  const Result<std::string> bad(Status(Code::kNotFound));
-  EXPECT_FALSE(bad.ok());
-  EXPECT_TRUE(bad.status().Is(Code::kNotFound));
-}
-
 }  // namespace
 }  // namespace shale

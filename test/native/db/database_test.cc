@@ -369,6 +369,35 @@ TEST_F(DatabaseTest, BufferedCommitsReachTheFileInTime) {
   DB_ASSERT_OK(database_->Close());
 }
 
+// A reader of anything in the process holds back what is retired, also longer than the database
+// lives.
+TEST_F(DatabaseTest, WhatAReaderHoldsBackMayOutliveIt) {
+  DB_ASSERT_OK(Open());
+  Ref<Keyspace> a = MustOpenKeyspace(database_.get(), "a");
+  std::vector<std::string> files;
+  {
+    const EpochGuard reader;
+    for (const char* value : {"old", "new"}) {
+      Put(a.get(), "k", value);
+      DB_ASSERT_OK(database_->FlushKeyspace(a.get()));
+    }
+    DB_ASSERT_OK(database_->MajorCompaction(a.get(), 8192, nullptr));
+    DB_ASSERT_OK(database_->Close());
+    DB_ASSERT_OK(vfs_.List("/db", &files));
+    a.reset();
+    database_.reset();
+    EXPECT_FALSE(EpochCollect());
+  }
+  EXPECT_TRUE(EpochCollect());
+  // The directory may belong to somebody else by now.
+  std::vector<std::string> later;
+  DB_ASSERT_OK(vfs_.List("/db", &later));
+  EXPECT_EQ(later, files);
+  EXPECT_EQ(std::count_if(files.begin(), files.end(),
+                          [](const auto& f) { return ParseFileName(f).kind == FileKind::kTable; }),
+            3);
+}
+
 TEST_F(DatabaseTest, ADiskThatIsFullHealsByItself) {
   FaultVfs fault(&vfs_);
   DB_ASSERT_OK(OpenSmall(&fault, 1, SmallOptions(), &database_));

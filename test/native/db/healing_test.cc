@@ -76,16 +76,22 @@ TEST_F(HealingTest, AWitnessThatFailedIsTriedAgain) {
   DB_ASSERT_OK(database_->Close());
 }
 
-// The system may report only once that the entries of a directory are not durable.
+// The system may report only once that the entries of a directory are not durable; that it had no
+// room for them makes no difference.
 TEST_F(HealingTest, AFailedSyncOfTheDirectoryIsNotTriedAgain) {
-  Open();
-  DB_ASSERT_OK(Put("k", "v"));
-  fault_.SetPlan({{FaultOp::kSyncDir, PathClass::kAny, 0, FaultKind::kEio, false}});
-  const Status flushed = database_->FlushKeyspace(keyspace_.get());
-  EXPECT_TRUE(flushed.Is(Code::kSyncFailed)) << flushed.ToString();
-  EXPECT_EQ(database_->status(), DatabaseStatus::kFailed);
-  EXPECT_TRUE(Put("l", "v").Is(Code::kDbFailed));
-  EXPECT_TRUE(database_->Close().Is(Code::kSyncFailed));
+  for (const FaultKind kind : {FaultKind::kEio, FaultKind::kEnospc, FaultKind::kEdquot}) {
+    Open();
+    DB_ASSERT_OK(Put("k", "v", Durability::kSync));
+    fault_.SetPlan({{FaultOp::kSyncDir, PathClass::kAny, 0, kind, false}});
+    const Status flushed = database_->FlushKeyspace(keyspace_.get());
+    EXPECT_EQ(fault_.fired(), 1u);
+    EXPECT_TRUE(flushed.Is(Code::kSyncFailed)) << flushed.ToString();
+    Pass(1000);
+    EXPECT_EQ(database_->status(), DatabaseStatus::kFailed);
+    EXPECT_TRUE(Put("l", "v").Is(Code::kDbFailed));
+    EXPECT_TRUE(database_->Close().Is(Code::kSyncFailed));
+    EXPECT_EQ(RowsAfterPowerLoss(vfs_), (Rows{{"k", "v"}}));
+  }
 }
 
 TEST_F(HealingTest, WhatIsRefusedAfterAFailureNamesTheFirstCause) {

@@ -271,7 +271,7 @@ void Workload::FindPlace(bool sync_failed) {
     gone_ = true;  // a typed error; the caller knows whether faults are on
     return;
   }
-  const size_t at_least = options_.lies ? 0 : sync_failed ? history_.acked_sync : history_.acked_os;
+  const size_t at_least = sync_failed ? history_.acked_sync : history_.acked_os;
   size_t n = history_.issued();
   while (n > at_least && history_.states[n] != contents) --n;
   if (history_.states[n] != contents) {

@@ -33,7 +33,6 @@ struct WorkloadOptions {
   uint64_t steps = 200;
   bool reopen = true;    // closes and opens again now and then
   bool buffered = true;  // commits of all durabilities
-  bool lies = false;     // what a read of the manifest hands out may lack its end
   uint64_t memtable = 2048;
   uint64_t max_journal_size = 32 * 1024;
 };

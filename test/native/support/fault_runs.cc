@@ -83,9 +83,9 @@ std::vector<Fault> EnumerateFaults(const WorkloadOptions& options) {
 std::string RunFault(const WorkloadOptions& wanted, const Fault& fault) {
   WorkloadOptions options = wanted;
   const bool lied = Lies(fault.kind);
-  options.lies = lied && fault.path_class == PathClass::kManifest;
-  // What a lying disk lost is lost at the next open, which the workload could not tell from a bug.
-  if (lied && fault.op != FaultOp::kRead) options.reopen = false;
+  const bool lost = lied && fault.op != FaultOp::kRead;  // the disk does not hold what it was given
+  // That shows at the next open, which the workload could not tell from a bug.
+  if (lost) options.reopen = false;
   MemVfs memory(options.seed);
   FaultVfs faults(&memory, options.seed);
   faults.SetPlan({fault});
@@ -97,14 +97,14 @@ std::string RunFault(const WorkloadOptions& wanted, const Fault& fault) {
   }
   const History& history = workload.history();
   ImageCheck check;
-  check.rule_r = !lied;
-  check.damage_allowed = lied;
+  check.rule_r = !lost;
+  check.damage_allowed = lost;
   for (const CrashPolicy& policy : {CrashPolicy::All(), CrashPolicy::None()}) {
     // What was refused has been cut back: only a failed sync or a lie tears off a tail.
     check.torn_allowed =
-        lied || fault.op == FaultOp::kSync || policy.kind != CrashPolicy::Kind::kAll;
+        lost || fault.op == FaultOp::kSync || policy.kind != CrashPolicy::Kind::kAll;
     const std::unique_ptr<MemVfs> image = memory.CrashClone(policy, options.seed);
-    size_t at_least = lied ? 0 : Survivors(history, policy);
+    size_t at_least = lost ? 0 : Survivors(history, policy);
     // A failed sync may throw away what had reached the system but not the disk.
     if (fault.op == FaultOp::kSync) {
       at_least = std::min(at_least, history.acked_sync);

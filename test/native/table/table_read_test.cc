@@ -97,12 +97,12 @@ TEST(TableRead, ReadsPastTheCacheLeaveNoTrace) {
   Records seen;
   ASSERT_TRUE(Collect(it.get(), false, &seen).ok());
   EXPECT_EQ(seen.size(), records.size());
-  EXPECT_EQ(env.cache.stats().size, 0u);
+  EXPECT_EQ(env.cache->stats().size, 0u);
   // 230 KB in one read, not one per block.
   EXPECT_LE(env.vfs.Count(FaultOp::kRead) - reads, 2u);
   ASSERT_TRUE(Collect(it.get(), true, &seen).ok());
   EXPECT_LE(env.vfs.Count(FaultOp::kRead) - reads, 4u);
-  EXPECT_EQ(env.cache.stats().hits + env.cache.stats().misses, 0u);
+  EXPECT_EQ(env.cache->stats().hits + env.cache->stats().misses, 0u);
 }
 
 TEST(TableRead, ReadAheadFillsTheCacheWithFewReads) {
@@ -129,7 +129,7 @@ TEST(TableRead, ReadAheadFillsTheCacheWithFewReads) {
     range->Seek(records[100].key, kTagNewest);
     for (int i = 0; i < 10; i++) range->Next();
     EXPECT_TRUE(range->valid());
-    EXPECT_LT(fresh.cache.stats().size, 40000u);
+    EXPECT_LT(fresh.cache->stats().size, 40000u);
   }
 }
 
@@ -149,7 +149,7 @@ TEST(TableRead, AnErrorOfTheDiskSurfacesOnceAndIsNotCached) {
         TableEnv cold;  // only its cache is used: everything must be read anew
         Records seen;
         Ref<TableReader> reader;
-        const TableContext context{&env.vfs, "/db", &cold.cache, &env.files};
+        const TableContext context{&env.vfs, "/db", cold.cache, env.files};
         Status status = TableReader::Open(context, meta, {pinned, pinned}, env.counters, &reader);
         if (status.ok()) {
           const auto scan = reader->NewIterator(&kReadAny);
@@ -202,7 +202,7 @@ TEST(TableRead, NoDescriptorIsNeededForWhatIsInMemory) {
   const Records records = NumberedRecords(10, 10);
   const Ref<TableReader> table = env.MustOpen(env.Write(kNumber, records, {}));
   ASSERT_TRUE(BlockingGet(*table, records[3].key).ok());
-  env.files.Evict(kNumber);
+  env.files->Evict(kNumber);
   env.vfs.SetPlan({{FaultOp::kOpen, PathClass::kTable, 0, FaultKind::kEmfile, true}});
   std::string value;
   EXPECT_TRUE(MemoryGet(*table, records[3].key, &value).ok());
@@ -232,7 +232,7 @@ TEST(TableRead, AnObsoleteFileGoesWithItsLastReader) {
   EXPECT_TRUE(seen == records);
   it.reset();
   EXPECT_FALSE(env.memory.Stat(env.Path(kNumber), &info).ok());
-  EXPECT_EQ(env.files.open_count(), 0u);
+  EXPECT_EQ(env.files->open_count(), 0u);
 }
 
 // The short ways of a pinned index: reads through them see what the cache holds, count as hits, and
@@ -266,7 +266,7 @@ TEST(TableRead, BlocksComeAndGoWithTheCache) {
         ASSERT_EQ(value, r.value);
       }
     }
-    EXPECT_LE(env.cache.stats().size, uint64_t{64} << 10);
+    EXPECT_LE(env.cache->stats().size, uint64_t{64} << 10);
   }
 }
 
@@ -278,10 +278,10 @@ TEST(TableRead, ReadsCountAsHitsOfTheCache) {
     const Ref<TableReader> table =
         env.MustOpen(env.Write(kNumber, records, {}), {pinned, /*pin_filter=*/true});
     ASSERT_TRUE(BlockingGet(*table, records[0].key).ok());
-    const uint64_t before = env.cache.stats().hits;
+    const uint64_t before = env.cache->stats().hits;
     std::string value;
     for (int i = 0; i < 10; i++) ASSERT_TRUE(MemoryGet(*table, records[0].key, &value).ok());
-    EXPECT_EQ(env.cache.stats().hits - before, pinned ? 10u : 20u);  // the index as well
+    EXPECT_EQ(env.cache->stats().hits - before, pinned ? 10u : 20u);  // the index as well
   }
 }
 

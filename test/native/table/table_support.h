@@ -130,9 +130,10 @@ inline constexpr ReadContext kBypass{ReadMode::kMayBlock, false, 0};
 
 // A directory of tables in memory, with faults on request.
 struct TableEnv {
-  explicit TableEnv(uint64_t cache_bytes = 8 << 20) : cache(cache_bytes), files(&vfs, 16) {
+  explicit TableEnv(uint64_t cache_bytes = 8 << 20)
+      : cache(std::make_shared<Cache>(cache_bytes)), files(std::make_shared<FileCache>(&vfs, 16)) {
     EXPECT_TRUE(memory.MakeDir("/db").ok());
-    context = {&vfs, "/db", &cache, &files};
+    context = {&vfs, "/db", cache, files};
   }
 
   std::string Path(uint64_t number) const { return FileName("/db", FileKind::kTable, number); }
@@ -171,7 +172,7 @@ struct TableEnv {
     return bytes;
   }
   void WriteFile(uint64_t number, const std::string& bytes) {
-    files.Evict(number);
+    files->Evict(number);
     std::unique_ptr<File> file;
     static_cast<void>(memory.Remove(Path(number)));
     EXPECT_TRUE(memory.Open(Path(number), OpenMode::kCreateNew, &file).ok());
@@ -180,8 +181,8 @@ struct TableEnv {
 
   MemVfs memory;
   FaultVfs vfs{&memory};
-  Cache cache;
-  FileCache files;
+  std::shared_ptr<Cache> cache;
+  std::shared_ptr<FileCache> files;
   TableContext context;
   std::shared_ptr<TableCounters> counters = std::make_shared<TableCounters>();
 };

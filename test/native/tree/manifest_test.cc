@@ -553,6 +553,26 @@ TEST(Manifest, EveryCallFailsOnceAndForGood) {
   std::printf("%llu faults\n", static_cast<unsigned long long>(cases));
 }
 
+// Only a file that was read to its end may pass for what a crash left of a creation.
+TEST(Manifest, AReadThatEndsEarlyIsNoTornCreation) {
+  for (const FaultKind kind : {FaultKind::kShortRead, FaultKind::kMisdirectedRead}) {
+    for (const bool reserved : {true, false}) {
+      auto memory = EmptyMachine();
+      std::unique_ptr<Manifest> m = Create(memory.get());
+      // A load gives back the space that was reserved.
+      if (!reserved) ASSERT_OK(Manifest::Load(memory.get(), kDir, false, &m));
+      m.reset();
+      const std::string bytes = ReadAll(memory.get(), Path(1));
+      FaultVfs vfs(memory.get(), TestSeed());
+      vfs.SetPlan({{FaultOp::kRead, PathClass::kManifest, 0, kind, true}});
+      EXPECT_EQ(Manifest::Load(&vfs, kDir, false, &m).code(), Code::kCorruption);
+      EXPECT_EQ(Manifest::Create(&vfs, kDir, DirectoryKind::kDatabase, &m).code(),
+                Code::kCorruption);
+      EXPECT_EQ(ReadAll(memory.get(), Path(1)), bytes);
+    }
+  }
+}
+
 TEST(Manifest, AFullDiskFailsCommitsUntilThereIsRoom) {
   auto memory = EmptyMachine();
   auto m = Create(memory.get());

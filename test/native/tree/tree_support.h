@@ -148,14 +148,14 @@ class TreeHarness {
   }
 
   Status OpenTree() {
-    cache_ = std::make_unique<Cache>(cache_bytes_);
-    files_ = std::make_unique<FileCache>(vfs_.get(), 64);
+    cache_ = std::make_shared<Cache>(cache_bytes_);
+    files_ = std::make_shared<FileCache>(vfs_.get(), 64);
     TreeContext context;
     context.vfs = vfs_.get();
     context.directory = kDirectory;
     context.manifest = manifest_.get();
-    context.cache = cache_.get();
-    context.files = files_.get();
+    context.cache = cache_;
+    context.files = files_;
     context.retention = [this] { return retention_source_ ? retention_source_() : retention; };
     const ManifestState state = manifest_->state();
     return Tree::Open(context, state.trees.begin()->second, &tree_);
@@ -268,8 +268,8 @@ class TreeHarness {
   std::unique_ptr<MemVfs> vfs_;
   const uint64_t cache_bytes_;
   std::unique_ptr<Manifest> manifest_;
-  std::unique_ptr<Cache> cache_;
-  std::unique_ptr<FileCache> files_;
+  std::shared_ptr<Cache> cache_;
+  std::shared_ptr<FileCache> files_;
   Ref<Tree> tree_;
 };
 

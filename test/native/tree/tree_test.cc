@@ -502,10 +502,10 @@ TEST(Tree, JobsOfWhichAnyCallFails) {
     ManifestEdit edit;
     edit.created_trees = {state};
     ASSERT_OK(manifest->Commit(edit));
-    auto cache = std::make_unique<Cache>(1 << 20);
-    auto files = std::make_unique<FileCache>(vfs, 64);
-    TreeContext context{vfs,         "/db",       manifest.get(),
-                        cache.get(), files.get(), [] { return RetentionView{{}, kReadAll}; },
+    auto cache = std::make_shared<Cache>(1 << 20);
+    auto files = std::make_shared<FileCache>(vfs, 64);
+    TreeContext context{vfs,    "/db", manifest.get(),
+                        cache,  files, [] { return RetentionView{{}, kReadAll}; },
                         nullptr};
     Ref<Tree> tree;
     ASSERT_OK(Tree::Open(context, state, &tree));
@@ -551,11 +551,11 @@ TEST(Tree, JobsOfWhichAnyCallFails) {
     tree.reset();
     while (!EpochCollect()) {
     }
-    files = std::make_unique<FileCache>(vfs, 64);
+    files = std::make_shared<FileCache>(vfs, 64);
     manifest.reset();
     ASSERT_OK(Manifest::Load(vfs, "/db", false, &manifest));
     context.manifest = manifest.get();
-    context.files = files.get();
+    context.files = files;
     const TreeState after = manifest->state().trees.at(1);
     const Status opened = Tree::Open(context, after, &tree);
     ASSERT_TRUE(opened.ok()) << what << ": " << opened.ToString();
@@ -628,10 +628,12 @@ TEST(Tree, CrashedAtEveryOperation) {
       const auto after = h.vfs()->CrashClone(policy, random.Next());
       std::unique_ptr<Manifest> manifest;
       ASSERT_OK(Manifest::Load(after.get(), "/db", false, &manifest));
-      Cache cache(1 << 20);
-      FileCache files(after.get(), 64);
-      TreeContext context{after.get(), "/db",  manifest.get(),
-                          &cache,      &files, [] { return RetentionView{}; },
+      TreeContext context{after.get(),
+                          "/db",
+                          manifest.get(),
+                          std::make_shared<Cache>(1 << 20),
+                          std::make_shared<FileCache>(after.get(), 64),
+                          [] { return RetentionView{}; },
                           nullptr};
       Ref<Tree> tree;
       const TreeState state = manifest->state().trees.at(1);

@@ -32,7 +32,7 @@ class TableFactory {
     TableMeta meta;
     EXPECT_OK(writer->Finish(&meta));
     Ref<TableReader> reader;
-    EXPECT_OK(TableReader::Open({&m.vfs, "/db", &m.cache, &m.files}, meta, {},
+    EXPECT_OK(TableReader::Open({&m.vfs, "/db", m.cache, m.files}, meta, {},
                                 std::make_shared<TableCounters>(), &reader));
     return reader;
   }
@@ -41,8 +41,8 @@ class TableFactory {
   struct Machine {
     Machine() { EXPECT_OK(vfs.MakeDir("/db")); }
     MemVfs vfs;
-    Cache cache{1 << 16};
-    FileCache files{&vfs, 4};
+    std::shared_ptr<Cache> cache = std::make_shared<Cache>(1 << 16);
+    std::shared_ptr<FileCache> files = std::make_shared<FileCache>(&vfs, 4);
   };
   std::list<Machine> machines_;
 };
