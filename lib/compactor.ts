@@ -4,7 +4,7 @@ import type { CompactionPlan } from './compaction.ts'
 import type { CompactorEngine } from './engine.ts'
 import { ShaleError } from './errors.ts'
 import type { Progress } from './read-options.ts'
-import { rejected, wrongReceiver } from './receiver.ts'
+import { rejected, uncloneable, wrongReceiver } from './receiver.ts'
 
 /** A compaction that is running. */
 export interface CompactionJob {
@@ -28,6 +28,7 @@ export class Compactor {
       throw new ShaleError('INVALID_ARGUMENT', 'a Compactor belongs to a Database or Tree')
     }
     this.#engine = engine
+    uncloneable(this)
   }
 
   static {
@@ -49,12 +50,20 @@ export class Compactor {
     }))
   }
 
-  /** No new job starts; resolves when none runs. Flushes go on. */
+  /**
+   * No new job starts; resolves when none runs. Flushes go on.
+   *
+   * Level 0 grows meanwhile, and nobody is slowed down for it: that is what a bulk load wants. The
+   * bill comes with `resume()`: until compaction has worked level 0 off, reads look into every run
+   * there and writers wait as usual (sync forms up to `maxStall`, then STALLED). Await `drain()`
+   * after `resume()` to have that behind you, and do not leave it paused under a steady load.
+   */
   pause(): Promise<void> {
     if (!(#engine in Object(this))) return rejected(wrongReceiver('Compactor', 'pause'))
     return this.#engine.pause()
   }
 
+  /** Compactions start again, and writers wait for them again; see `pause()`. */
   resume(): void {
     if (!(#engine in Object(this))) throw wrongReceiver('Compactor', 'resume')
     this.#engine.resume()

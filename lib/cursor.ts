@@ -3,7 +3,7 @@
 import { BACK, FRONT, ROW_ENTRY, type RowBatch, type ScanEnd, type ScanEngine } from './engine.ts'
 import { ShaleError } from './errors.ts'
 import { copyKey, scanRange } from './keys.ts'
-import { rejected, wrongReceiver } from './receiver.ts'
+import { rejected, uncloneable, wrongReceiver } from './receiver.ts'
 import { MAX_ROWS, pairOf, rowWords, type Pair, type RangeSpec } from './rows.ts'
 import type { KeyInput } from './types.ts'
 
@@ -37,6 +37,7 @@ export class Cursor {
     if (token !== TOKEN) {
       throw new ShaleError('INVALID_ARGUMENT', 'a Cursor is made by range.cursor()')
     }
+    uncloneable(this)
     const { source, bounds, options } = spec
     this.#spec = spec
     this.#front = new End(options.reverse ? BACK : FRONT)

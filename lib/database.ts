@@ -24,7 +24,7 @@ import {
   type KeyspaceOptions,
 } from './options.ts'
 import { directoryPath } from './path.ts'
-import { rejected, wrongReceiver } from './receiver.ts'
+import { rejected, uncloneable, wrongReceiver } from './receiver.ts'
 import { makeSnapshot, type Snapshot } from './snapshot.ts'
 import type { Durability, EngineName } from './types.ts'
 import { makeWriteBatch, type BatchOwner, type WriteBatch } from './write-batch.ts'
@@ -53,7 +53,7 @@ const TOKEN = Symbol('database')
  *
  * One process at a time may have a directory open (DB_LOCKED names the holder); within it, all
  * worker threads that open it share one core. An open database does not keep the process alive, a
- * pending operation does.
+ * pending operation does. Handles cannot be cloned or sent to workers: a worker opens the path.
  */
 export class Database {
   readonly #engine: DatabaseEngine
@@ -72,6 +72,7 @@ export class Database {
     this.#engineName = name
     this.#owner = owner
     this.#compactor = makeCompactor(engine.compactor)
+    uncloneable(this)
   }
 
   /**
@@ -137,10 +138,12 @@ export class Database {
   /**
    * Opens a keyspace, or creates it. Options that are left out are as stored, or the defaults;
    * those that are given are stored and hold for new files. The same name always gives the same
-   * object.
+   * object. One that `close()` overtakes is there if this resolves; what it resolves with says
+   * DB_CLOSED then.
    *
    * @param name 1 to 255 bytes of UTF-8 without control characters
-   * @throws ShaleError INVALID_NAME, INVALID_OPTION, READ_ONLY, DB_CLOSED
+   * @throws ShaleError INVALID_NAME, INVALID_OPTION, DB_CLOSED; of a read-only database
+   * KEYSPACE_NOT_FOUND, and READ_ONLY for options other than the stored ones
    */
   keyspace(name: string, options?: KeyspaceOptions): Promise<Keyspace> {
     if (!(#engine in Object(this))) return rejected(wrongReceiver('Database', 'keyspace'))

@@ -15,7 +15,7 @@ import {
 } from './engine.ts'
 import { kindOf, ShaleError } from './errors.ts'
 import { scanRange } from './keys.ts'
-import { rejected, wrongReceiver } from './receiver.ts'
+import { rejected, uncloneable, wrongReceiver } from './receiver.ts'
 import {
   keyOf,
   MAX_ROWS,
@@ -73,6 +73,7 @@ export class EntryRange implements Iterable<Pair>, AsyncIterable<Pair> {
       )
     }
     this.#spec = spec
+    uncloneable(this)
   }
 
   static {

@@ -39,7 +39,7 @@ import {
   manyKeys,
   targetOffset,
 } from './reads.ts'
-import { rejected, wrongReceiver } from './receiver.ts'
+import { rejected, uncloneable, wrongReceiver } from './receiver.ts'
 import type { Pair } from './rows.ts'
 import type { Durability, KeyInput, ValueInput } from './types.ts'
 import { makeVersion, type Version } from './version.ts'
@@ -49,6 +49,7 @@ import type { WriteOptions } from './write-batch.ts'
 export interface KeyspaceOwner {
   readonly path: string
   readonly defaultDurability: Durability
+  readonly closing: boolean
   /** The durability that WriteOptions name, or `fallback`. */
   durabilityOf(options: unknown, fallback: Durability): Durability
   /** Throws DB_CLOSED once closing. */
@@ -87,12 +88,16 @@ export class Keyspace {
     }
     this.#owner = owner
     this.#engine = engine
-    this.#durability = engine.settings().durability ?? owner.defaultDurability
+    this.#durability = owner.defaultDurability
+    uncloneable(this)
+    refreshKeyspace(this)
   }
 
   static {
     makeKeyspace = (owner, engine) => new Keyspace(TOKEN, owner, engine)
     refreshKeyspace = (keyspace) => {
+      // Opened while its database closes: nothing is written through it any more.
+      if (keyspace.#owner.closing) return
       const held = keyspace.#engine.settings().durability
       keyspace.#durability = held ?? keyspace.#owner.defaultDurability
     }
@@ -184,7 +189,10 @@ export class Keyspace {
 
   // --- point reads -------------------------------------------------------------------------------
 
-  /** The value under `key`, or undefined. */
+  /**
+   * The value under `key`, or undefined. It is copied: a value of many MiB holds the event loop for
+   * as long as that takes, also where its bytes were fetched by another thread.
+   */
   get(key: KeyInput, options?: ReadOptions): Promise<Buffer | undefined> {
     if (!(#engine in Object(this))) return rejected(wrongReceiver('Keyspace', 'get'))
     if (options === undefined) return this.#engine.get(key, LATEST)
@@ -414,6 +422,7 @@ export class Keyspace {
 
   #range(bounds: Bounds, given: IterSpec): EntryRange {
     const owner = this.#owner
+    owner.checkOpen()
     seqnoOf(given, owner, LATEST)
     const source = {
       reads: this.#engine,

@@ -5,6 +5,9 @@ import { kindOf, ShaleError } from './errors.ts'
 /** Elements of an option that is given per level: docs/format.md, `level_list_max`. */
 export const LEVEL_LIST_MAX = 8
 
+/** Letters of a wrong word that a message repeats. */
+const SHOWN = 64
+
 /** Checks one value; `name` is for the message. */
 export type Check<T> = (value: unknown, name: string) => T
 
@@ -37,11 +40,15 @@ export function number(min: number, max: number): Check<number> {
 }
 
 export function oneOf<const T extends string>(...allowed: readonly T[]): Check<T> {
+  const words = allowed.map((word) => `'${word}'`)
+  const expected = `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
   return (value, name) => {
-    if (typeof value !== 'string' || !(allowed as readonly string[]).includes(value)) {
-      throw optionError(name, allowed.map((a) => `'${a}'`).join(' or '), value)
+    if (typeof value === 'string' && (allowed as readonly string[]).includes(value)) {
+      return value as T
     }
-    return value as T
+    if (typeof value !== 'string') throw optionError(name, expected, value)
+    const got = `'${value.slice(0, SHOWN)}'`
+    throw new ShaleError('INVALID_OPTION', `option ${name} must be ${expected}, not ${got}`)
   }
 }
 
@@ -66,11 +73,9 @@ export function readOptions<const S extends Schema>(
   const given: Record<string, unknown> = Object.create(null) as Record<string, unknown>
   for (const [key, value] of guarded(what, () => ownProperties(options as object))) {
     if (!Object.hasOwn(schema, key)) {
-      const near = nearest(key, Object.keys(schema))
-      throw new ShaleError(
-        'INVALID_OPTION',
-        `${what}: unknown option ${key}; did you mean ${near}?`,
-      )
+      const word = key.slice(0, SHOWN)
+      const hint = hintFor(word, Object.keys(schema))
+      throw new ShaleError('INVALID_OPTION', `${what}: unknown option ${word}; ${hint}`)
     }
     if (value !== undefined) given[key] = (schema[key] as Check<unknown>)(value, key)
   }
@@ -97,19 +102,22 @@ function guarded<T>(what: string, read: () => T): T {
   }
 }
 
-/** The candidate with the smallest edit distance. */
-function nearest(word: string, candidates: readonly string[]): string {
-  const short = word.slice(0, 64)
+/** The option that was meant; where none is like it, all of them. */
+function hintFor(word: string, known: readonly string[]): string {
+  const given = word.toLowerCase()
   let best = ''
   let bestDistance = Infinity
-  for (const candidate of candidates) {
-    const distance = editDistance(short.toLowerCase(), candidate.toLowerCase())
+  for (const candidate of known) {
+    const other = candidate.toLowerCase()
+    const inside = given.length > 2 && other.includes(given)
+    const distance = inside ? 1 : editDistance(given, other)
     if (distance < bestDistance) {
       best = candidate
       bestDistance = distance
     }
   }
-  return best
+  const alike = bestDistance <= Math.max(1, Math.floor(given.length / 3))
+  return alike ? `did you mean ${best}?` : `there are ${known.join(', ')}`
 }
 
 function editDistance(a: string, b: string): number {

@@ -41,6 +41,7 @@ export interface Progress {
 export interface MajorCompactionOptions {
   /** Bytes of an output table. @default the strategy's */
   targetSize?: number
+  /** Told now and then. If it throws, the compaction is stopped and rejects with that error. */
   onProgress?: (progress: Progress) => void
   /** Stops it without a trace; ABORTED. */
   signal?: AbortSignal

@@ -43,12 +43,23 @@ export function endPairSync(reads: ReadEngine, end: ScanEnd, seqno: number): Pai
   }
 }
 
+/** Looks for one key; copies no value. */
 export async function isEmpty(reads: ReadEngine, seqno: number): Promise<boolean> {
-  return (await endPair(reads, FRONT, seqno)) === undefined
+  const scan = reads.scan(scanRange(EVERYTHING, seqno))
+  try {
+    return (await scan.fill(FRONT, ROW_KEY, 1, 1)) === undefined
+  } finally {
+    scan.close()
+  }
 }
 
 export function isEmptySync(reads: ReadEngine, seqno: number): boolean {
-  return endPairSync(reads, FRONT, seqno) === undefined
+  const scan = reads.scan(scanRange(EVERYTHING, seqno))
+  try {
+    return scan.fillSync(FRONT, ROW_KEY, 1, 1) === undefined
+  } finally {
+    scan.close()
+  }
 }
 
 /** Counts by a full scan over keys. */

@@ -1,5 +1,6 @@
-/** Methods that were taken off their object. */
+/** Handles in wrong hands: methods taken off their object, objects sent elsewhere. */
 
+import * as workers from 'node:worker_threads'
 import { ShaleError } from './errors.ts'
 
 /** For a method called on something that is not what it belongs to. */
@@ -11,3 +12,13 @@ export function wrongReceiver(type: string, member: string): ShaleError {
 export async function rejected(error: unknown): Promise<never> {
   throw error
 }
+
+const { markAsUncloneable } = workers as { markAsUncloneable?: (handle: object) => void }
+
+/** structuredClone and postMessage refuse it with DataCloneError, instead of giving `{}`. */
+export const uncloneable: (handle: object) => void =
+  markAsUncloneable ??
+  ((handle) => {
+    // Before Node 22.10: an object is refused when one of its own properties cannot be cloned.
+    Object.assign(handle, { constructor: handle.constructor })
+  })

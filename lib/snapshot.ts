@@ -2,7 +2,7 @@
 
 import type { DatabaseEngine } from './engine.ts'
 import { ShaleError } from './errors.ts'
-import { wrongReceiver } from './receiver.ts'
+import { uncloneable, wrongReceiver } from './receiver.ts'
 
 interface Held {
   readonly engine: DatabaseEngine
@@ -38,6 +38,7 @@ export class Snapshot {
     if (token !== TOKEN) {
       throw new ShaleError('INVALID_ARGUMENT', 'a Snapshot is made by database.snapshot()')
     }
+    uncloneable(this)
     this.#owner = owner
     this.#engine = engine
     this.#seqno = engine.openSnapshot()

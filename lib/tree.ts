@@ -53,7 +53,7 @@ import {
   manyKeys,
   targetOffset,
 } from './reads.ts'
-import { rejected, wrongReceiver } from './receiver.ts'
+import { rejected, uncloneable, wrongReceiver } from './receiver.ts'
 import type { Pair } from './rows.ts'
 import type { EngineName, KeyInput, ValueInput } from './types.ts'
 import { makeSuperVersion, makeVersion, type SuperVersion, type Version } from './version.ts'
@@ -75,7 +75,8 @@ const TOKEN = Symbol('tree')
  * One bare LSM-tree. The caller supplies seqnos: a read at seqno R sees exactly the entries with a
  * smaller one. There is no journal: what is not flushed is lost at close.
  *
- * Seqnos of writes must not go below the highest one that was sealed. Flush and compaction keep
+ * Seqnos of writes must not go below the highest one that was sealed, nor up to MAX_SEQNO, which is
+ * for reads. Flush and compaction keep
  * whatever a read at `gcSeqno` or above may need; it starts at 0 (keep everything) and never
  * decreases.
  */
@@ -90,6 +91,7 @@ export class Tree {
     this.#engine = engine
     this.#engineName = name
     this.#compactor = makeCompactor(engine.compactor)
+    uncloneable(this)
   }
 
   /** Opens a tree, or creates it. The parent directory must exist. */
@@ -433,6 +435,7 @@ export class Tree {
   }
 
   #range(bounds: Bounds, given: BareIterSpec, seqno: number): EntryRange {
+    this.#checkOpen()
     const check = (): void => {
       this.#checkOpen()
       checkSignal(given.signal)

@@ -16,7 +16,7 @@ import {
   valueError,
 } from './errors.ts'
 import type { Keyspace } from './keyspace.ts'
-import { rejected, wrongReceiver } from './receiver.ts'
+import { rejected, uncloneable, wrongReceiver } from './receiver.ts'
 import type { Durability, KeyInput, ValueInput } from './types.ts'
 
 /** Durability of one write or batch. */
@@ -29,7 +29,9 @@ export interface WriteOptions {
 export interface BatchOwner {
   readonly engine: DatabaseEngine
   readonly maxValueSize: number
-  /** The id of an open keyspace of this database; throws for anything else. */
+  /** Throws DB_CLOSED once closing. */
+  checkOpen(): void
+  /** The id of a keyspace of this database; throws for anything else. */
   keyspaceId(keyspace: unknown): number
   durability(options: unknown): Durability
 }
@@ -61,6 +63,7 @@ export class WriteBatch {
       throw new ShaleError('INVALID_ARGUMENT', 'a WriteBatch is made by database.batch()')
     }
     this.#owner = owner
+    uncloneable(this)
   }
 
   static {
@@ -101,6 +104,7 @@ export class WriteBatch {
   /** Forgets what was added. */
   clear(): this {
     if (!(#owner in Object(this))) throw wrongReceiver('WriteBatch', 'clear')
+    this.#owner.checkOpen()
     this.#checkIdle()
     this.#reset()
     return this
@@ -161,6 +165,7 @@ export class WriteBatch {
   }
 
   #add(kind: EntryKind, keyspace: unknown, key: KeyInput, value: ValueInput): void {
+    this.#owner.checkOpen()
     this.#checkIdle()
     const id = this.#owner.keyspaceId(keyspace)
     const keyLength = this.#keyLength(key)

@@ -58,6 +58,8 @@ export interface Door {
   sizeOf(key: KeyInput): void
   getMany(keys: readonly KeyInput[]): void
   endMany(): void
+  holdMany(): void
+  resumeMany(): void
   getLater(key: KeyInput): void
   submitReads(): void
   treeFigures(): TreeFigures

@@ -18,30 +18,43 @@ export function startedJob(owner: unknown, options: JobOptions): Promise<void> {
   return begun ? watched(handle, result, options) : result
 }
 
-/** `result`; until then `onProgress` hears of the job, and `signal` stops it. */
+/**
+ * `result`; until then `onProgress` hears of the job, and `signal` stops it. An `onProgress` that
+ * throws stops it as well: that error is the outcome then.
+ */
 async function watched(
   handle: number,
   result: Promise<void>,
   { onProgress, signal }: JobOptions,
 ): Promise<void> {
+  let failed: { readonly cause: unknown } | undefined
   const stop = (): void => {
     META[META_HANDLE] = handle
     door.stopJob()
   }
   const report = (): void => {
+    if (failed !== undefined) return
     META[META_HANDLE] = handle
     door.jobProgress()
-    onProgress?.(NUMBERS[META_NUMBER / 2] as number, NUMBERS[META_NUMBER2 / 2] as number)
+    try {
+      onProgress?.(NUMBERS[META_NUMBER / 2] as number, NUMBERS[META_NUMBER2 / 2] as number)
+    } catch (cause) {
+      failed = { cause }
+      stop()
+    }
   }
   const timer = onProgress && setInterval(report, PROGRESS_INTERVAL).unref()
   signal?.addEventListener('abort', stop, { once: true })
   try {
     await result
     if (onProgress !== undefined) report()
+  } catch (cause) {
+    failed ??= { cause }
   } finally {
     clearInterval(timer)
     signal?.removeEventListener('abort', stop)
     META[META_HANDLE] = handle
     door.release()
   }
+  if (failed !== undefined) throw failed.cause
 }

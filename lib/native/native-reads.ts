@@ -14,7 +14,8 @@ import {
 } from '../engine.ts'
 import type { ShaleError } from '../errors.ts'
 import { keyError } from '../errors.ts'
-import { rejected } from '../receiver.ts'
+import { copyKey } from '../keys.ts'
+import { Turn } from '../turn.ts'
 import type { KeyInput } from '../types.ts'
 import { door, META, NUMBERS } from './addon.ts'
 import {
@@ -175,28 +176,32 @@ export class NativeReads implements ReadEngine {
     return values
   }
 
-  getMany(keys: readonly KeyInput[], seqno: number): Promise<(Buffer | undefined)[]> {
+  async getMany(given: readonly KeyInput[], seqno: number): Promise<(Buffer | undefined)[]> {
+    let keys = given
     const values: (Buffer | undefined)[] = []
     const waiting: Promise<void>[] = []
+    const turn = new Turn()
+    const fetch = (key: KeyInput, i: number): undefined => {
+      const value = this.#later(STATUS_WOULD_BLOCK, key, seqno, READ_PINNED, asValue)
+      const filled = value.then((found) => {
+        values[i] = found
+      })
+      filled.catch(() => {}) // looked at in the end, if at all
+      waiting.push(filled)
+    }
     try {
       while (values.length < keys.length) {
-        this.#someOf(keys, values, seqno, 0, (key, i) => {
-          const value = this.#later(STATUS_WOULD_BLOCK, key, seqno, READ_PINNED, asValue)
-          waiting.push(
-            value.then((found) => {
-              values[i] = found
-            }),
-          )
-          return undefined
-        })
+        if (turn.isOver) {
+          if (keys === given) keys = ownKeys(given, values.length)
+          await passHoldingMany(turn)
+        }
+        this.#someOf(keys, values, seqno, 0, fetch)
       }
-    } catch (error) {
-      void Promise.allSettled(waiting) // nobody else looks at them
-      return rejected(error)
     } finally {
       door.endMany()
     }
-    return waiting.length === 0 ? Promise.resolve(values) : Promise.all(waiting).then(() => values)
+    if (waiting.length > 0) await Promise.all(waiting)
+    return values
   }
 
   /**
@@ -336,6 +341,22 @@ export class NativeReads implements ReadEngine {
     if (status !== 0) throw failure(status)
     return result
   }
+}
+
+/** The keys that are still to be read, from `first` on, safe from what their owner does to them. */
+function ownKeys(keys: readonly KeyInput[], first: number): readonly KeyInput[] {
+  return keys.map((key, i) => (i < first || typeof key === 'string' ? key : copyKey(key)))
+}
+
+/** Whoever else has its turn meanwhile may use getMany. */
+async function passHoldingMany(turn: Turn): Promise<void> {
+  door.holdMany()
+  const status = META[META_STATUS] as number
+  if (status !== 0) throw failure(status)
+  const held = META[META_HANDLE] as number
+  await turn.pass()
+  META[META_HANDLE] = held
+  door.resumeMany()
 }
 
 let submitting = false

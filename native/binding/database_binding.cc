@@ -109,10 +109,7 @@ napi_value OpenKeyspace(Call<2>& call) {
                      name, given](Answer* answer) {
     Ref<Keyspace> keyspace;
     SHALE_RETURN_IF_ERROR(database->OpenKeyspace(name, given.Merge(), &keyspace));
-    answer->make = [open, keyspace]() -> std::unique_ptr<Handle> {
-      if (open->closed()) return nullptr;
-      return std::make_unique<ReadTarget>(open, keyspace);
-    };
+    answer->make = [open, keyspace] { return std::make_unique<ReadTarget>(open, keyspace); };
     return Status::Ok();
   };
   if constexpr (kAsync) {
@@ -137,12 +134,10 @@ ReadTarget* FindKeyspace(const Call<0>& call) {
 }
 
 napi_value DescribeKeyspace(Call<0>& call) {
-  const ReadTarget* target = FindKeyspace(call);
+  const auto* target = call.Find<ReadTarget>();
   if (target == nullptr) return nullptr;
-  return JsObject(call.env)
-      .Number("id", target->keyspace()->id())
-      .Text("name", target->keyspace()->name())
-      .value();
+  call.SetStatus(0);
+  return JsObject(call.env).Number("id", target->id()).Text("name", target->name()).value();
 }
 
 napi_value KeyspaceNames(Call<0>& call) {

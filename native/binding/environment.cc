@@ -78,7 +78,7 @@ Environment::~Environment() {
   channel_->Detach();
   workers_.Stop();
   missed.reset();
-  many = PinnedState();
+  many.Drop();
   std::vector<std::shared_ptr<OpenCore>> cores;
   while (std::unique_ptr<Handle> handle = handles_.RemoveAny()) {
     if (handle->type() == CoreHandle::kType) {

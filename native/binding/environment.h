@@ -61,6 +61,9 @@ struct PinnedState {
   Ref<RefCounted> core;  // outlives the pin
   Ref<SuperVersion> super_version;
   Seqno read_seqno = 0;
+
+  // Assigning would let the core go first.
+  void Drop() { const PinnedState gone = std::move(*this); }
 };
 
 // Reads that missed memory in this tick of the event loop; see read_binding.cc.

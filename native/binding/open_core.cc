@@ -7,6 +7,14 @@ namespace shale {
 
 ReadTarget::ReadTarget(std::shared_ptr<OpenCore> open, Ref<Keyspace> keyspace)
     : Handle(kType), open_(std::move(open)), keyspace_(std::move(keyspace)) {
+  if (keyspace_.get() != nullptr) {
+    id_ = keyspace_->id();
+    name_ = keyspace_->name();
+  }
+  if (open_->closed()) {
+    keyspace_.reset();
+    return;
+  }
   database_ = open_->database();
   tree_ = keyspace_.get() != nullptr ? keyspace_->tree() : open_->tree->tree();
   open_->targets.insert(this);

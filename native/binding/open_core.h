@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "binding/handle.h"
@@ -26,9 +27,13 @@ struct OpenCore;
 class ReadTarget : public Handle {
  public:
   static constexpr HandleType kType = HandleType::kReads;
+  // `keyspace` is null for a bare tree. Closed from the beginning if the core is.
   ReadTarget(std::shared_ptr<OpenCore> open, Ref<Keyspace> keyspace);
   ~ReadTarget() override;
 
+  // Of the keyspace, also when it is closed.
+  uint32_t id() const { return id_; }
+  const std::string& name() const { return name_; }
   // Null once the core is closing.
   Tree* tree() const { return tree_; }
   // Null for a bare tree.
@@ -57,6 +62,8 @@ class ReadTarget : public Handle {
   Database* database_ = nullptr;
   std::shared_ptr<OpenCore> open_;
   Ref<Keyspace> keyspace_;
+  uint32_t id_ = 0;
+  std::string name_;
 };
 
 // The end of a core's life in this environment, run once, on whatever thread comes first.

@@ -157,7 +157,7 @@ class ManyReads {
 
   void Pin() {
     PinnedState& many = call_.environment->many;
-    many = PinnedState();
+    many.Drop();
     many.core = target_->ShareCore();
     many.super_version = target_->tree()->Pin();
     many.read_seqno = target_->ReadSeqno(call_.environment->Double(kMetaSeqno));
@@ -259,7 +259,35 @@ napi_value GetMany(Call<1>& call) {
 }
 
 napi_value EndMany(Call<0>& call) {
-  call.environment->many = PinnedState();
+  call.environment->many.Drop();
+  call.SetStatus(0);
+  return nullptr;
+}
+
+// The state of a getMany that goes on in a later turn of the event loop.
+class ManyHandle : public Handle {
+ public:
+  static constexpr HandleType kType = HandleType::kMany;
+  explicit ManyHandle(PinnedState s) : Handle(kType), state(std::move(s)) {}
+  PinnedState state;
+};
+
+// Instead of endMany; kMetaHandle: what resumeMany takes.
+napi_value HoldMany(Call<0>& call) {
+  Environment* e = call.environment;
+  auto held = std::make_unique<ManyHandle>(std::move(e->many));
+  const uint32_t handle = e->handles().Add(std::move(held));
+  call.meta[kMetaHandle] = handle;
+  e->Report(handle == 0 ? Status(Code::kOutOfMemory, "a million handles are open") : Status());
+  return nullptr;
+}
+
+napi_value ResumeMany(Call<0>& call) {
+  auto* held = call.Find<ManyHandle>();
+  if (held == nullptr) return nullptr;
+  call.environment->many.Drop();
+  call.environment->many = std::move(held->state);
+  call.environment->handles().Remove(call.meta[kMetaHandle]);
   call.SetStatus(0);
   return nullptr;
 }
@@ -364,6 +392,8 @@ constexpr Export kExports[] = {
     {"sizeOf", Enter<1, SizeOf>},
     {"getMany", Enter<1, GetMany>},
     {"endMany", Enter<0, EndMany>},
+    {"holdMany", Enter<0, HoldMany>},
+    {"resumeMany", Enter<0, ResumeMany>},
     {"getLater", Enter<1, GetLater>},
     {"submitReads", Enter<0, SubmitReads>},
     {"treeFigures", Enter<0, TreeFigures>},

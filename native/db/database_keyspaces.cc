@@ -66,7 +66,13 @@ Status Database::Impl::OpenKeyspace(const std::string& name, const Merge& merge,
     const std::string before = options.Encode();
     SHALE_RETURN_IF_ERROR(merge(true, &options));
     SHALE_RETURN_IF_ERROR(options.Check());
-    if (options.Encode() != before) SHALE_RETURN_IF_ERROR(ChangeOptions(found.get(), options));
+    if (options.Encode() != before) {
+      if (options_.read_only) {
+        return Status(Code::kReadOnly, "a read-only database keeps the stored options")
+            .WithKeyspace(name);
+      }
+      SHALE_RETURN_IF_ERROR(ChangeOptions(found.get(), options));
+    }
     *keyspace = std::move(found);
     return Status::Ok();
   }
@@ -79,16 +85,14 @@ Status Database::Impl::OpenKeyspace(const std::string& name, const Merge& merge,
 }
 
 Status Database::Impl::ChangeOptions(Keyspace* keyspace, const TreeOptions& options) {
-  if (!options_.read_only) {
-    ManifestEdit edit;
-    ManifestEdit::TreeChange change;
-    change.tree_id = keyspace->id();
-    change.options = options.Encode();
-    edit.changes.push_back(std::move(change));
-    Status status = manifest_->Commit(edit);
-    if (status.Is(Code::kSyncFailed)) queue_->Fail(status);
-    SHALE_RETURN_IF_ERROR(status);
-  }
+  ManifestEdit edit;
+  ManifestEdit::TreeChange change;
+  change.tree_id = keyspace->id();
+  change.options = options.Encode();
+  edit.changes.push_back(std::move(change));
+  Status status = manifest_->Commit(edit);
+  if (status.Is(Code::kSyncFailed)) queue_->Fail(status);
+  SHALE_RETURN_IF_ERROR(status);
   keyspace->tree()->SetOptions(options);
   keyspace->upkeep.max_memtable_size.store(options.max_memtable_size);
   return Status::Ok();

@@ -86,9 +86,33 @@ DatabaseOptions Shared(DatabaseOptions options) {
   return options;
 }
 
-Status HeldHere(const std::string& path) {
+// The options that differ, as the API spells them.
+std::string Differing(const DatabaseOptions& a, const DatabaseOptions& b) {
+  std::string names;
+  const auto compare = [&names](const char* name, const auto& left, const auto& right) {
+    if (left == right) return;
+    if (!names.empty()) names += ", ";
+    names += name;
+  };
+  compare("readOnly", a.read_only, b.read_only);
+  compare("durability", a.durability, b.durability);
+  compare("syncInterval", a.sync_interval_ms, b.sync_interval_ms);
+  compare("cacheSize", a.cache_size, b.cache_size);
+  compare("maxOpenFiles", a.max_open_files, b.max_open_files);
+  compare("workerThreads", a.worker_threads, b.worker_threads);
+  compare("maxWriteBufferSize", a.max_write_buffer_size, b.max_write_buffer_size);
+  compare("maxStall", a.max_stall_ms, b.max_stall_ms);
+  compare("maxValueSize", a.max_value_size, b.max_value_size);
+  compare("compactionRateLimit", a.compaction_rate_limit, b.compaction_rate_limit);
+  compare("maxJournalSize", a.max_journal_size, b.max_journal_size);
+  compare("journalCompression", a.journal_compression, b.journal_compression);
+  compare("recovery", a.recovery, b.recovery);
+  return names;
+}
+
+Status HeldHere(const std::string& path, const std::string& differing) {
   ErrorDetails details;
-  details.message = "the directory is open in this process with other options";
+  details.message = path + " is open already, in this process, with another " + differing;
   details.path = path;
   details.holder_pid = Vfs::Real()->ProcessId();
   details.same_process = true;
@@ -130,7 +154,9 @@ Status Join(const Place& place, const std::string& path, const DatabaseOptions& 
     if (options.error_if_exists) {
       return Status(Code::kDbExists, "the folder holds a database").WithPath(path);
     }
-    if (!(Shared(options) == core.options)) return HeldHere(path);
+    if (!(Shared(options) == core.options)) {
+      return HeldHere(path, Differing(options, core.options));
+    }
     core.handles++;
     *database = core.database;
     return Status::Ok();

@@ -81,10 +81,8 @@ class StandaloneTree::Impl {
     SHALE_RETURN_IF_ERROR(CheckEntry(kind, key, value));
     std::lock_guard<std::mutex> lock(write_mutex_);
     Tree* tree = keyspace_->tree();
-    if (seqno > kSeqnoMax || seqno < tree->highest_sealed_seqno()) {
-      return Status(Code::kInvalidArgument,
-                    "the seqno is above 2^53 - 1 or below the highest sealed one");
-    }
+    const Seqno sealed = tree->highest_sealed_seqno();
+    if (seqno >= kSeqnoMax || seqno < sealed) return BadSeqno(seqno, sealed);
     *item_size = tree->Add(key, value, seqno, kind);
     *memtable_size = tree->active_bytes();
     const uint64_t limit = keyspace_->upkeep.max_memtable_size.load(std::memory_order_relaxed);
@@ -128,7 +126,9 @@ class StandaloneTree::Impl {
   Status SetGcSeqno(Seqno seqno) {
     std::lock_guard<std::mutex> lock(write_mutex_);
     if (seqno < gc_seqno_.load() || seqno > kReadAll) {
-      return Status(Code::kInvalidArgument, "the seqno is lower than before");
+      return Status(Code::kInvalidArgument,
+                    "gcSeqno " + std::to_string(seqno) +
+                        " is below what it was: " + std::to_string(gc_seqno_.load()));
     }
     gc_seqno_.store(seqno);
     return Status::Ok();
@@ -266,6 +266,16 @@ class StandaloneTree::Impl {
       const bool ours = parsed.kind == FileKind::kTable || parsed.kind == FileKind::kBlob;
       if (ours && !state.Uses(parsed.number)) static_cast<void>(vfs_->Remove(path_ + "/" + name));
     }
+  }
+
+  // Nothing could follow an entry that has the largest of all seqnos.
+  static Status BadSeqno(Seqno seqno, Seqno sealed) {
+    return Status(Code::kInvalidArgument,
+                  seqno < sealed
+                      ? "seqno " + std::to_string(seqno) + " is below " + std::to_string(sealed) +
+                            ", the highest that was sealed"
+                      : "seqno " + std::to_string(seqno) + " is for reads; an entry has at most " +
+                            std::to_string(kSeqnoMax - 1));
   }
 
   static Status CheckEntry(Kind kind, Slice key, Slice value) {

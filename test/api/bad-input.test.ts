@@ -529,10 +529,20 @@ describe('snapshots, batches and handles', () => {
 
   test('handles are not cloned', async () => {
     const db = openDatabase()
-    const clone = structuredClone(db) as unknown as object
-    expect((await failure(() => loose(Database.prototype, 'batch', clone))).code).toBe(
-      'INVALID_ARGUMENT',
-    )
+    const keyspace = db.keyspaceSync('k')
+    const tree = Tree.openSync(join(scratchDirectory(), 'tree'))
+    const range = keyspace.iter()
+    const handles = [
+      [db, keyspace, tree, db.compactor, db.batch()],
+      [db.snapshot(), range, range.cursor()],
+    ]
+    for (const handle of handles.flat()) {
+      const clone = () => structuredClone(handle) as unknown
+      expect(clone, handle.constructor.name).toThrow(
+        expect.objectContaining({ name: 'DataCloneError' }),
+      )
+    }
+    tree.closeSync()
     await db.close()
   })
 })
@@ -635,6 +645,9 @@ describe('after close', () => {
       [db, 'listKeyspaceNames'],
       [db, 'diskSpace'],
       [batch, 'commit'],
+      [batch, 'insert', keyspace, 'key', 'v'],
+      [batch, 'remove', keyspace, 'key'],
+      [batch, 'clear'],
       [keyspace, 'insert', 'key', 'v'],
       [keyspace, 'remove', 'key'],
       [keyspace, 'get', 'key'],
@@ -645,6 +658,9 @@ describe('after close', () => {
       [keyspace, 'firstKeyValue'],
       [keyspace, 'rotateMemtableAndWait'],
       [keyspace, 'majorCompaction'],
+      [keyspace, 'iter'],
+      [keyspace, 'range', {}],
+      [keyspace, 'prefix', 'k'],
       [range, 'toArray'],
       [range, 'toArraySync'],
       [keyspace, 'insertSync', 'key', 'v'],

@@ -5,11 +5,21 @@ import { expect, test } from 'vitest'
 import { MAX_SEQNO, Tree } from '../../lib/index.ts'
 import { failure, scratchDirectory } from '../support/scratch.ts'
 
-test('MAX_SEQNO reads everything, also an entry that has it', async () => {
+test('MAX_SEQNO reads everything, and no entry has it', async () => {
   const tree = await Tree.open(join(scratchDirectory(), 'tree'))
-  tree.insertSync('key', 'older', MAX_SEQNO - 1)
-  tree.insertSync('key', 'newest', MAX_SEQNO)
-  expect(tree.getTextSync('key', MAX_SEQNO - 1)).toBe(undefined)
+  for (const call of [
+    () => tree.insertSync('key', 'value', MAX_SEQNO),
+    () => tree.removeSync('key', MAX_SEQNO),
+    () => tree.removeWeakSync('key', MAX_SEQNO),
+  ]) {
+    const error = await failure(call)
+    expect(error.code).toBe('INVALID_ARGUMENT')
+    expect(error.message).toContain(`${MAX_SEQNO - 1}`)
+  }
+  expect(tree.highestSeqno).toBe(undefined)
+  tree.insertSync('key', 'older', MAX_SEQNO - 2)
+  tree.insertSync('key', 'newest', MAX_SEQNO - 1)
+  expect(tree.getTextSync('key', MAX_SEQNO - 1)).toBe('older')
   for (const flushed of [false, true]) {
     if (flushed) await tree.flush()
     expect(tree.getTextSync('key', MAX_SEQNO)).toBe('newest')
@@ -28,4 +38,16 @@ test('options that the format has no room for are refused, and the tree opens ag
   const widest = { pinIndex: Array(8).fill(true), dataBlockSize: Array(8).fill(4 * 2 ** 20) }
   Tree.openSync(path, widest).closeSync()
   Tree.openSync(path).closeSync()
+})
+
+test('ranges of a closed tree are refused when they are made', async () => {
+  const tree = Tree.openSync(join(scratchDirectory(), 'tree'))
+  tree.closeSync()
+  for (const call of [
+    () => tree.iter(MAX_SEQNO),
+    () => tree.range({}, MAX_SEQNO),
+    () => tree.prefix('k', MAX_SEQNO),
+  ]) {
+    expect((await failure(call)).code).toBe('DB_CLOSED')
+  }
 })

@@ -72,6 +72,7 @@ TEST_F(StandaloneTreeTest, BadArgumentsChangeNothing) {
   EXPECT_FALSE(tree_->RotateMemtable());
   EXPECT_TRUE(Add("a", "x", 4).Is(Code::kInvalidArgument));
   DB_EXPECT_OK(Add("b", "1", 5));
+  EXPECT_TRUE(Add("a", "x", kSeqnoMax).Is(Code::kInvalidArgument));
   EXPECT_TRUE(Add("a", "x", kSeqnoMax + 1).Is(Code::kInvalidArgument));
   EXPECT_TRUE(Add("", "x", 6).Is(Code::kInvalidKey));
   EXPECT_TRUE(Add(std::string(65536, 'k'), "x", 6).Is(Code::kKeyTooLarge));
