@@ -29,7 +29,7 @@ export function lmdb(dir, { durability = 'os' } = {}) {
     containsSync: (i) => db.doesExist(key(i)),
     batch: (numbers, valueOf) =>
       db.transaction(() => {
-        for (const i of numbers) db.put(key(i), valueOf(i))
+        for (const i of numbers) void db.put(key(i), valueOf(i))
       }),
     load: (numbers, valueOf) =>
       db.transactionSync(() => {

@@ -1,8 +1,5 @@
 #include "base/page_pool.h"
 
-#include <sys/mman.h>
-
-#include <chrono>
 #include <new>
 #include <system_error>
 #include <thread>
@@ -33,9 +30,7 @@ void* PagePool::Take() {
 }
 
 void PagePool::Give(void* page) {
-#ifdef MADV_FREE
-  if (!kSanitized && madvise(page, kHugePageBytes, MADV_FREE) == 0 && Keep(page)) return;
-#endif
+  if (!kSanitized && OfferPages(page, kHugePageBytes) && Keep(page)) return;
   FreePages(page, kHugePageBytes);
 }
 
@@ -47,31 +42,32 @@ bool PagePool::Keep(void* page) {
 }
 
 void PagePool::MakeReady() {
-  const auto work = [this] {
-    for (;;) {
-      void* page = nullptr;
-      try {
-        page = AllocatePages(kHugePageBytes);
-      } catch (const std::bad_alloc&) {
-      }
-      if (page != nullptr) {
-        auto* const bytes = static_cast<volatile char*>(page);
-        for (size_t i = 0; i < kHugePageBytes; i += kPageBytes) bytes[i] = 0;
-      }
-      const bool kept = page != nullptr && Keep(page);
-      if (page != nullptr && !kept) FreePages(page, kHugePageBytes);
-      const std::lock_guard<std::mutex> lock(mutex_);
-      if (kept && count_ < kReadyMin) continue;
-      making_ready_ = false;
-      return;
-    }
-  };
   try {
-    std::thread(work).detach();
+    std::thread([this] {
+      while (AddTouched()) {
+      }
+    }).detach();
   } catch (const std::system_error&) {  // no thread to be had: whoever takes a page clears it
     const std::lock_guard<std::mutex> lock(mutex_);
     making_ready_ = false;
   }
+}
+
+// Whether another one is wanted; if not, the thread that makes ready has ended.
+bool PagePool::AddTouched() {
+  void* page = nullptr;
+  try {
+    page = AllocatePages(kHugePageBytes);
+    auto* const bytes = static_cast<volatile char*>(page);
+    for (size_t i = 0; i < kHugePageBytes; i += kPageBytes) bytes[i] = 0;
+  } catch (const std::bad_alloc&) {  // so will whoever takes one be told
+  }
+  const bool kept = page != nullptr && Keep(page);
+  if (page != nullptr && !kept) FreePages(page, kHugePageBytes);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  making_ready_ = kept && count_ < kReadyMin;
+  if (!making_ready_) made_ready_.notify_all();
+  return making_ready_;
 }
 
 size_t PagePool::kept() const {
@@ -80,13 +76,8 @@ size_t PagePool::kept() const {
 }
 
 void PagePool::Settle() {
-  for (;;) {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      if (!making_ready_) return;
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
+  std::unique_lock<std::mutex> lock(mutex_);
+  made_ready_.wait(lock, [this] { return !making_ready_; });
 }
 
 }  // namespace shale

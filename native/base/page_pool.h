@@ -9,6 +9,7 @@
 #pragma once
 
 #include <array>
+#include <condition_variable>
 #include <cstddef>
 #include <mutex>
 
@@ -33,11 +34,13 @@ class PagePool {
 
   bool Keep(void* page);
   void MakeReady();
+  bool AddTouched();
 
   mutable std::mutex mutex_;  // a leaf
   std::array<void*, kKeptMax> pages_{};
   size_t count_ = 0;
   bool making_ready_ = false;
+  std::condition_variable made_ready_;
 };
 
 }  // namespace shale

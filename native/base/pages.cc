@@ -40,4 +40,12 @@ void* AllocatePages(size_t bytes) {
 
 void FreePages(void* pages, size_t bytes) { munmap(pages, RoundUp(bytes, kPageBytes)); }
 
+bool OfferPages([[maybe_unused]] void* pages, [[maybe_unused]] size_t bytes) {
+#ifdef MADV_FREE
+  return madvise(pages, RoundUp(bytes, kPageBytes), MADV_FREE) == 0;
+#else
+  return false;
+#endif
+}
+
 }  // namespace shale

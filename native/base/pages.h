@@ -18,4 +18,8 @@ void* AllocatePages(size_t bytes);
 // Gives back what AllocatePages(bytes) returned, with the same `bytes`.
 void FreePages(void* pages, size_t bytes);
 
+// Lets the system take the pages when it runs short, until they are written to again; what they
+// held is lost. False where it knows no such thing.
+bool OfferPages(void* pages, size_t bytes);
+
 }  // namespace shale
