@@ -20,5 +20,5 @@ export const uncloneable: (handle: object) => void =
   markAsUncloneable ??
   ((handle) => {
     // Before Node 22.10: an object is refused when one of its own properties cannot be cloned.
-    Object.assign(handle, { constructor: handle.constructor })
+    ;(handle as { constructor: unknown }).constructor = handle.constructor
   })

@@ -190,12 +190,14 @@ function applied(
 const CHUNK_BYTES = 64 * 1024
 
 function* isZeroBehindHeader(file: File): Flow<boolean> {
+  const size = yield* file.size()
   const chunk = new Uint8Array(CHUNK_BYTES)
-  let at = LOG_HEADER_BYTES
-  for (;;) {
-    const got = yield* file.read(at, chunk)
-    if (chunk.subarray(0, got).some((byte) => byte !== 0)) return false
-    if (got < chunk.length) return true
-    at += got
+  for (let at = LOG_HEADER_BYTES; at < size; at += chunk.length) {
+    const part = chunk.subarray(0, Math.min(chunk.length, size - at))
+    if ((yield* file.read(at, part)) < part.length) {
+      throw corruption('a read ended before the file does', file.path, at)
+    }
+    if (part.some((byte) => byte !== 0)) return false
   }
+  return true
 }
