@@ -14,6 +14,7 @@ enum class SeededBug : uint8_t {
   kNone = 0,
   kSkipDirSyncAfterTable,       // a new table's directory entry is not made durable
   kEvictJournalBeforeCommit,    // a journal is deleted before the manifest forgot it
+  kAcknowledgeBeforeHandOver,   // an os commit is told done while its record is in the process
   kAcknowledgeBeforeSync,       // a sync commit is told done without its fdatasync
   kPublishBeforeJournal,        // a commit becomes visible although its append failed
   kIgnoreAppendError,           // a failed append is told done

@@ -128,10 +128,12 @@ Status Database::Impl::Append(Commit* const* commits, size_t n, Seqno first) {
         if (mark != nullptr) journal->CutBack(*mark);
       }
     } guard{&journal_, &mark};
+    const Durability left_here =
+        BugIsOn(SeededBug::kAcknowledgeBeforeHandOver) ? Durability::kOs : Durability::kBuffered;
     bool hand_over = false;
     for (size_t i = 0; i < n; ++i) {
       Stage(*commits[i], first + i);
-      hand_over = hand_over || commits[i]->durability != Durability::kBuffered;
+      hand_over = hand_over || commits[i]->durability > left_here;
     }
     if (hand_over || journal_.staged_bytes() >= kBufferedBytesMax) status = journal_.HandOver();
     if (status.ok() || BugIsOn(SeededBug::kPublishBeforeJournal)) guard.mark = nullptr;
@@ -204,26 +206,33 @@ bool Database::Impl::RotateTree(Keyspace* keyspace) {
   return true;
 }
 
-// Half of the write buffer is in use: the largest memtable goes to a table, whatever its own limit.
+// Half of the write buffer is in use: the largest memtables go to tables, whatever their own limits.
+// Enough of them for writers to be free when they are there: a stopped writer seals nothing more.
 // Looks around only when memory has grown by a step since the last time.
 void Database::Impl::RelieveMemory(uint64_t total) {
   const uint64_t step = options_.max_write_buffer_size / 32;
   if (total >= relieved_at_ && total - relieved_at_ < step) return;
   relieved_at_ = total;
-  Keyspace* largest = nullptr;
+  std::vector<Keyspace*> candidates;
   uint64_t active = 0;
-  uint64_t sealed = 0;
   std::shared_lock<std::shared_mutex> lock(keyspaces_mutex_);
   for (const auto& [id, keyspace] : by_id_) {
-    const uint64_t bytes = keyspace->upkeep.counted_active;
-    active += bytes;
-    if (bytes > 0 && (largest == nullptr || bytes > largest->upkeep.counted_active)) {
-      largest = keyspace;
-    }
+    if (keyspace->upkeep.counted_active == 0) continue;
+    active += keyspace->upkeep.counted_active;
+    candidates.push_back(keyspace);
   }
-  sealed = total > active ? total - active : 0;
-  // What is on its way to tables already relieves as well.
-  if (largest != nullptr && sealed < options_.max_write_buffer_size / 4) RotateTree(largest);
+  std::sort(candidates.begin(), candidates.end(), [](const Keyspace* a, const Keyspace* b) {
+    return a->upkeep.counted_active > b->upkeep.counted_active;
+  });
+  const uint64_t soft = control_->soft_limit();
+  const uint64_t wanted =
+      std::max(options_.max_write_buffer_size / 4, total > soft ? total - soft : uint64_t{0});
+  uint64_t sealed = total > active ? total - active : 0;  // on its way to tables already
+  for (Keyspace* keyspace : candidates) {
+    if (sealed >= wanted) break;
+    sealed += keyspace->upkeep.counted_active;
+    RotateTree(keyspace);
+  }
 }
 
 Status Database::Impl::Sync() {

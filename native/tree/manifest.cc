@@ -238,7 +238,11 @@ class Manifest::Impl {
   ManifestEdit Complete(const ManifestEdit& wanted) const {
     ManifestEdit edit = wanted;
     edit.next_file_number = next_file_number.load(std::memory_order_relaxed);
-    edit.next_tree_id = next_tree_id.load(std::memory_order_relaxed);
+    // Not the id of a creation that is still under way: until it is committed here, the record in
+    // the journal is what makes the keyspace, and recovery skips ids that were given before.
+    uint32_t next_tree = state.next_tree_id;
+    for (const TreeState& tree : edit.created_trees) next_tree = std::max(next_tree, tree.id + 1);
+    edit.next_tree_id = next_tree;
     if (edit.last_seqno) edit.last_seqno = std::max(*edit.last_seqno, state.last_seqno);
     for (auto& change : edit.changes) {
       const auto it = state.trees.find(change.tree_id);

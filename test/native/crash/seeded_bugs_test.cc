@@ -49,6 +49,7 @@ struct Hunt {
 constexpr Hunt kHunts[] = {
     {SeededBug::kSkipDirSyncAfterTable, "SkipDirSyncAfterTable", Images},
     {SeededBug::kEvictJournalBeforeCommit, "EvictJournalBeforeCommit", Images},
+    {SeededBug::kAcknowledgeBeforeHandOver, "AcknowledgeBeforeHandOver", Images},
     {SeededBug::kAcknowledgeBeforeSync, "AcknowledgeBeforeSync", Images},
     {SeededBug::kPublishBeforeJournal, "PublishBeforeJournal", JournalWrites},
     {SeededBug::kIgnoreAppendError, "IgnoreAppendError", JournalWrites},

@@ -57,5 +57,39 @@ TEST_F(DatabaseOrderTest, PersistTakesWaitingCommitsAlong) {
   DB_ASSERT_OK(database_->Close());
 }
 
+// The record of a creation is in the journal, then a flush commits the manifest, then another
+// commit is acknowledged, then the process dies before the creation is in the manifest.
+TEST_F(DatabaseOrderTest, ACreationThatAKillOvertakesIsNoHole) {
+  DB_ASSERT_OK(database_->WriteOne(keyspace_.get(), Kind::kValue, "k", "v", Durability::kSync));
+  std::unique_ptr<MemVfs> image;
+  bool inside = false;
+  bool written = false;
+  vfs_.SetHook([&](const MemVfs::Operation& operation) {
+    if (inside || image) return;
+    inside = true;
+    const auto of = [&](const char* kind) {
+      return operation.path.find(kind) != std::string::npos;
+    };
+    if (!written && operation.kind == MemVfs::Mutation::kSync && of("journal")) {
+      DB_EXPECT_OK(database_->FlushKeyspace(keyspace_.get()));
+      DB_EXPECT_OK(database_->WriteOne(keyspace_.get(), Kind::kValue, "l", "v", Durability::kOs));
+      written = true;
+    } else if (written && of("manifest")) {
+      image = vfs_.CrashClone(CrashPolicy::Kill(), TestSeed());
+    }
+    inside = false;
+  });
+  MustOpenKeyspace(database_.get(), "b");
+  vfs_.SetHook(nullptr);
+  ASSERT_TRUE(image != nullptr);
+  Ref<Database> after;
+  DB_ASSERT_OK(OpenSmall(image.get(), TestSeed(), SmallOptions(), &after));
+  std::string value;
+  DB_EXPECT_OK(ReadOne(*after->FindKeyspace("a"), "l", after->visible(), &value));
+  EXPECT_TRUE(after->FindKeyspace("b")) << "a commit before the last one is missing";
+  DB_ASSERT_OK(after->Close());
+  DB_ASSERT_OK(database_->Close());
+}
+
 }  // namespace
 }  // namespace shale

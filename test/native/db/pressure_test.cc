@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "db/database_support.h"
 #include "db/write_control.h"
@@ -19,7 +20,9 @@ class PressureTest : public testing::Test {
     options.max_stall_ms = 200;
     DB_EXPECT_OK(Database::Open(&vfs_, std::move(executor), "/db", options, &database_));
   }
-  ~PressureTest() override { DB_EXPECT_OK(database_->Close()); }
+  ~PressureTest() override {
+    if (database_) DB_EXPECT_OK(database_->Close());
+  }
 
   Ref<Keyspace> OpenWith(const std::string& name,
                          const std::function<void(StrategyOptions*)>& change) {
@@ -71,6 +74,29 @@ TEST_F(PressureTest, AStrategyThatIsNotKnownHereStopsNobody) {
   DB_ASSERT_OK(WriteRuns(keyspace.get(), 30));
   EXPECT_EQ(keyspace->tree()->level0_runs(), 30u);
   EXPECT_EQ(database_->figures().stalls, 0u);
+}
+
+// None of the memtables reaches its own limit, and a stopped writer seals nothing: what was sealed
+// before has to be enough.
+TEST_F(PressureTest, ABatchOverManyKeyspacesStopsWritersForAWhileOnly) {
+  DB_ASSERT_OK(database_->Close());
+  DatabaseOptions options = SmallOptions();
+  options.max_write_buffer_size = 1 << 20;
+  auto executor = MakeManualExecutor(&vfs_, TestSeed());
+  executor_ = executor.get();
+  DB_ASSERT_OK(Database::Open(&vfs_, std::move(executor), "/db", options, &database_));
+  const auto keep_limit = [](bool, TreeOptions*) { return Status::Ok(); };
+  WriteBatch batch;
+  std::vector<Ref<Keyspace>> keyspaces(6);
+  for (size_t i = 0; i < keyspaces.size(); ++i) {
+    const std::string name = "k" + std::to_string(i);
+    DB_ASSERT_OK(database_->OpenKeyspace(name, keep_limit, &keyspaces[i]));
+    batch.Add(Kind::kValue, keyspaces[i]->id(), "key", std::string(300 * 1024, 'v'));
+  }
+  DB_ASSERT_OK(database_->Write(batch.bytes(), Durability::kOs));
+  RunAll(executor_);
+  DB_EXPECT_OK(Put(keyspaces[0].get(), "x", "y"));
+  EXPECT_LT(database_->figures().write_buffer_bytes, options.max_write_buffer_size * 6 / 10 + 1024);
 }
 
 }  // namespace

@@ -393,16 +393,12 @@ std::string CheckImage(MemVfs* image, const History& history, size_t at_least, u
     return problem;
   }
   const bool cut = database->recovery().bytes_dropped > 0;
-  size_t n = history.states.size();
-  while (n > at_least && history.states[n - 1] != contents) --n;
-  if (n == at_least && (n == 0 || history.states[n - 1] != contents)) {
-    if (history.states[at_least] != contents) {
-      problem = "no prefix of " + std::to_string(history.issued()) + " commits, at least " +
-                std::to_string(at_least) +
-                "; against the least: " + Difference(history.states[at_least], contents);
-    }
-  } else {
-    --n;
+  size_t n = history.issued();
+  while (n > at_least && history.states[n] != contents) --n;
+  if (history.states[n] != contents) {
+    problem = "no prefix of " + std::to_string(history.issued()) + " commits, at least " +
+              std::to_string(at_least) +
+              "; against the least: " + Difference(history.states[at_least], contents);
   }
   // A disk that lied may have lost what was synced. That is told, and nothing is made up.
   if (!problem.empty() && check.damage_allowed && cut) problem = NeverWritten(history, contents);
