@@ -31,7 +31,7 @@ bool Workload::Open() {
       Database::Open(vfs_, std::move(executor), "/db", MakeOptions(options_), &database_);
   if (!status.ok()) {
     executor_ = nullptr;
-    gone_ = true;
+    GiveUp("does not open", status);
   }
   return status.ok();
 }
@@ -149,8 +149,15 @@ void Workload::Settle(const Status& status, Ticket ticket, Durability durability
     }
     return;
   }
+  if (!IsFaulty() && problem_.empty()) problem_ = "a write was refused: " + status.ToString();
   const bool unknown = status.details() != nullptr && status.details()->indeterminate;
   if (!unknown) Withdraw(ticket);
+}
+
+// With faults that is what may happen; without, nothing explains it.
+void Workload::GiveUp(const std::string& what, const Status& status) {
+  gone_ = true;
+  if (!IsFaulty() && problem_.empty()) problem_ = what + ": " + status.ToString();
 }
 
 Durability Workload::AnyDurability() {
@@ -267,10 +274,8 @@ void Workload::Reopen() {
 // history goes on where the directory does.
 void Workload::FindPlace(bool sync_failed) {
   Contents contents;
-  if (!ReadAll(database_.get(), &contents).ok()) {
-    gone_ = true;  // a typed error; the caller knows whether faults are on
-    return;
-  }
+  const Status read = ReadAll(database_.get(), &contents);
+  if (!read.ok()) return GiveUp("cannot be read", read);
   const size_t at_least = sync_failed ? history_.acked_sync : history_.acked_os;
   size_t n = history_.issued();
   while (n > at_least && history_.states[n] != contents) --n;

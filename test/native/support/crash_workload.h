@@ -79,6 +79,8 @@ class Workload {
   size_t NumberOf(Ticket ticket) const;
   void NoteAcked(size_t number, Durability durability);
   void FindPlace(bool sync_failed);
+  void GiveUp(const std::string& what, const Status& status);
+  bool IsFaulty() const { return vfs_ != clock_; }
   uint64_t Below(uint64_t bound) { return random_() % bound; }
   bool OneIn(uint64_t n) { return Below(n) == 0; }
   Durability AnyDurability();
