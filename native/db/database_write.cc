@@ -206,8 +206,8 @@ bool Database::Impl::RotateTree(Keyspace* keyspace) {
   return true;
 }
 
-// Half of the write buffer is in use: the largest memtables go to tables, whatever their own limits.
-// Enough of them for writers to be free when they are there: a stopped writer seals nothing more.
+// Half of the write buffer is in use: the largest memtables go to tables, whatever their own
+// limits. Enough of them for writers to be free then: a stopped writer seals nothing more.
 // Looks around only when memory has grown by a step since the last time.
 void Database::Impl::RelieveMemory(uint64_t total) {
   const uint64_t step = options_.max_write_buffer_size / 32;

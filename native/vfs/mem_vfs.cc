@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "vfs/mem_node.h"
+#include "vfs/vfs_status.h"
 
 namespace shale {
 
@@ -27,20 +28,6 @@ uint64_t RoundUp(uint64_t size) { return (size + kSpaceUnit - 1) / kSpaceUnit * 
 Status ErrnoStatus(int error_number, const char* syscall, const std::string& path) {
   if (error_number == 0) return {};
   return Status::FromErrno(error_number, syscall, path);
-}
-
-Status LockedStatus(const std::string& path) {
-  ErrorDetails d;
-  d.message = "another open file description holds the lock";
-  d.path = path;
-  return {Code::kDbLocked, std::move(d)};
-}
-
-Status NotRegular(const std::string& path) {
-  ErrorDetails d;
-  d.message = "not a regular file";
-  d.path = path;
-  return {Code::kNotADatabase, std::move(d)};
 }
 
 }  // namespace

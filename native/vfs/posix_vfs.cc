@@ -21,6 +21,7 @@
 #include <utility>
 
 #include "vfs/vfs.h"
+#include "vfs/vfs_status.h"
 
 namespace shale {
 
@@ -180,13 +181,6 @@ class PosixLock : public FileLock {
   const bool is_ofd_;
 };
 
-Status LockedStatus(const std::string& path) {
-  ErrorDetails d;
-  d.message = "another open file description holds the lock";
-  d.path = path;
-  return {Code::kDbLocked, std::move(d)};
-}
-
 // The whole of a small file of /proc; empty if it cannot be read.
 std::string ReadSmallFile(const std::string& path) {
   const Descriptor fd(Retry([&] { return open(path.c_str(), O_RDONLY | O_CLOEXEC); }));
@@ -209,13 +203,6 @@ void FillInfo(const struct stat& st, FileInfo* info) {
   info->size = static_cast<uint64_t>(st.st_size);
   info->device = static_cast<uint64_t>(st.st_dev);
   info->inode = static_cast<uint64_t>(st.st_ino);
-}
-
-Status NotRegular(const std::string& path) {
-  ErrorDetails d;
-  d.message = "not a regular file";
-  d.path = path;
-  return {Code::kNotADatabase, std::move(d)};
 }
 
 class PosixVfs : public Vfs {

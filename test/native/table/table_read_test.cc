@@ -8,7 +8,7 @@
 namespace shale {
 namespace {
 
-constexpr uint64_t kNumber = 4;
+constexpr uint64_t kTableNumber = 4;
 
 Records NumberedRecords(size_t count, size_t value_size) {
   Records records;
@@ -44,7 +44,7 @@ TEST(TableRead, MemoryOnlyAnswersWhatIsInMemory) {
       options.partition_filter = partitioned;
       const Records records = NumberedRecords(1000, 50);
       const Ref<TableReader> table =
-          env.MustOpen(env.Write(kNumber, records, options), {pinned, pinned});
+          env.MustOpen(env.Write(kTableNumber, records, options), {pinned, pinned});
       const uint64_t reads = env.vfs.Count(FaultOp::kRead);
       std::string value;
       EXPECT_TRUE(MemoryGet(*table, records[500].key, &value).Is(Code::kWouldBlock));
@@ -80,7 +80,7 @@ TEST(TableRead, WithoutFilterTheBlockAnswers) {
   TableWriteOptions options;
   options.filter_bits_per_key = 0;
   const Records records = NumberedRecords(100, 10);
-  const Ref<TableReader> table = env.MustOpen(env.Write(kNumber, records, options));
+  const Ref<TableReader> table = env.MustOpen(env.Write(kTableNumber, records, options));
   EXPECT_TRUE(BlockingGet(*table, "key00000050x").Is(Code::kNotFound));
   EXPECT_TRUE(BlockingGet(*table, records[50].key).ok());
   EXPECT_FALSE(table->RulesOut("key00000050x", Hash64("key00000050x")));
@@ -91,7 +91,7 @@ TEST(TableRead, WithoutFilterTheBlockAnswers) {
 TEST(TableRead, ReadsPastTheCacheLeaveNoTrace) {
   TableEnv env;
   const Records records = NumberedRecords(2000, 100);
-  const Ref<TableReader> table = env.MustOpen(env.Write(kNumber, records, {}));
+  const Ref<TableReader> table = env.MustOpen(env.Write(kTableNumber, records, {}));
   const auto it = table->NewIterator(&kBypass);
   const uint64_t reads = env.vfs.Count(FaultOp::kRead);
   Records seen;
@@ -109,7 +109,7 @@ TEST(TableRead, ReadAheadFillsTheCacheWithFewReads) {
   for (const bool backward : {false, true}) {
     TableEnv env;
     const Records records = NumberedRecords(5000, 100);
-    const TableMeta meta = env.Write(kNumber, records, {});
+    const TableMeta meta = env.Write(kTableNumber, records, {});
     const Ref<TableReader> table = env.MustOpen(meta);
     const ReadContext ahead{ReadMode::kMayBlock, true, 128 * 1024};
     const uint64_t reads = env.vfs.Count(FaultOp::kRead);
@@ -124,7 +124,7 @@ TEST(TableRead, ReadAheadFillsTheCacheWithFewReads) {
     EXPECT_EQ(seen.size(), records.size());
     // A short range reads little.
     TableEnv fresh;
-    const Ref<TableReader> other = fresh.MustOpen(fresh.Write(kNumber, records, {}));
+    const Ref<TableReader> other = fresh.MustOpen(fresh.Write(kTableNumber, records, {}));
     const auto range = other->NewIterator(&ahead);
     range->Seek(records[100].key, kTagNewest);
     for (int i = 0; i < 10; i++) range->Next();
@@ -140,7 +140,7 @@ TEST(TableRead, AnErrorOfTheDiskSurfacesOnceAndIsNotCached) {
     TableWriteOptions options;
     options.partition_index = true;
     options.partition_filter = true;
-    const TableMeta meta = env.Write(kNumber, records, options);
+    const TableMeta meta = env.Write(kTableNumber, records, options);
     const Ref<TableReader> table = env.MustOpen(meta, {pinned, pinned});
     const auto it = table->NewIterator(&kReadAny);
     for (const bool backward : {false, true}) {
@@ -170,7 +170,7 @@ TEST(TableRead, AnErrorOfTheDiskSurfacesOnceAndIsNotCached) {
     env.vfs.SetPlan({{FaultOp::kRead, PathClass::kTable, 0, FaultKind::kEio, false}});
     const Status failed = BlockingGet(*table, records[7].key);
     EXPECT_TRUE(failed.Is(Code::kIoError)) << failed.ToString();
-    EXPECT_EQ(failed.details()->path, env.Path(kNumber));
+    EXPECT_EQ(failed.details()->path, env.Path(kTableNumber));
     EXPECT_TRUE(BlockingGet(*table, records[7].key).ok());
   }
 }
@@ -178,12 +178,12 @@ TEST(TableRead, AnErrorOfTheDiskSurfacesOnceAndIsNotCached) {
 TEST(TableRead, ATransientBitFlipIsReportedAndGone) {
   TableEnv env;
   const Records records = NumberedRecords(300, 100);
-  const Ref<TableReader> table = env.MustOpen(env.Write(kNumber, records, {}));
+  const Ref<TableReader> table = env.MustOpen(env.Write(kTableNumber, records, {}));
   for (size_t i = 0; i < records.size(); i += 40) {
     env.vfs.SetPlan({{FaultOp::kRead, PathClass::kTable, 0, FaultKind::kBitFlipRead, false}});
     const Status status = BlockingGet(*table, records[i].key);
     ASSERT_TRUE(status.Is(Code::kCorruption)) << status.ToString();
-    EXPECT_EQ(status.details()->path, env.Path(kNumber));
+    EXPECT_EQ(status.details()->path, env.Path(kTableNumber));
     EXPECT_TRUE(status.details()->offset.has_value());
     EXPECT_TRUE(BlockingGet(*table, records[i].key).ok());
   }
@@ -200,9 +200,9 @@ TEST(TableRead, ATransientBitFlipIsReportedAndGone) {
 TEST(TableRead, NoDescriptorIsNeededForWhatIsInMemory) {
   TableEnv env;
   const Records records = NumberedRecords(10, 10);
-  const Ref<TableReader> table = env.MustOpen(env.Write(kNumber, records, {}));
+  const Ref<TableReader> table = env.MustOpen(env.Write(kTableNumber, records, {}));
   ASSERT_TRUE(BlockingGet(*table, records[3].key).ok());
-  env.files->Evict(kNumber);
+  env.files->Evict(kTableNumber);
   env.vfs.SetPlan({{FaultOp::kOpen, PathClass::kTable, 0, FaultKind::kEmfile, true}});
   std::string value;
   EXPECT_TRUE(MemoryGet(*table, records[3].key, &value).ok());
@@ -215,23 +215,23 @@ TEST(TableRead, NoDescriptorIsNeededForWhatIsInMemory) {
 TEST(TableRead, AnObsoleteFileGoesWithItsLastReader) {
   TableEnv env;
   const Records records = NumberedRecords(100, 10);
-  const TableMeta meta = env.Write(kNumber, records, {});
+  const TableMeta meta = env.Write(kTableNumber, records, {});
   FileInfo info;
   Ref<TableReader> table = env.MustOpen(meta);
   table.reset();
-  EXPECT_TRUE(env.memory.Stat(env.Path(kNumber), &info).ok());  // not obsolete: it stays
+  EXPECT_TRUE(env.memory.Stat(env.Path(kTableNumber), &info).ok());  // not obsolete: it stays
 
   table = env.MustOpen(meta);
   auto it = table->NewIterator(&kReadAny);
   it->SeekToFirst();
   table->MarkObsolete();
   table.reset();
-  EXPECT_TRUE(env.memory.Stat(env.Path(kNumber), &info).ok());
+  EXPECT_TRUE(env.memory.Stat(env.Path(kTableNumber), &info).ok());
   Records seen;
   EXPECT_TRUE(Collect(it.get(), true, &seen).ok());
   EXPECT_TRUE(seen == records);
   it.reset();
-  EXPECT_FALSE(env.memory.Stat(env.Path(kNumber), &info).ok());
+  EXPECT_FALSE(env.memory.Stat(env.Path(kTableNumber), &info).ok());
   EXPECT_EQ(env.files->open_count(), 0u);
 }
 
@@ -243,8 +243,8 @@ TEST(TableRead, BlocksComeAndGoWithTheCache) {
     TableEnv env(64 << 10);
     TableWriteOptions options;
     options.partition_index = partitioned;
-    const TableMeta first = env.Write(kNumber, records, options);
-    const TableMeta second = env.Write(kNumber + 1, records, options);
+    const TableMeta first = env.Write(kTableNumber, records, options);
+    const TableMeta second = env.Write(kTableNumber + 1, records, options);
     TestRandom random;
     for (int round = 0; round < 10; round++) {
       // A second reader of the same file finds the blocks of the first, and reads on without it.
@@ -276,7 +276,7 @@ TEST(TableRead, ReadsCountAsHitsOfTheCache) {
     TableEnv env;
     const Records records = NumberedRecords(100, 100);
     const Ref<TableReader> table =
-        env.MustOpen(env.Write(kNumber, records, {}), {pinned, /*pin_filter=*/true});
+        env.MustOpen(env.Write(kTableNumber, records, {}), {pinned, /*pin_filter=*/true});
     ASSERT_TRUE(BlockingGet(*table, records[0].key).ok());
     const uint64_t before = env.cache->stats().hits;
     std::string value;
@@ -290,7 +290,7 @@ TEST(TableRead, AHitKeepsItsBlock) {
   const Records records = NumberedRecords(100, 1000);
   TableHit hit;
   {
-    const Ref<TableReader> table = env.MustOpen(env.Write(kNumber, records, {}));
+    const Ref<TableReader> table = env.MustOpen(env.Write(kTableNumber, records, {}));
     ASSERT_TRUE(
         table->Get(records[40].key, Hash64(records[40].key), kReadAll, kReadAny, &hit).ok());
     table->MarkObsolete();
@@ -306,7 +306,7 @@ TEST(TableRead, GlobalSeqno) {
                      {"b", 0, Kind::kTombstone, ""},
                      {"c", 1, Kind::kValue, "2"},
                      {"c", 0, Kind::kValue, "3"}};
-  TableMeta meta = env.Write(kNumber, records, {});
+  TableMeta meta = env.Write(kTableNumber, records, {});
   meta.global_seqno = kGlobal;
   meta.lowest_seqno += kGlobal;
   meta.highest_seqno += kGlobal;
@@ -345,10 +345,10 @@ TEST(TableRead, GlobalSeqno) {
 
 TEST(TableRead, RangeTombstonesAreRefusedRatherThanOverlooked) {
   TableEnv env;
-  const TableMeta good = env.Write(kNumber, NumberedRecords(10, 10), {});
-  std::string bytes = env.ReadFile(kNumber);
+  const TableMeta good = env.Write(kTableNumber, NumberedRecords(10, 10), {});
+  std::string bytes = env.ReadFile(kTableNumber);
   // The same table with one range tombstone behind its blocks and properties that name it.
-  TableFooter footer = FooterOf(bytes, kNumber);
+  TableFooter footer = FooterOf(bytes, kTableNumber);
   TableProperties properties;
   ASSERT_TRUE(
       DecodeTableProperties(
@@ -358,14 +358,14 @@ TEST(TableRead, RangeTombstonesAreRefusedRatherThanOverlooked) {
   const auto append = [&](const std::string& raw) {
     const BlockHandle handle{bytes.size(), static_cast<uint32_t>(raw.size())};
     bytes += raw + std::string(kBlockTrailerBytes, '\0');
-    Reseal(&bytes, handle, kNumber);
+    Reseal(&bytes, handle, kTableNumber);
     return handle;
   };
   properties.range_tombstones = append(std::string("\x01\0\0\0\x01k\0\x01l\x04", 10));
   properties.range_tombstone_count = 1;
   footer.properties = append(EncodeTableProperties(properties));
-  bytes += EncodeTableFooter(footer, kNumber, bytes.size());
-  env.WriteFile(kNumber, bytes);
+  bytes += EncodeTableFooter(footer, kTableNumber, bytes.size());
+  env.WriteFile(kTableNumber, bytes);
   TableMeta meta = good;
   meta.size = bytes.size();
   meta.range_tombstone_count = 1;
@@ -376,7 +376,7 @@ TEST(TableRead, RangeTombstonesAreRefusedRatherThanOverlooked) {
 TEST(TableRead, Counters) {
   TableEnv env;
   const Records records = NumberedRecords(1000, 50);
-  const Ref<TableReader> table = env.MustOpen(env.Write(kNumber, records, {}));
+  const Ref<TableReader> table = env.MustOpen(env.Write(kTableNumber, records, {}));
   EXPECT_GT(table->pinned_bytes(), 0u);
   const TableCounters& c = *env.counters;
   const uint64_t loads = c.block_loads_io.load();
@@ -404,7 +404,7 @@ TEST_P(TableReadThreads, ReadWhileBlocksComeAndGo) {
   options.partition_index = true;
   options.partition_filter = true;
   const Records records = NumberedRecords(2000, 60);
-  const TableMeta meta = env.Write(kNumber, records, options);
+  const TableMeta meta = env.Write(kTableNumber, records, options);
   Ref<TableReader> table = env.MustOpen(meta, {pinned, pinned});
   const uint64_t seed = TestSeed();
   std::atomic<uint64_t> wrong{0};
@@ -440,7 +440,7 @@ TEST_P(TableReadThreads, ReadWhileBlocksComeAndGo) {
   EXPECT_EQ(wrong.load(), 0u);
   EXPECT_EQ(env.counters->filter_queries.load(), gets.load());
   FileInfo info;
-  EXPECT_FALSE(env.memory.Stat(env.Path(kNumber), &info).ok());
+  EXPECT_FALSE(env.memory.Stat(env.Path(kTableNumber), &info).ok());
   EXPECT_TRUE(EpochCollect());
 }
 INSTANTIATE_TEST_SUITE_P(Pinned, TableReadThreads, ::testing::Bool());
