@@ -233,6 +233,36 @@ TEST_F(HealingTest, FiguresAreTheSameAfterAReopen) {
   DB_ASSERT_OK(database_->Close());
 }
 
+// A machine that has no memory left when files are removed.
+class ScarceVfs : public MemVfs {
+ public:
+  ScarceVfs() : MemVfs(TestSeed()) {}
+  Status Remove(const std::string& path) override {
+    if (scarce) throw std::bad_alloc();
+    return MemVfs::Remove(path);
+  }
+  bool scarce = false;
+};
+
+TEST(ClosingTest, WithoutMemoryItEndsAllTheSame) {
+  ScarceVfs vfs;
+  Ref<Database> database;
+  DB_ASSERT_OK(OpenSmall(&vfs, 1, SmallOptions(), &database));
+  Ref<Keyspace> keyspace = MustOpenKeyspace(database.get(), "a");
+  DB_ASSERT_OK(database->WriteOne(keyspace.get(), Kind::kValue, "k", "v", Durability::kOs));
+  vfs.scarce = true;
+  EXPECT_TRUE(database->Close().Is(Code::kOutOfMemory));
+  EXPECT_TRUE(database->Close().Is(Code::kOutOfMemory));
+  vfs.scarce = false;
+  keyspace.reset();
+  database.reset();
+  DB_ASSERT_OK(OpenSmall(&vfs, 1, SmallOptions(), &database));
+  Contents contents;
+  DB_ASSERT_OK(ReadAll(database.get(), &contents));
+  EXPECT_EQ(contents["a"], (Rows{{"k", "v"}}));
+  DB_ASSERT_OK(database->Close());
+}
+
 // A large value is compressed off the calling thread; who comes meanwhile does not wait for it.
 TEST_F(HealingTest, LargeValuesAreCompressedByTheEngine) {
   Open();
