@@ -68,7 +68,9 @@ export class Snapshot {
 
   get closed(): boolean {
     if (!(#seqno in Object(this))) throw wrongReceiver('Snapshot', 'closed')
-    return this.#closed || this.#engine.status() === 'closed'
+    if (this.#closed) return true
+    const status = this.#engine.status()
+    return status === 'closing' || status === 'closed'
   }
 
   /** Gives it back; a second time does nothing. */

@@ -1,7 +1,7 @@
 #include "base/page_pool.h"
 
+#include <exception>
 #include <new>
-#include <system_error>
 #include <thread>
 
 #include "base/pages.h"
@@ -47,7 +47,7 @@ void PagePool::MakeReady() {
       while (AddTouched()) {
       }
     }).detach();
-  } catch (const std::system_error&) {  // no thread to be had: whoever takes a page clears it
+  } catch (const std::exception&) {  // no thread to be had: whoever takes a page clears it
     const std::lock_guard<std::mutex> lock(mutex_);
     making_ready_ = false;
   }

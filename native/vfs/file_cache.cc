@@ -37,7 +37,12 @@ class FileCache::Shard {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto [it, added] = index_.try_emplace(number, 0);
     if (!added) return places_[it->second].file;
-    it->second = TakePlace(&closed);
+    try {
+      it->second = TakePlace(&closed);
+    } catch (...) {
+      index_.erase(it);  // it names somebody else's place
+      throw;
+    }
     places_[it->second] = {number, file, false};
     return file;
   }

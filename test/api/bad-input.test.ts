@@ -632,11 +632,15 @@ describe('after close', () => {
     const keyspace = db.keyspaceSync('k')
     const range = keyspace.iter()
     const batch = db.batch().insert(keyspace, 'key', 'v')
+    const snapshot = db.snapshot()
     const closing = db.close()
     expect(db.close()).toBe(closing)
+    expect(db.status).toBe('closing')
+    expect(snapshot.closed).toBe(true)
     await closing
     db.closeSync()
     expect(db.status).toBe('closed')
+    expect(snapshot.closed).toBe(true)
     const calls: [object, string, ...unknown[]][] = [
       [db, 'keyspace', 'k'],
       [db, 'batch'],

@@ -215,6 +215,18 @@ TEST_F(CommitQueueTest, WithoutMemoryTheLockIsGivenBack) {
   const CommitQueue::WriteLock lock(&queue_);
 }
 
+// Compression is a saving: without memory for it the commit is journaled as it is.
+TEST_F(CommitQueueTest, WithoutMemoryToCompressACommitGoesAheadAsItWas) {
+  std::string told;
+  auto deferred = MakeDeferred("a", Durability::kOs, [&](Status s) { told = CodeName(s.code()); });
+  deferred->compress = []() -> std::string { throw std::bad_alloc(); };
+  queue_.Defer(deferred);
+  RunAll();
+  EXPECT_EQ(told, "OK");
+  EXPECT_TRUE(deferred->commit.journal.empty());
+  EXPECT_EQ(sink_.appended_, (std::vector<std::string>{"a"}));
+}
+
 TEST_F(CommitQueueTest, TheBareLockAndCommitsShareOneOrder) {
   std::string told;
   {

@@ -1,7 +1,10 @@
 // After something failed: what heals by itself, what does not, and what is said of it.
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <new>
 #include <string>
+#include <vector>
 
 #include "db/database_support.h"
 #include "vfs/fault_vfs.h"
@@ -72,6 +75,62 @@ TEST_F(HealingTest, AWitnessThatFailedIsTriedAgain) {
   Pass(20);
   EXPECT_EQ(database_->status(), DatabaseStatus::kDegraded);
   Pass(1000);
+  EXPECT_EQ(database_->status(), DatabaseStatus::kOpen);
+  DB_ASSERT_OK(database_->Close());
+}
+
+// How often one has failed says nothing of the other.
+TEST_F(HealingTest, FlushesAndCompactionsHaveTheirOwnPauses) {
+  Open();
+  const auto completed = [&] { return database_->figures().compactions_completed; };
+  const auto flush = [&] {
+    DB_ASSERT_OK(Put("k", "v"));
+    ASSERT_TRUE(database_->RotateMemtable(keyspace_.get()));
+    Pass(1);
+  };
+  std::vector<std::unique_ptr<File>> damaged;
+  const auto flip = [&] {
+    for (const auto& table : damaged) {
+      char byte = 0;
+      size_t got = 0;
+      DB_ASSERT_OK(table->Read(0, 1, &byte, &got));
+      byte = static_cast<char>(~byte);
+      DB_ASSERT_OK(table->Write(0, Slice(&byte, 1)));
+    }
+  };
+  // Compactions meet damaged tables, flushes do not.
+  const auto make_compactions_fail = [&] {
+    flush();
+    damaged.clear();
+    std::vector<std::string> names;
+    DB_ASSERT_OK(vfs_.List("/db", &names));
+    for (const std::string& name : names) {
+      if (ParseFileName(name).kind != FileKind::kTable) continue;
+      DB_ASSERT_OK(vfs_.Open("/db/" + name, OpenMode::kReadWrite, &damaged.emplace_back()));
+    }
+    flip();
+    while (database_->status() == DatabaseStatus::kOpen) flush();
+  };
+  make_compactions_fail();
+  Pass(2000);
+  // A flush that fails for the first time is tried again soon.
+  fault_.SetPlan({{FaultOp::kWrite, PathClass::kTable, 0, FaultKind::kEnospc, false}});
+  flush();
+  EXPECT_EQ(database_->figures().outstanding_flushes, 1u);
+  Pass(100);
+  EXPECT_EQ(database_->figures().outstanding_flushes, 0u);
+  // Compactions go on with their long pauses.
+  flip();
+  const uint64_t before = completed();
+  Pass(100);
+  EXPECT_EQ(completed(), before);
+  Pass(5000);
+  EXPECT_EQ(database_->status(), DatabaseStatus::kOpen);
+  EXPECT_GT(completed(), before);
+  // One that fails after a success is tried again soon.
+  make_compactions_fail();
+  flip();
+  Pass(100);
   EXPECT_EQ(database_->status(), DatabaseStatus::kOpen);
   DB_ASSERT_OK(database_->Close());
 }
@@ -172,6 +231,36 @@ TEST_F(HealingTest, FiguresAreTheSameAfterAReopen) {
   EXPECT_LE(counted(), there);
   EXPECT_GT(counted(), keyspace_->tree()->table_bytes() + 200);
   DB_ASSERT_OK(database_->Close());
+}
+
+// A machine that has no memory left when files are removed.
+class ScarceVfs : public MemVfs {
+ public:
+  ScarceVfs() : MemVfs(TestSeed()) {}
+  Status Remove(const std::string& path) override {
+    if (scarce) throw std::bad_alloc();
+    return MemVfs::Remove(path);
+  }
+  bool scarce = false;
+};
+
+TEST(ClosingTest, WithoutMemoryItEndsAllTheSame) {
+  ScarceVfs vfs;
+  Ref<Database> database;
+  DB_ASSERT_OK(OpenSmall(&vfs, 1, SmallOptions(), &database));
+  Ref<Keyspace> keyspace = MustOpenKeyspace(database.get(), "a");
+  DB_ASSERT_OK(database->WriteOne(keyspace.get(), Kind::kValue, "k", "v", Durability::kOs));
+  vfs.scarce = true;
+  EXPECT_TRUE(database->Close().Is(Code::kOutOfMemory));
+  EXPECT_TRUE(database->Close().Is(Code::kOutOfMemory));
+  vfs.scarce = false;
+  keyspace.reset();
+  database.reset();
+  DB_ASSERT_OK(OpenSmall(&vfs, 1, SmallOptions(), &database));
+  Contents contents;
+  DB_ASSERT_OK(ReadAll(database.get(), &contents));
+  EXPECT_EQ(contents["a"], (Rows{{"k", "v"}}));
+  DB_ASSERT_OK(database->Close());
 }
 
 // A large value is compressed off the calling thread; who comes meanwhile does not wait for it.
