@@ -20,5 +20,6 @@ export const uncloneable: (handle: object) => void =
   markAsUncloneable ??
   ((handle) => {
     // Before Node 22.10: an object is refused when one of its own properties cannot be cloned.
-    ;(handle as { constructor: unknown }).constructor = handle.constructor
+    const { constructor } = handle
+    handle.constructor = constructor
   })
