@@ -1,4 +1,5 @@
 /** shale: an embedded, ordered key-value store. */
+/// <reference types="node" preserve="true" />
 
 export { LeveledCompaction } from './compaction.ts'
 export type {

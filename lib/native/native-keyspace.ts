@@ -7,7 +7,7 @@ import {
   type MajorCompaction,
   type TreeSettings,
 } from '../engine.ts'
-import { keyError, valueError, type ShaleError } from '../errors.ts'
+import { checkInBounds, keyError, valueError, type ShaleError } from '../errors.ts'
 import type { Durability, KeyInput, ValueInput } from '../types.ts'
 import { door, META, NUMBERS } from './addon.ts'
 import { announce, completion } from './completions.ts'
@@ -58,6 +58,7 @@ export class NativeKeyspace extends NativeReads implements KeyspaceEngine {
   }
 
   insertSync(key: KeyInput, value: ValueInput, durability: Durability): void {
+    checkInBounds(value)
     META[META_HANDLE] = this.#handle
     META[META_FLAGS] = DURABILITY_CODES[durability]
     insertSync(key, value)
@@ -66,6 +67,7 @@ export class NativeKeyspace extends NativeReads implements KeyspaceEngine {
   }
 
   insert(key: KeyInput, value: ValueInput, durability: Durability): Promise<void> {
+    checkInBounds(value)
     META[META_HANDLE] = this.#handle
     META[META_FLAGS] = DURABILITY_CODES[durability]
     announce()

@@ -10,7 +10,7 @@ import type {
   SuperVersionData,
   TreeSettings,
 } from '../engine.ts'
-import { keyError, MAX_VALUE_BYTES, valueError } from '../errors.ts'
+import { checkInBounds, keyError, MAX_VALUE_BYTES, valueError } from '../errors.ts'
 import type { KeyInput, ValueInput } from '../types.ts'
 import { door, META, NUMBERS } from './addon.ts'
 import { announce, completion } from './completions.ts'
@@ -76,6 +76,7 @@ export class NativeTree extends NativeReads implements BareTreeEngine {
     value: ValueInput,
     seqno: number,
   ): { itemSize: number; memtableSize: number } {
+    checkInBounds(value)
     META[META_HANDLE] = this.#core.handle
     META[META_FLAGS] = kind
     NUMBERS[META_SEQNO / 2] = seqno

@@ -11,7 +11,8 @@ namespace shale {
 
 namespace {
 
-constexpr uint64_t kShardBytesMin = uint64_t{4} << 20;
+// So that the whole filter of a large table has a place: it may take several MiB.
+constexpr uint64_t kShardBytesMin = uint64_t{32} << 20;
 constexpr uint64_t kShardsMax = 64;
 constexpr uint64_t kBytesPerBucket = 4096;
 constexpr uint64_t kBucketsMin = 64;

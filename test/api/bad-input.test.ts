@@ -32,6 +32,17 @@ function revokedProxy(): object {
   return proxy
 }
 
+/** A view that its buffer has shrunk below. */
+function shrunk(): Uint8Array {
+  const memory = new (ArrayBuffer as unknown as new (
+    length: number,
+    options: { maxByteLength: number },
+  ) => ArrayBuffer & { resize(length: number): void })(16, { maxByteLength: 32 })
+  const view = new Uint8Array(memory, 4, 8)
+  memory.resize(8)
+  return view
+}
+
 function detached(): Uint8Array {
   const bytes = new Uint8Array(8)
   structuredClone(bytes.buffer, { transfer: [bytes.buffer] })
@@ -58,6 +69,7 @@ const BAD_KEYS: readonly (readonly [string, unknown, string])[] = [
   ['no bytes', new Uint8Array(0), 'INVALID_KEY'],
   ['a lone surrogate', 'a\ud800', 'INVALID_KEY'],
   ['a detached buffer', detached(), 'INVALID_KEY'],
+  ['a buffer that has shrunk', shrunk(), 'INVALID_KEY'],
   ['65,536 bytes', LONG, 'KEY_TOO_LARGE'],
   ['65,536 letters', 'k'.repeat(65_536), 'KEY_TOO_LARGE'],
   ['65,536 bytes of two-byte letters', 'é'.repeat(32_768), 'KEY_TOO_LARGE'],
@@ -72,6 +84,7 @@ const BAD_VALUES: readonly (readonly [string, unknown, string])[] = [
   ['a plain object', {}, 'INVALID_VALUE'],
   ['a lone surrogate', '\udfff', 'INVALID_VALUE'],
   ['a detached buffer', detached(), 'INVALID_VALUE'],
+  ['a buffer that has shrunk', shrunk(), 'INVALID_VALUE'],
   ['more than maxValueSize', new Uint8Array(1001), 'VALUE_TOO_LARGE'],
   ['a string of more than maxValueSize', 'v'.repeat(1001), 'VALUE_TOO_LARGE'],
 ]

@@ -111,6 +111,13 @@ TEST_F(CacheTest, WhatIsLargerThanAShardIsNotLinked) {
 
 // A working set of half the capacity, and between two uses of any of its blocks a scan of ten times
 // the capacity. Least-recently-used would hit nothing.
+// The whole filter of a table of the default size with tiny entries.
+TEST_F(CacheTest, SeveralMiBHaveAPlace) {
+  Cache cache(32 << 20);
+  for (int i = 0; i < 3; ++i) Touch(&cache, {1, 0}, 5 << 20);
+  EXPECT_TRUE(Touch(&cache, {1, 0}, 5 << 20));
+}
+
 TEST_F(CacheTest, AScanDoesNotWashOutTheHotSet) {
   constexpr size_t kBlock = 4096;
   constexpr uint64_t kRoom = 1000;
