@@ -226,14 +226,17 @@ function valueSizeError(size: number, limit: number, what: string): ShaleError {
       `${what} has ${size} bytes; at most ${limit} are allowed`,
     )
   }
-  return new ShaleError('INVALID_VALUE', `${what} could not be read: its buffer was detached or has shrunk`)
+  return new ShaleError(
+    'INVALID_VALUE',
+    `${what} could not be read: its buffer was detached or has shrunk`,
+  )
 }
 
 const { keys } = Uint8Array.prototype
 
 /**
- * Throws INVALID_VALUE for a view whose resizable buffer has shrunk below it. Such a one looks empty
- * to everybody; only the methods of typed arrays tell.
+ * Throws INVALID_VALUE for a view whose resizable buffer has shrunk below it. Such a one looks
+ * empty; only the methods of typed arrays tell.
  */
 export function checkInBounds(value: unknown): void {
   if ((value as Partial<Uint8Array> | undefined)?.length !== 0 || !isBytes(value)) return

@@ -10,7 +10,7 @@ import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { cpSync, existsSync, mkdtempSync, readFileSync, readdirSync } from 'node:fs'
 import { mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { join, relative } from 'node:path'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
@@ -20,13 +20,10 @@ const stamp = join(vendor, 'stamp.json')
 const manifest = readFileSync(join(here, 'codecs.json'), 'utf8')
 const codecs = JSON.parse(manifest)
 
-/** Every file under `dir`, as sorted paths relative to `base` with forward slashes. */
-function filesOf(dir, base = dir) {
-  return readdirSync(dir, { withFileTypes: true })
-    .flatMap((entry) => {
-      const path = join(dir, entry.name)
-      return entry.isDirectory() ? filesOf(path, base) : [relative(base, path)]
-    })
+/** Every file under `dir`, as sorted paths relative to it with forward slashes. */
+function filesOf(dir) {
+  return readdirSync(dir, { encoding: 'utf8', recursive: true })
+    .filter((path) => statSync(join(dir, path)).isFile())
     .map((path) => path.replaceAll('\\', '/'))
     .toSorted()
 }

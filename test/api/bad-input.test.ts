@@ -34,10 +34,12 @@ function revokedProxy(): object {
 
 /** A view that its buffer has shrunk below. */
 function shrunk(): Uint8Array {
-  const memory = new (ArrayBuffer as unknown as new (
-    length: number,
-    options: { maxByteLength: number },
-  ) => ArrayBuffer & { resize(length: number): void })(16, { maxByteLength: 32 })
+  const memory = new (
+    ArrayBuffer as unknown as new (
+      length: number,
+      options: { maxByteLength: number },
+    ) => ArrayBuffer & { resize(length: number): void }
+  )(16, { maxByteLength: 32 })
   const view = new Uint8Array(memory, 4, 8)
   memory.resize(8)
   return view
