@@ -3,6 +3,7 @@
 import { BACK, FRONT, ROW_ENTRY, type RowBatch, type ScanEnd, type ScanEngine } from './engine.ts'
 import { ShaleError } from './errors.ts'
 import { copyKey, scanRange } from './keys.ts'
+import { checkSignal } from './read-options.ts'
 import { rejected, uncloneable, wrongReceiver } from './receiver.ts'
 import { MAX_ROWS, pairOf, rowWords, type Pair, type RangeSpec } from './rows.ts'
 import type { KeyInput } from './types.ts'
@@ -149,6 +150,7 @@ export class Cursor {
       if (this.#closed) this.#release()
     }
     if (this.#closed) throw new ShaleError('ITERATOR_CLOSED', 'the cursor is closed')
+    checkSignal(this.#spec.source.signal)
     return this.#take(end, other)
   }
 
