@@ -1,4 +1,4 @@
-// Iterations: what ends them.
+// Iterations: what ends them, and what their rows share.
 
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { Database, Tree, type EntryRange, type IterOptions } from '../../lib/index.ts'
@@ -107,4 +107,36 @@ test('a signal that fires while the disk is waited for', async () => {
     controller.abort()
     await expect(row).rejects.toMatchObject({ code: 'ABORTED' })
   }
+})
+
+describe('the memory that rows share cannot be transferred away', () => {
+  function giveAway({ buffer }: Buffer): void {
+    try {
+      structuredClone(buffer, { transfer: [buffer as ArrayBuffer] })
+    } catch (error) {
+      // Newer versions of Node.js refuse, older ones copy.
+      expect(error).toMatchObject({ name: 'DataCloneError' })
+    }
+  }
+
+  test('from the disk', async () => {
+    const { database, range } = filled()
+    await database.keyspaceSync('k').rotateMemtableAndWait()
+    const values: Buffer[] = []
+    for await (const [, value] of range()) {
+      giveAway(value)
+      values.push(value)
+    }
+    expect(values.map(String)).toEqual(Array.from({ length: ROWS }, (_, i) => `value${i}`))
+  })
+
+  test('in large batches', () => {
+    const { range } = filled()
+    const values: Buffer[] = []
+    for (const [, value] of range({ batchSize: 256 * 1024 })) {
+      giveAway(value)
+      values.push(value)
+    }
+    expect(values.map(String)).toEqual(Array.from({ length: ROWS }, (_, i) => `value${i}`))
+  })
 })
