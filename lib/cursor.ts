@@ -3,8 +3,10 @@
 import { BACK, FRONT, ROW_ENTRY, type RowBatch, type ScanEnd, type ScanEngine } from './engine.ts'
 import { ShaleError } from './errors.ts'
 import { copyKey, scanRange } from './keys.ts'
+import { checkSignal } from './read-options.ts'
 import { rejected, uncloneable, wrongReceiver } from './receiver.ts'
 import { MAX_ROWS, pairOf, rowWords, type Pair, type RangeSpec } from './rows.ts'
+import { Turn } from './turn.ts'
 import type { KeyInput } from './types.ts'
 
 const FIRST_FILL = 1024
@@ -27,6 +29,7 @@ export class Cursor {
   readonly #spec: RangeSpec
   readonly #front: End
   readonly #back: End
+  readonly #turn = new Turn()
   #left: number
   #closed = false
   #busy = false
@@ -105,9 +108,13 @@ export class Cursor {
   }
 
   #check(): void {
+    this.#checkOpen()
+    if (this.#busy) throw new ShaleError('ITERATOR_BUSY', 'a call on this cursor is pending')
+  }
+
+  #checkOpen(): void {
     if (this.#closed) throw new ShaleError('ITERATOR_CLOSED', 'the cursor is closed')
     this.#spec.source.check()
-    if (this.#busy) throw new ShaleError('ITERATOR_BUSY', 'a call on this cursor is pending')
   }
 
   #release(): void {
@@ -130,6 +137,7 @@ export class Cursor {
       if (this.#atEnd()) return Promise.resolve(undefined)
       if (!end.hasRow) {
         const scan = this.#scan as ScanEngine
+        if (this.#turn.isOver) return this.#wait(scan, end, other)
         const batch = scan.fillFromMemory(...this.#request(end))
         if (batch === null) return this.#wait(scan, end, other)
         end.filled(batch)
@@ -143,12 +151,17 @@ export class Cursor {
   async #wait(scan: ScanEngine, end: End, other: End): Promise<Pair | undefined> {
     this.#busy = true
     try {
+      if (this.#turn.isOver) {
+        await this.#turn.pass()
+        this.#checkOpen()
+      }
       end.filled(await scan.fill(...this.#request(end)))
     } finally {
       this.#busy = false
       if (this.#closed) this.#release()
     }
     if (this.#closed) throw new ShaleError('ITERATOR_CLOSED', 'the cursor is closed')
+    checkSignal(this.#spec.source.signal)
     return this.#take(end, other)
   }
 

@@ -15,13 +15,16 @@ import {
 } from './engine.ts'
 import { kindOf, ShaleError } from './errors.ts'
 import { scanRange } from './keys.ts'
+import { checkSignal } from './read-options.ts'
 import { rejected, uncloneable, wrongReceiver } from './receiver.ts'
 import {
   keyOf,
+  lifeOf,
   MAX_ROWS,
   pairOf,
   rowWords,
   valueOf,
+  type Closable,
   type Pair,
   type RangeSource,
   type RangeSpec,
@@ -82,12 +85,12 @@ export class EntryRange implements Iterable<Pair>, AsyncIterable<Pair> {
 
   [Symbol.iterator](): Iterator<Pair> {
     if (!(#spec in Object(this))) throw wrongReceiver('EntryRange', 'iterator')
-    return new RowIterator(new Scan(this.#spec, ROW_ENTRY), pairOf)
+    return new RowIterator(this.#spec, ROW_ENTRY, pairOf)
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Pair> {
     if (!(#spec in Object(this))) throw wrongReceiver('EntryRange', 'asyncIterator')
-    return new AsyncRowIterator(() => new Scan(this.#spec, ROW_ENTRY), pairOf)
+    return new AsyncRowIterator(this.#spec, ROW_ENTRY, pairOf)
   }
 
   /** The keys alone; reads no value. */
@@ -123,7 +126,7 @@ export class EntryRange implements Iterable<Pair>, AsyncIterable<Pair> {
   forEachSync(visit: (key: Buffer, value: Buffer) => boolean | void): number {
     if (!(#spec in Object(this))) throw wrongReceiver('EntryRange', 'forEachSync')
     checkVisitor(visit)
-    return visitRows(new Scan(this.#spec, ROW_ENTRY), ({ memory, offset, words }, row) => {
+    return visitRows(this.#spec, ({ memory, offset, words }, row) => {
       const keyLength = words[row] as number
       const start = offset + row * 4 + 8
       return visit(
@@ -148,7 +151,7 @@ export class EntryRange implements Iterable<Pair>, AsyncIterable<Pair> {
   ): number {
     if (!(#spec in Object(this))) throw wrongReceiver('EntryRange', 'forEachRawSync')
     checkVisitor(visit)
-    return visitRows(new Scan(this.#spec, ROW_ENTRY), ({ bytes, words }, row) => {
+    return visitRows(this.#spec, ({ bytes, words }, row) => {
       const keyLength = words[row] as number
       const key = row * 4 + 8
       return visit(bytes, key, keyLength, key + keyLength, words[row + 1] as number)
@@ -272,7 +275,12 @@ class Scan {
   }
 }
 
-function visitRows(scan: Scan, visit: (batch: RowBatch, row: number) => boolean | void): number {
+function visitRows(
+  spec: RangeSpec,
+  visit: (batch: RowBatch, row: number) => boolean | void,
+): number {
+  const scan = new Scan(spec, ROW_ENTRY)
+  const { signal } = spec.source
   let visited = 0
   let batch: RowBatch | undefined
   try {
@@ -283,6 +291,7 @@ function visitRows(scan: Scan, visit: (batch: RowBatch, row: number) => boolean 
         const next = row + 2 + (((words[row] as number) + (words[row + 1] as number) + 3) >>> 2)
         visited++
         if (visit(batch, row) === false) return visited
+        if (signal !== undefined) checkSignal(signal)
         row = next
       }
     }
@@ -298,19 +307,25 @@ const DONE = { done: true, value: undefined } as const
 class RowIterator<T> implements Iterator<T> {
   readonly #scan: Scan
   readonly #shape: Shape<T>
+  readonly #source: RangeSource
+  readonly #life: Closable
   #batch: RowBatch | undefined
   #row = 0
   #end = 0
+  #finished = false
 
-  constructor(scan: Scan, shape: Shape<T>) {
-    this.#scan = scan
+  constructor(spec: RangeSpec, content: RowContent, shape: Shape<T>) {
+    this.#scan = new Scan(spec, content)
     this.#shape = shape
+    this.#source = spec.source
+    this.#life = lifeOf(spec.source)
   }
 
   next(): IteratorResult<T, undefined> {
+    if (this.#life.closing) return this.#halt()
     if (this.#row >= this.#end) {
       this.#batch = this.#scan.fillSync()
-      if (this.#batch === undefined) return DONE
+      if (this.#batch === undefined) return this.return()
       this.#row = 0
       this.#end = this.#batch.end >>> 2
     }
@@ -322,8 +337,17 @@ class RowIterator<T> implements Iterator<T> {
   }
 
   return(): IteratorResult<T, undefined> {
+    this.#finished = true
     this.#scan.close()
     this.#end = 0
+    return DONE
+  }
+
+  /** Throws why it ends, unless it had ended before. */
+  #halt(): IteratorResult<T, undefined> {
+    const before = this.#finished
+    this.return()
+    if (!before) this.#source.check()
     return DONE
   }
 
@@ -334,8 +358,10 @@ class RowIterator<T> implements Iterator<T> {
 
 /** Calls may overlap: they are answered in order. */
 class AsyncRowIterator<T> implements AsyncIterator<T> {
-  readonly #open: () => Scan
+  readonly #spec: RangeSpec
+  readonly #content: RowContent
   readonly #shape: Shape<T>
+  readonly #life: Closable
   readonly #turn = new Turn()
   #scan: Scan | undefined
   #batch: RowBatch | undefined
@@ -344,9 +370,11 @@ class AsyncRowIterator<T> implements AsyncIterator<T> {
   #finished = false
   #pending: Promise<unknown> | undefined
 
-  constructor(open: () => Scan, shape: Shape<T>) {
-    this.#open = open
+  constructor(spec: RangeSpec, content: RowContent, shape: Shape<T>) {
+    this.#spec = spec
+    this.#content = content
     this.#shape = shape
+    this.#life = lifeOf(spec.source)
   }
 
   next(): Promise<Result<T>> {
@@ -370,10 +398,11 @@ class AsyncRowIterator<T> implements AsyncIterator<T> {
 
   /** A promise only where it has to wait. */
   #step(): Result<T> | Promise<Result<T>> {
+    if (this.#life.closing) return this.#halt()
     if (this.#row < this.#end) return this.#take()
     if (this.#finished) return DONE
     try {
-      this.#scan ??= this.#open()
+      this.#scan ??= new Scan(this.#spec, this.#content)
       if (this.#turn.isOver) return this.#turn.pass().then(() => this.#fill(this.#scan as Scan))
       return this.#fill(this.#scan)
     } catch (error) {
@@ -385,7 +414,18 @@ class AsyncRowIterator<T> implements AsyncIterator<T> {
   #fill(scan: Scan): Result<T> | Promise<Result<T>> {
     const batch = scan.fillFromMemory()
     if (batch !== null) return this.#begin(batch)
-    return scan.fill().then((filled) => this.#begin(filled))
+    return scan.fill().then((filled) => {
+      if (this.#spec.source.signal?.aborted === true) return this.#halt()
+      return this.#begin(filled)
+    })
+  }
+
+  /** Throws why it ends, unless it had ended before. */
+  #halt(): Result<T> {
+    const before = this.#finished
+    this.#stop()
+    if (!before) this.#spec.source.check()
+    return DONE
   }
 
   #stop(): Result<T> {
@@ -410,8 +450,7 @@ class AsyncRowIterator<T> implements AsyncIterator<T> {
     const batch = this.#batch as RowBatch
     const row = this.#row
     const { words } = batch
-    const content = (this.#scan as Scan).content
-    this.#row = row + rowWords(content, words[row] as number, words[row + 1] as number)
+    this.#row = row + rowWords(this.#content, words[row] as number, words[row + 1] as number)
     return { done: false, value: this.#shape(batch, row) }
   }
 
@@ -444,11 +483,11 @@ class Side<T> implements Iterable<T>, AsyncIterable<T> {
   }
 
   [Symbol.iterator](): Iterator<T> {
-    return new RowIterator(new Scan(this.#spec, this.#content), this.#shape)
+    return new RowIterator(this.#spec, this.#content, this.#shape)
   }
 
   [Symbol.asyncIterator](): AsyncIterator<T> {
-    return new AsyncRowIterator(() => new Scan(this.#spec, this.#content), this.#shape)
+    return new AsyncRowIterator(this.#spec, this.#content, this.#shape)
   }
 }
 

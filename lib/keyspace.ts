@@ -426,6 +426,8 @@ export class Keyspace {
     seqnoOf(given, owner, LATEST)
     const source = {
       reads: this.#engine,
+      owner,
+      signal: given.signal,
       check: () => {
         owner.checkOpen()
         checkSignal(given.signal)

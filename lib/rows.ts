@@ -6,9 +6,16 @@ import type { Bounds, ScanOptions } from './keys.ts'
 
 export type Pair = [Buffer, Buffer]
 
+/** What may be closed while iterations go on; a plain property where each step looks at it. */
+export interface Closable {
+  readonly closing: boolean
+}
+
 /** What a range reads from. */
 export interface RangeSource {
   readonly reads: ReadEngine
+  readonly owner: Closable
+  readonly signal: AbortSignal | undefined
   /** The read seqno, asked anew for each iteration; throws when there may be none any more. */
   seqno(): number
   /** Throws once nothing may be read any more (DB_CLOSED, ABORTED). */
@@ -19,6 +26,26 @@ export interface RangeSpec {
   readonly source: RangeSource
   readonly bounds: Bounds
   readonly options: ScanOptions
+}
+
+/** Closing with its database, or once its signal fires. */
+class Abortable implements Closable {
+  readonly #owner: Closable
+  readonly #signal: AbortSignal
+
+  constructor(owner: Closable, signal: AbortSignal) {
+    this.#owner = owner
+    this.#signal = signal
+  }
+
+  get closing(): boolean {
+    return this.#owner.closing || this.#signal.aborted
+  }
+}
+
+/** What ends an iteration of `source` from outside: once it is closing, check() says why. */
+export function lifeOf({ owner, signal }: RangeSource): Closable {
+  return signal === undefined ? owner : new Abortable(owner, signal)
 }
 
 /** `countLimit` of a fill is a u32. */

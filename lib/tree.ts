@@ -84,6 +84,7 @@ export class Tree {
   readonly #engine: BareTreeEngine
   readonly #engineName: EngineName
   readonly #compactor: Compactor
+  readonly #life = { closing: false }
   #closing: Promise<void> | undefined
 
   private constructor(token: symbol, name: EngineName, engine: BareTreeEngine) {
@@ -389,12 +390,14 @@ export class Tree {
   /** Waits for running calls and unlocks. Nothing is flushed. Closing twice is the same promise. */
   close(): Promise<void> {
     if (!(#engine in Object(this))) return rejected(wrongReceiver('Tree', 'close'))
+    this.#life.closing = true
     this.#closing ??= this.#engine.close()
     return this.#closing
   }
 
   closeSync(): void {
     if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'closeSync')
+    this.#life.closing = true
     this.#closing ??= Promise.resolve()
     this.#engine.closeSync()
   }
@@ -442,6 +445,8 @@ export class Tree {
     }
     const source = {
       reads: this.#engine,
+      owner: this.#life,
+      signal: given.signal,
       check,
       seqno: () => {
         check()
@@ -452,7 +457,7 @@ export class Tree {
   }
 
   #checkOpen(): void {
-    if (this.#closing !== undefined) {
+    if (this.#life.closing) {
       throw new ShaleError('DB_CLOSED', 'the tree is closed', { path: this.#engine.path })
     }
   }

@@ -1,5 +1,6 @@
 /** Scans: batches of rows, filled by the addon from a cursor at each end of a range. */
 
+import { markAsUntransferable } from 'node:worker_threads'
 import { BufferView } from '../buffer-view.ts'
 import {
   BACK,
@@ -90,10 +91,11 @@ class Rows implements RowBatch {
   }
 }
 
-/** Memory of its own for rows. */
+/** Memory of its own for rows. They share it: none of them may take it away from the others. */
 function freshRows(byteLimit: number): Rows {
   const bytes = Buffer.allocUnsafeSlow((byteLimit + 3) & ~3)
   const { buffer } = bytes
+  markAsUntransferable(buffer)
   return new Rows(bytes, buffer, 0, new Uint32Array(buffer, 0, bytes.length >>> 2), 0, 0)
 }
 

@@ -2,7 +2,7 @@
 
 import { join } from 'node:path'
 import { afterEach, expect, test, vi } from 'vitest'
-import { Database } from '../../lib/index.ts'
+import { Database, type Cursor } from '../../lib/index.ts'
 import { scratchDirectory } from '../support/scratch.ts'
 
 afterEach(() => {
@@ -56,6 +56,46 @@ test('scans that memory answers', async () => {
   }
   expect(await turnsDuring(iterate)).toBeGreaterThan(5)
   await db.close()
+})
+
+test.each(['next', 'nextBack'] as const)('cursors that memory answers: %s', async (next) => {
+  const db = await Database.open(join(scratchDirectory(), 'db'))
+  const keyspace = await db.keyspace('k')
+  const batch = db.batch()
+  for (let i = 0; i < 30_000; i++) batch.insert(keyspace, `key${i}`, 'value'.repeat(10))
+  batch.commitSync()
+  let now = 0
+  vi.spyOn(performance, 'now').mockImplementation(() => now++)
+  let rows = 0
+  const walk = async (): Promise<void> => {
+    const cursor = keyspace.iter().cursor()
+    while (await cursor[next]()) rows++
+  }
+  expect(await turnsDuring(walk)).toBeGreaterThan(10)
+  expect(rows).toBe(30_000)
+
+  // What is called while it waits for its turn.
+  const waiting = async (): Promise<[Cursor, Promise<unknown>]> => {
+    const cursor = keyspace.iter().cursor()
+    await cursor[next]()
+    for (;;) {
+      const step = cursor[next]()
+      let ended = false
+      void step.finally(() => (ended = true)).catch(() => undefined)
+      for (let i = 0; i < 10; i++) await Promise.resolve()
+      if (!ended) return [cursor, step]
+    }
+  }
+  const [busy, step] = await waiting()
+  expect(() => busy.nextSync()).toThrow(expect.objectContaining({ code: 'ITERATOR_BUSY' }))
+  expect(await step).toHaveLength(2)
+  const [left, last] = await waiting()
+  left.close()
+  await expect(last).rejects.toMatchObject({ code: 'ITERATOR_CLOSED' })
+  const [, late] = await waiting()
+  const closed = db.close()
+  await expect(late).rejects.toMatchObject({ code: 'DB_CLOSED' })
+  await closed
 })
 
 test.each([['a turn'], ['the disk']])('calls that overlap while one waits for %s', async (what) => {
