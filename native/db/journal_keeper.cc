@@ -79,6 +79,10 @@ Status JournalKeeper::EnsureHandedOver() {
 Status JournalKeeper::EnsureDurable(Seqno seqno) {
   if (BugIsOn(SeededBug::kFlushWithoutJournalSync)) return Status::Ok();
   if (parts_.journal->handed_over() < seqno) SHALE_RETURN_IF_ERROR(EnsureHandedOver());
+  // No sync would ever reach a commit that no journal has.
+  if (parts_.journal->handed_over() < seqno) {
+    return Status::Corruption("a memtable holds a commit that is in no journal");
+  }
   return parts_.queue->SyncTo(seqno);
 }
 

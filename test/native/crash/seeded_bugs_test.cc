@@ -17,11 +17,13 @@ namespace {
 // A hunt makes up to so many tries and returns the first problem; empty if there is none.
 using Find = std::string (*)(uint64_t tries);
 
-std::string Images(uint64_t tries) {
+std::string ImagesWith(uint64_t tries, uint64_t memtable, uint64_t max_journal_size) {
   for (uint64_t i = 0; i < tries; ++i) {
     WorkloadOptions options;
     options.seed = TestSeed() * 100 + i;
     options.steps = 150;
+    options.memtable = memtable;
+    options.max_journal_size = max_journal_size;
     ImageCheck check;
     check.liveness_writes = 20;
     const CrashRun run = RunCrashImages(options, 4, 1 + i % 3, check);
@@ -29,6 +31,10 @@ std::string Images(uint64_t tries) {
   }
   return "";
 }
+
+std::string Images(uint64_t tries) { return ImagesWith(tries, 2048, 32 * 1024); }
+// Journals come and go all the time.
+std::string ImagesOfSmallJournals(uint64_t tries) { return ImagesWith(tries, 1024, 8 * 1024); }
 
 std::string JournalWrites(uint64_t tries) {
   return HuntWithFaults(FaultOp::kWrite, PathClass::kJournal, tries);
@@ -48,7 +54,7 @@ struct Hunt {
 
 constexpr Hunt kHunts[] = {
     {SeededBug::kSkipDirSyncAfterTable, "SkipDirSyncAfterTable", Images},
-    {SeededBug::kEvictJournalBeforeCommit, "EvictJournalBeforeCommit", Images},
+    {SeededBug::kEvictJournalBeforeCommit, "EvictJournalBeforeCommit", ImagesOfSmallJournals},
     {SeededBug::kAcknowledgeBeforeHandOver, "AcknowledgeBeforeHandOver", Images},
     {SeededBug::kAcknowledgeBeforeSync, "AcknowledgeBeforeSync", Images},
     {SeededBug::kPublishBeforeJournal, "PublishBeforeJournal", JournalWrites},
@@ -75,7 +81,7 @@ static_assert(std::size(kHunts) == static_cast<size_t>(SeededBug::kEnd) - 1);
 class SeededBugTest : public testing::TestWithParam<Hunt> {};
 
 TEST_P(SeededBugTest, IsNoticed) {
-  constexpr uint64_t kTriesMax = 12;
+  constexpr uint64_t kTriesMax = 40;
   const Hunt& hunt = GetParam();
   const ScopedBug bug(hunt.bug);
   EXPECT_NE(hunt.find(kTriesMax), "") << hunt.name << " was not noticed, SEED=" << TestSeed();
@@ -97,6 +103,7 @@ TEST_P(HuntTest, FindsNothingWhereNothingIsWrong) { EXPECT_EQ(GetParam().second(
 
 constexpr NamedFind kFinds[] = {
     {"Images", Images},
+    {"ImagesOfSmallJournals", ImagesOfSmallJournals},
     {"JournalWrites", JournalWrites},
     {"JournalSyncs", JournalSyncs},
     {"TableWrites", TableWrites},
