@@ -2,7 +2,7 @@
 
 import { join } from 'node:path'
 import { afterEach, expect, test, vi } from 'vitest'
-import { Database, type Cursor } from '../../lib/index.ts'
+import { Database, type Cursor, type Keyspace } from '../../lib/index.ts'
 import { scratchDirectory } from '../support/scratch.ts'
 
 afterEach(() => {
@@ -38,12 +38,18 @@ async function takesTurns(work: Promise<unknown>): Promise<boolean> {
   return !early
 }
 
-test('scans that memory answers', async () => {
+/** A keyspace of 30,000 rows, all in memory. */
+async function openFilled(): Promise<{ db: Database; keyspace: Keyspace }> {
   const db = await Database.open(join(scratchDirectory(), 'db'))
   const keyspace = await db.keyspace('k')
   const batch = db.batch()
   for (let i = 0; i < 30_000; i++) batch.insert(keyspace, `key${i}`, 'value'.repeat(10))
   batch.commitSync()
+  return { db, keyspace }
+}
+
+test('scans that memory answers', async () => {
+  const { db, keyspace } = await openFilled()
   // A clock by which every look costs a millisecond.
   let now = 0
   vi.spyOn(performance, 'now').mockImplementation(() => now++)
@@ -59,11 +65,7 @@ test('scans that memory answers', async () => {
 })
 
 test.each(['next', 'nextBack'] as const)('cursors that memory answers: %s', async (next) => {
-  const db = await Database.open(join(scratchDirectory(), 'db'))
-  const keyspace = await db.keyspace('k')
-  const batch = db.batch()
-  for (let i = 0; i < 30_000; i++) batch.insert(keyspace, `key${i}`, 'value'.repeat(10))
-  batch.commitSync()
+  const { db, keyspace } = await openFilled()
   let now = 0
   vi.spyOn(performance, 'now').mockImplementation(() => now++)
   let rows = 0
