@@ -24,13 +24,24 @@ export class SuperVersion {
   /** Newest first. */
   readonly sealed: readonly Memtable[]
   readonly version: Version<Table>
+  /** The highest that was inserted when it was made; 0 if none was. */
+  readonly seqno: number
+  readonly #onReleased: ((released: SuperVersion) => void) | undefined
   #holders = 1
 
   /** Held once. */
-  constructor(active: Memtable, sealed: readonly Memtable[], version: Version<Table>) {
+  constructor(
+    active: Memtable,
+    sealed: readonly Memtable[],
+    version: Version<Table>,
+    seqno = 0,
+    onReleased?: (released: SuperVersion) => void,
+  ) {
     this.active = active
     this.sealed = sealed
     this.version = version
+    this.seqno = seqno
+    this.#onReleased = onReleased
     for (const { shared } of version.tables()) shared.acquire()
   }
 
@@ -41,6 +52,7 @@ export class SuperVersion {
   release(): void {
     if (--this.#holders > 0) return
     for (const { shared } of this.version.tables()) shared.release()
+    this.#onReleased?.(this)
   }
 
   /**
