@@ -7,11 +7,12 @@
  * and synced whole, the old one gets a `successor` record and stays until the next open.
  * docs/format.md, section 6.
  *
- * Commits may overlap: each appends its record at once, and is done when a sync has covered it. So
- * a sync caller is never kept waiting by an async one that is under way.
+ * Commits may overlap, and keep their order: whoever gets to it appends the records of all that
+ * wait, and whoever's sync covers them settles them, the first one first. So a sync caller is never
+ * kept waiting by an async one that is under way, and never gets ahead of it.
  */
 
-import type { ShaleError } from '../../errors.ts'
+import { ShaleError } from '../../errors.ts'
 import { runSync } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { isErrno } from '../base/status.ts'
@@ -28,6 +29,21 @@ import type { ManifestState } from './manifest-state.ts'
 /** A generation is replaced when it is larger than this, and so many times its first record. */
 const GENERATION_BYTES_MIN = 64 * 1024
 const GENERATION_GROWTH = 4
+
+/** Told what became of a commit at the moment when it is decided, in the order of all commits. */
+export interface CommitListener {
+  durable(): void
+  failed(): void
+}
+
+interface Commit {
+  readonly edit: ManifestEdit
+  readonly listener: CommitListener | undefined
+  /** What holds with it; once it is appended. */
+  state: ManifestState | undefined
+  settled: boolean
+  error: unknown
+}
 
 interface Succession {
   readonly number: number
@@ -47,9 +63,10 @@ export class Manifest {
   #appended: ManifestState
   /** Everything that is durable. */
   #durable: ManifestState
-  /** Counts commits, to tell which of two states is the later one. */
-  #appendedCount = 0
-  #durableCount = 0
+  /** Not appended yet. */
+  #waiting: Commit[] = []
+  /** Appended, and not durable yet. */
+  #unsynced: Commit[] = []
   #nextFileNumber: number
   #nextTreeId: number
   /** Length of this generation after its first record. */
@@ -95,15 +112,20 @@ export class Manifest {
   /**
    * The live generation. DB_NOT_FOUND if there is none, and the directory is absent or holds
    * nothing but the torn creation of a first one; NOT_A_DATABASE if foreign files are there
-   * instead. What was read is durable afterwards, and what no longer counts is gone.
+   * instead. What was read is durable afterwards, and what no longer counts is gone; with
+   * `lookOnly` nothing is written, now or later (READ_ONLY).
    */
-  static *load(vfs: Vfs, directory: string): Flow<Manifest> {
+  static *load(vfs: Vfs, directory: string, lookOnly = false): Flow<Manifest> {
     const generation = yield* loadGeneration(vfs, directory)
     const { number, end, syncedTo, droppedBytes, state } = generation
     const path = pathIn(directory, fileName('manifest', number))
-    const file = yield* vfs.open(path, 'write')
+    const file = yield* vfs.open(path, lookOnly ? 'read' : 'write')
     const writer = new LogWriter(file, number, end, syncedTo)
     const manifest = new Manifest(vfs, directory, writer, state, droppedBytes)
+    if (lookOnly) {
+      writer.failure = new ShaleError('READ_ONLY', 'the manifest was only looked at', { path })
+      return manifest
+    }
     try {
       yield* manifest.#takeOver(generation)
     } catch (error) {
@@ -162,32 +184,100 @@ export class Manifest {
     return this.#nextTreeId++
   }
 
+  /** Bytes of the live generation. */
+  get bytes(): number {
+    return this.#writer.end
+  }
+
   /**
    * Durable and part of `state` when it is done. CORRUPTION if the edit does not fit: then nothing
    * was written. Seqnos that never decrease are raised to what holds already.
    */
-  *commit(edit: ManifestEdit): Flow<void> {
-    while (this.#succession !== undefined) yield* this.#endSuccession()
-    if (this.failure !== undefined) throw this.failure
-    const whole = this.#complete(edit)
-    const state = applyEdit(this.#appended, whole)
-    this.#writer.append(0, 0, encodeEdit(whole))
-    this.#appended = state
-    const count = ++this.#appendedCount
-    yield* this.#sync()
-    if (count > this.#durableCount) {
-      this.#durable = state
-      this.#durableCount = count
-    }
+  *commit(edit: ManifestEdit, listener?: CommitListener): Flow<void> {
+    const commit: Commit = { edit, listener, state: undefined, settled: false, error: undefined }
+    this.#waiting.push(commit)
+    while (!commit.settled) yield* this.#advance()
+    if (commit.error !== undefined) throw commit.error
     if (this.#hasGrown && this.#succession === undefined) {
       this.#beginSuccession()
       yield* this.#endSuccession()
     }
   }
 
-  /** Adds the numbers that were reserved, and raises seqnos to what they are. */
+  /** Settles whatever commits are under way, their own drivers being kept waiting elsewhere. */
+  *settle(): Flow<void> {
+    while (this.#waiting.length > 0 || this.#unsynced.length > 0) yield* this.#advance()
+  }
+
+  /** One step of all commits that are under way. */
+  *#advance(): Flow<void> {
+    if (this.#succession !== undefined) {
+      yield* this.#endSuccession()
+      return
+    }
+    this.#appendWaiting()
+    const last = this.#unsynced.at(-1)
+    if (last === undefined) return
+    try {
+      yield* this.#sync()
+    } catch (error) {
+      this.#failAll(this.#unsynced.splice(0), error)
+      return
+    }
+    // Another sync may have settled it meanwhile, and those behind it are none of this one's.
+    if (!last.settled) this.#settleUpTo(last)
+  }
+
+  #appendWaiting(): void {
+    for (let commit = this.#waiting[0]; commit !== undefined; commit = this.#waiting[0]) {
+      try {
+        if (this.failure !== undefined) throw this.failure
+        this.#append(commit)
+      } catch (error) {
+        // Those behind it may build upon it, unless it was itself that did not fit.
+        const isMisfit = error instanceof ShaleError && error.code === 'CORRUPTION'
+        this.#failAll(this.#waiting.splice(0, isMisfit ? 1 : this.#waiting.length), error)
+        continue
+      }
+      this.#waiting.shift()
+      this.#unsynced.push(commit)
+    }
+  }
+
+  #append(commit: Commit): void {
+    const whole = this.#complete(commit.edit)
+    const state = applyEdit(this.#appended, whole)
+    this.#writer.append(0, 0, encodeEdit(whole))
+    this.#appended = state
+    commit.state = state
+  }
+
+  #settleUpTo(last: Commit): void {
+    for (let commit = this.#unsynced.shift(); commit !== undefined;) {
+      this.#durable = commit.state!
+      commit.settled = true
+      commit.listener?.durable()
+      if (commit === last) return
+      commit = this.#unsynced.shift()
+    }
+  }
+
+  #failAll(commits: readonly Commit[], error: unknown): void {
+    for (const commit of commits) {
+      commit.settled = true
+      commit.error = error
+      commit.listener?.failed()
+    }
+  }
+
+  /**
+   * Adds the file numbers that were reserved, and raises seqnos to what they are. Not the id of a
+   * tree whose creation is under way: until that is committed the record in the journal makes the
+   * keyspace, and recovery passes over ids that were given before.
+   */
   #complete(edit: ManifestEdit): ManifestEdit {
     const { nextFileNumber, nextTreeId, lastSeqno, trees } = this.#appended
+    const treeId = Math.max(0, ...(edit.treesCreated ?? []).map(({ tree }) => tree + 1))
     const raise = (
       items: ManifestEdit['flushedSeqnos'],
       name: 'flushedSeqno' | 'clearedSeqno' | 'gcSeqno',
@@ -198,7 +288,7 @@ export class Manifest {
     return {
       ...edit,
       nextFileNumber: this.#nextFileNumber > nextFileNumber ? this.#nextFileNumber : undefined,
-      nextTreeId: this.#nextTreeId > nextTreeId ? this.#nextTreeId : undefined,
+      nextTreeId: treeId > nextTreeId ? treeId : undefined,
       lastSeqno: edit.lastSeqno === undefined ? undefined : Math.max(edit.lastSeqno, lastSeqno),
       flushedSeqnos: raise(edit.flushedSeqnos, 'flushedSeqno'),
       clearedSeqnos: raise(edit.clearedSeqnos, 'clearedSeqno'),

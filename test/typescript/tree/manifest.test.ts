@@ -89,6 +89,63 @@ describe('commits', () => {
     expect(names(manifest)).toEqual(['one', 'two'])
   })
 
+  test('are settled in their order, whoever drives them', async () => {
+    const vfs = newMachine()
+    const manifest = create(vfs)
+    runSync(manifest.commit(treeNamed(manifest, 'one')))
+    const settled: string[] = []
+    const told = (name: string) => {
+      return { durable: () => settled.push(name), failed: () => settled.push(`not ${name}`) }
+    }
+    // The next generation waits for its sync, and this commit waits for it.
+    const large = { treeOptions: [{ tree: 1, options: new Uint8Array(70_000) }] }
+    const growing = run(manifest.commit(large, told('large')))
+    while (manifests(vfs).length === 1) {
+      // oxlint-disable-next-line no-await-in-loop
+      await Promise.resolve()
+    }
+    const waiting = run(manifest.commit(treeNamed(manifest, 'two'), told('two')))
+    runSync(manifest.commit(treeNamed(manifest, 'three'), told('three')))
+    expect(settled).toEqual(['large', 'two', 'three'])
+    expect(names(load(vfs.crash(() => 0)))).toEqual(['one', 'two', 'three'])
+    await Promise.all([growing, waiting])
+    const last = run(manifest.commit(treeNamed(manifest, 'four'), told('four')))
+    runSync(manifest.settle())
+    expect(settled.at(-1)).toBe('four')
+    await last
+  })
+
+  test('behind one that finds no space are refused with it', async () => {
+    let refusals = 0
+    for (let nth = 0; nth < 8; nth++) {
+      const vfs = new FaultVfs(newMachine())
+      const manifest = create(vfs)
+      runSync(manifest.commit(treeNamed(manifest, 'one')))
+      const large = { treeOptions: [{ tree: 1, options: new Uint8Array(70_000) }] }
+      const growing = run(manifest.commit(large))
+      while (manifests(vfs).length === 1) {
+        // oxlint-disable-next-line no-await-in-loop
+        await Promise.resolve()
+      }
+      const waiting = ['two', 'three'].map(async (name) =>
+        run(manifest.commit(treeNamed(manifest, name))).then(
+          () => true,
+          () => false,
+        ),
+      )
+      vfs.setPlan([{ operation: 'write', nth, kind: 'ENOSPC' }])
+      runSync(manifest.settle())
+      // oxlint-disable-next-line no-await-in-loop
+      const [two, three] = await Promise.all(waiting)
+      // oxlint-disable-next-line no-await-in-loop
+      await growing
+      const found = ['one', ...(two === true ? ['two'] : []), ...(three === true ? ['three'] : [])]
+      expect([names(manifest), two === true || three === false]).toEqual([found, true])
+      if (two === false) refusals++
+    }
+    expect(refusals).toBeGreaterThan(0)
+  })
+
   test('after a failed sync are refused, and what is durable is what was', async () => {
     const vfs = new FaultVfs(newMachine())
     const manifest = create(vfs)
@@ -353,6 +410,20 @@ describe('a directory', () => {
       // oxlint-disable-next-line no-await-in-loop
       expect(await codeOf(vfs)).toBe('CORRUPTION')
     }
+  })
+
+  test('that is only looked at is not changed, and takes no commit', async () => {
+    const vfs = newMachine()
+    const manifest = create(vfs)
+    runSync(manifest.commit(treeNamed(manifest, 'one')))
+    manifest.close()
+    putFile(vfs, '/db/000009.manifest', new Uint8Array(5))
+    vfs.onOperation = (operation) => {
+      throw new Error(`a reader does ${operation}`)
+    }
+    const looked = runSync(Manifest.load(vfs, '/db', true))
+    const error = await failure(() => runSync(looked.commit({ lastSeqno: 9 })))
+    expect([names(looked), error.code]).toEqual([['one'], 'READ_ONLY'])
   })
 
   test('is only read by a reader', () => {
