@@ -197,7 +197,7 @@ export class Manifest {
     const commit: Commit = { edit, listener, state: undefined, settled: false, error: undefined }
     this.#waiting.push(commit)
     while (!commit.settled) yield* this.#advance()
-    if (commit.error !== undefined) throw commit.error
+    if (commit.error !== undefined) throw commit.error as Error
     if (this.#hasGrown && this.#succession === undefined) {
       this.#beginSuccession()
       yield* this.#endSuccession()

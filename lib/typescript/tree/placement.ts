@@ -122,6 +122,14 @@ export class Placement {
       .toSorted(compareBytes)
   }
 
+  /** Tables of the level below the destination that stay, in key order. */
+  below(): readonly TableMeta[] {
+    if (this.#level === 0) return []
+    return this.#runs(this.#level + 1)
+      .flatMap((run) => this.#staying(run).map(({ meta }) => meta))
+      .toSorted((a, b) => compareBytes(a.lastKey, b.lastKey))
+  }
+
   /** Whether a table below the output, no input, may hold a key; for ascending keys. */
   mayExistBelow(): MayExistBelow {
     const own = this.#runs(this.#level).filter((run) => run[0]!.meta.runOrder <= this.#above)

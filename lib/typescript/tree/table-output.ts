@@ -21,7 +21,12 @@ export interface OutputOptions extends Omit<TableWriteOptions, 'fileNumber'> {
   /** Bytes from which a table ends. */
   readonly targetSize: number
   /** Keys, ascending, that no table may span: it ends before the first one that it meets. */
-  readonly fences: readonly Uint8Array[]
+  readonly fences?: readonly Uint8Array[]
+  /** Tables of the level below, in key order; one output meets at most so many bytes of them. */
+  readonly below?: readonly TableMeta[]
+  readonly belowBytesMax?: number
+  /** Waits for what was written to be paid for. */
+  readonly throttle?: (bytes: number) => Flow<void>
 }
 
 export interface WrittenTable {
@@ -83,6 +88,11 @@ export class TableOutput implements EntrySink {
   readonly #tables: WrittenTable[] = []
   /** The first fence that no key has reached. */
   #fence = 0
+  /** The first table below that no key has passed, and the bytes of those that the output meets. */
+  #below = 0
+  #belowBytes = 0
+  /** Bytes of entries that were added since the last pause. */
+  #unpaid = 0
   /** Of every file that was made. */
   readonly #paths: string[] = []
 
@@ -107,9 +117,11 @@ export class TableOutput implements EntrySink {
   ): void {
     let output = this.#current
     const isFenced = this.#passFences(key, keyBegin, keyEnd)
+    const mustEnd = this.#meetsTooMuch(key, keyBegin, keyEnd) || isFenced
+    this.#unpaid += keyEnd - keyBegin + valueEnd - valueBegin
     if (
       output !== undefined &&
-      (isFenced || output.writer.estimatedSize >= this.#options.targetSize) &&
+      (mustEnd || output.writer.estimatedSize >= this.#options.targetSize) &&
       !output.writer.endsWithKey(key, keyBegin, keyEnd)
     ) {
       this.#ended.push(output)
@@ -126,6 +138,9 @@ export class TableOutput implements EntrySink {
     }
     const output = this.#current
     if (output?.writer.isFull === true) yield* output.writer.drain(yield* this.#open(output))
+    const unpaid = this.#unpaid
+    this.#unpaid = 0
+    if (this.#options.throttle !== undefined) yield* this.#options.throttle(unpaid)
   }
 
   /** Ends the last table; all of them are durable when it is done. */
@@ -151,7 +166,7 @@ export class TableOutput implements EntrySink {
 
   /** Whether a fence lies between the last entry and this key. */
   #passFences(key: Uint8Array, begin: number, end: number): boolean {
-    const { fences } = this.#options
+    const { fences = [] } = this.#options
     const before = this.#fence
     for (let fence = fences[before]; fence !== undefined; fence = fences[this.#fence]) {
       if (compareRanges(fence, 0, fence.length, key, begin, end) > 0) break
@@ -160,7 +175,20 @@ export class TableOutput implements EntrySink {
     return this.#fence > before
   }
 
+  /** Whether the tables below that lie before this key are more than one output should meet. */
+  #meetsTooMuch(key: Uint8Array, begin: number, end: number): boolean {
+    const { below = [], belowBytesMax = 0 } = this.#options
+    for (let table = below[this.#below]; table !== undefined; table = below[this.#below]) {
+      const { lastKey, size } = table
+      if (compareRanges(lastKey, 0, lastKey.length, key, begin, end) >= 0) break
+      if (this.#current !== undefined) this.#belowBytes += size
+      this.#below++
+    }
+    return this.#belowBytes > belowBytesMax
+  }
+
   #begin(): Output {
+    this.#belowBytes = 0
     const fileNumber = this.#options.newFileNumber()
     const writer = new TableWriter({ ...this.#options, fileNumber })
     this.#current = { fileNumber, writer, file: undefined }

@@ -2,7 +2,16 @@
  * A table of a tree: what the manifest says of it, and the open file that all who read it share.
  */
 
-import type { TableReader } from '../table/table-reader.ts'
+import type { Cache } from '../base/cache.ts'
+import type { Flow } from '../base/flow.ts'
+import { compareBytes } from '../base/slice.ts'
+import { corruption, isErrno } from '../base/status.ts'
+import { ShaleError } from '../../errors.ts'
+import type { Block } from '../table/table-file.ts'
+import { BOUND_INCLUSIVE } from '../table/table-format.ts'
+import { TableReader } from '../table/table-reader.ts'
+import type { FileCache } from '../vfs/file-cache.ts'
+import { fileName, pathIn } from '../vfs/file-name.ts'
 import type { TableMeta } from './table-meta.ts'
 
 /** Of one version; a table that was moved is another one over the same file. */
@@ -41,4 +50,70 @@ export class SharedTable {
   replace(): void {
     this.#replaced = true
   }
+}
+
+/** Lets go of tables that were written for nothing. */
+export function discard(tables: readonly Table[]): void {
+  for (const { shared } of tables) {
+    shared.replace()
+    shared.release()
+  }
+}
+
+export interface TableContext {
+  readonly directory: string
+  readonly cache: Cache<Block>
+  readonly files: FileCache
+  /** Removes a file that nobody reads and the manifest does not name. */
+  readonly remove: (path: string) => void
+}
+
+/** A table that the manifest names, or is about to; held once. */
+export function* openTable(
+  context: TableContext,
+  meta: TableMeta,
+  pins: { readonly pinIndex: boolean; readonly pinFilter: boolean },
+): Flow<Table> {
+  const { directory, cache, files, remove } = context
+  const { fileNumber, size, globalSeqno } = meta
+  const path = pathIn(directory, fileName('table', fileNumber))
+  if (
+    meta.rangeTombstoneCount > 0 ||
+    meta.lastKeyBound !== BOUND_INCLUSIVE ||
+    meta.blobs.length > 0
+  ) {
+    const message = 'a table with range tombstones or blob pointers'
+    throw new ShaleError('NOT_SUPPORTED', message, { path })
+  }
+  const file = files.file(path)
+  try {
+    if ((yield* file.size()) !== size) {
+      throw corruption('the table has another size than the manifest says', path, size)
+    }
+    const options = { file, fileNumber, size, globalSeqno, cache, ...pins }
+    const reader = yield* TableReader.open(options)
+    if (!agrees(meta, reader)) throw corruption('a table is not what the manifest says', path, 0)
+    return { meta, shared: new SharedTable(reader, () => remove(path)) }
+  } catch (error) {
+    file.close()
+    if (!isErrno(error, 'ENOENT')) throw error
+    throw corruption('the manifest names a table that is missing', path)
+  }
+}
+
+/** Whether a table says of itself what the manifest says of it. */
+function agrees(meta: TableMeta, { properties, blobReferences }: TableReader): boolean {
+  return (
+    properties.itemCount === meta.itemCount &&
+    properties.tombstoneCount === meta.tombstoneCount &&
+    properties.weakTombstoneCount === meta.weakTombstoneCount &&
+    properties.rangeTombstoneCount === meta.rangeTombstoneCount &&
+    properties.blockCount === meta.blockCount &&
+    compareBytes(properties.firstKey, meta.firstKey) === 0 &&
+    compareBytes(properties.lastKey, meta.lastKey) === 0 &&
+    properties.lastKeyBound === meta.lastKeyBound &&
+    properties.lowestSeqno + meta.globalSeqno === meta.lowestSeqno &&
+    properties.highestSeqno + meta.globalSeqno === meta.highestSeqno &&
+    blobReferences.length === meta.blobs.length
+  )
 }

@@ -1,0 +1,565 @@
+/**
+ * An LSM-tree: writes go to the active memtable; a full one is sealed; flush writes the sealed ones
+ * to tables in level 0; compaction merges tables downwards. What holds at a moment is a super
+ * version; what is durable, the manifest says.
+ *
+ * Flush and compaction are flows, one step after the other on the one thread. Async ones may
+ * overlap, and a sync one may come between the steps of any: a job claims its input tables, so that
+ * edits of different jobs commute, and looks again at what holds when it commits. What the manifest
+ * has made durable is installed at that moment, in its order, whoever was waiting for it.
+ */
+
+import type { PlanData, StrategySetting, TreeSettings } from '../../engine.ts'
+import { ShaleError } from '../../errors.ts'
+import { chooseLeveled } from '../../leveled.ts'
+import type { Flow } from '../base/flow.ts'
+import { Gate } from '../base/gate.ts'
+import { LEVEL_COUNT } from '../base/limits.ts'
+import { Memtable } from '../memtable/memtable.ts'
+import type { Vfs } from '../vfs/vfs.ts'
+import { CompactionJob } from './compaction-job.ts'
+import type { ManifestEdit } from './manifest-edit.ts'
+import type { TreeState } from './manifest-state.ts'
+import type { Manifest } from './manifest.ts'
+import { MergeIterator } from './merge-iterator.ts'
+import { runMerge } from './merge-job.ts'
+import { decodeOptions, LEVELED } from './options.ts'
+import type { StoredOptions } from './options.ts'
+import { Placement } from './placement.ts'
+import type { RetentionView } from './retention.ts'
+import { RunIterator } from './run-iterator.ts'
+import { SuperVersion } from './super-version.ts'
+import { anyMeet, byFirstKey } from './table-meta.ts'
+import { pinOptions, writeOptions } from './table-options.ts'
+import { metaOf, TableOutput } from './table-output.ts'
+import type { OutputOptions, WrittenTable } from './table-output.ts'
+import { discard, openTable } from './table.ts'
+import type { Table, TableContext } from './table.ts'
+import { Version } from './version.ts'
+import type { TablePlace, VersionEdit } from './version.ts'
+
+/** Bytes that a compaction reads at once. */
+const READ_AHEAD = 262_144
+/** Bytes of a table that a flush writes. */
+const FLUSH_TABLE_BYTES = 64 * 2 ** 20
+/** Bytes of the level below that one output of a compaction may meet, in sizes of an output. */
+const BELOW_FACTOR = 10
+
+export interface TreeContext extends TableContext {
+  readonly vfs: Vfs
+  readonly manifest: Manifest
+  /** What may still be read; asked when a job begins. */
+  readonly view: () => Flow<RetentionView>
+  /** Makes the journal durable up to a seqno (inclusive) before a table with it is named. */
+  readonly beforeFlushCommit: (highest: number) => Flow<void>
+  /** Waits for what a compaction has written to be paid for. */
+  readonly throttle: (bytes: number) => Flow<void>
+}
+
+/** What one flush or compaction did. */
+export interface JobFigures {
+  bytesRead: number
+  bytesWritten: number
+}
+
+export class Tree {
+  readonly id: number
+  readonly name: string
+  readonly #context: TreeContext
+  #stored: StoredOptions
+  #super: SuperVersion
+  /** All that somebody holds, the current one included. */
+  readonly #living = new Set<SuperVersion>()
+  /** The version with all edits that were handed to the manifest. */
+  #planned: Version<Table>
+  #nextVersionId = 2
+  #nextMemtableId = 2
+  #nextRunOrder: number
+  /** Edits that the manifest has not settled yet. */
+  #commits = 0
+  /** Memtables that one of them puts into tables. */
+  readonly #flushing = new Set<Memtable>()
+  /** Async flushes write one after the other. */
+  readonly #flushGate = new Gate()
+  readonly #jobs = new Set<CompactionJob>()
+  #flushedSeqno: number
+  #highestSeqno: number
+  #highestSealedSeqno: number
+  #isDeleted = false
+  #isClosed = false
+
+  private constructor(
+    context: TreeContext,
+    state: TreeState,
+    stored: StoredOptions,
+    tables: readonly Table[],
+  ) {
+    this.id = state.id
+    this.name = state.name
+    this.#context = context
+    this.#stored = stored
+    this.#flushedSeqno = state.flushedSeqno
+    const persisted = tables.map(({ meta }) => meta.highestSeqno)
+    this.#highestSeqno = Math.max(0, state.flushedSeqno - 1, ...persisted)
+    this.#highestSealedSeqno = this.#highestSeqno
+    this.#nextRunOrder = 1 + Math.max(0, ...tables.map(({ meta }) => meta.runOrder))
+    this.#planned = new Version(1, tables)
+    this.#super = this.#superVersion(new Memtable(1), [], this.#planned)
+  }
+
+  /** With the tables that the manifest names; each is opened and compared with what it says. */
+  static *open(context: TreeContext, state: TreeState): Flow<Tree> {
+    const stored = decodeOptions(state.options)
+    const metas = [...state.tables.values()]
+    const plain = new Version(
+      1,
+      metas.map((meta) => ({ meta })),
+    )
+    const tables: Table[] = []
+    try {
+      for (const meta of metas) {
+        const pins = pinOptions(stored.settings, plain.policyLevel(meta.level))
+        tables.push(yield* openTable(context, meta, pins))
+      }
+      return new Tree(context, state, stored, tables)
+    } finally {
+      // From here on the super version holds them, or nobody.
+      for (const { shared } of tables) shared.release()
+    }
+  }
+
+  // --- options and figures -----------------------------------------------------------------------
+
+  get settings(): TreeSettings {
+    return this.#stored.settings
+  }
+
+  get storedOptions(): StoredOptions {
+    return this.#stored
+  }
+
+  /** They hold for new files. */
+  setOptions(stored: StoredOptions): void {
+    this.#stored = stored
+  }
+
+  /** Bytes of the active memtable. */
+  get activeBytes(): number {
+    return this.#super.active.size
+  }
+
+  get sealedBytes(): number {
+    return this.#super.sealed.reduce((sum, { size }) => sum + size, 0)
+  }
+
+  get sealedCount(): number {
+    return this.#super.sealed.length
+  }
+
+  get level0Runs(): number {
+    return this.#super.version.levels[0]!.length
+  }
+
+  /** Of all versions and tombstones, in memory and in tables. */
+  get itemCount(): number {
+    const { active, sealed, version } = this.#super
+    return (
+      sealed.reduce((sum, memtable) => sum + memtable.itemCount, 0) +
+      active.itemCount +
+      version.itemCount
+    )
+  }
+
+  /** Entries with a smaller seqno are in durable tables. */
+  get flushedSeqno(): number {
+    return this.#flushedSeqno
+  }
+
+  /** The highest that was inserted; 0 if none was. */
+  get highestSeqno(): number {
+    return this.#highestSeqno
+  }
+
+  get highestSealedSeqno(): number {
+    return this.#highestSealedSeqno
+  }
+
+  // --- reading and writing -----------------------------------------------------------------------
+
+  /** What holds now; who reads across a wait acquires it. */
+  get superVersion(): SuperVersion {
+    return this.#super
+  }
+
+  /** Those that somebody holds, newest first. */
+  history(): readonly SuperVersion[] {
+    return [...this.#living].toReversed()
+  }
+
+  /** Bytes that the entry takes in the active memtable. */
+  insert(
+    kind: number,
+    seqno: number,
+    key: Uint8Array,
+    keyBegin: number,
+    keyEnd: number,
+    value: Uint8Array,
+    valueBegin: number,
+    valueEnd: number,
+  ): number {
+    const { active } = this.#super
+    const before = active.size
+    active.insert(kind, seqno, key, keyBegin, keyEnd, value, valueBegin, valueEnd)
+    if (seqno > this.#highestSeqno) this.#highestSeqno = seqno
+    return active.size - before
+  }
+
+  /** Seals the active memtable; false if it is empty. */
+  rotate(): boolean {
+    const { active, sealed, version } = this.#super
+    if (active.isEmpty) return false
+    this.#highestSealedSeqno = Math.max(this.#highestSealedSeqno, active.highestSeqno)
+    this.#install(new Memtable(this.#nextMemtableId++), [active, ...sealed], version)
+    return true
+  }
+
+  #superVersion(
+    active: Memtable,
+    sealed: readonly Memtable[],
+    version: Version<Table>,
+  ): SuperVersion {
+    const made = new SuperVersion(active, sealed, version, this.#highestSeqno, (released) => {
+      this.#living.delete(released)
+    })
+    this.#living.add(made)
+    return made
+  }
+
+  #install(active: Memtable, sealed: readonly Memtable[], version: Version<Table>): void {
+    const before = this.#super
+    this.#super = this.#superVersion(active, sealed, version)
+    before.release()
+  }
+
+  // --- flush -------------------------------------------------------------------------------------
+
+  /** Writes all memtables that are sealed now to tables in level 0. */
+  *flush(): Flow<JobFigures> {
+    const figures = { bytesRead: 0, bytesWritten: 0 }
+    const wanted = this.#super.sealed
+    const leave = yield* this.#flushGate.enter
+    try {
+      while (wanted.some((memtable) => this.#unflushed().includes(memtable))) {
+        yield* this.#flushSealed(figures)
+      }
+    } finally {
+      leave()
+    }
+    if (wanted.some((memtable) => this.#flushing.has(memtable))) {
+      yield* this.#context.manifest.settle()
+    }
+    return figures
+  }
+
+  /** Sealed memtables that no commit under way puts into tables, newest first. */
+  #unflushed(): readonly Memtable[] {
+    return this.#super.sealed.filter((memtable) => !this.#flushing.has(memtable))
+  }
+
+  *#flushSealed(figures: JobFigures): Flow<void> {
+    const sealed = this.#unflushed()
+    const output = this.#output(0, 0, FLUSH_TABLE_BYTES)
+    const written = yield* runMerge({
+      entries: new MergeIterator(sealed.map((memtable) => memtable.versions())),
+      view: yield* this.#context.view(),
+      // Tombstones stay, whatever lies below: only compactions drop them.
+      mayExistBelow: () => true,
+      output,
+      clock: this.#clock,
+      progress: () => {
+        this.#checkOpen()
+      },
+    })
+    const highest = Math.max(...sealed.map((memtable) => memtable.highestSeqno))
+    yield* this.#context.beforeFlushCommit(highest)
+    const opened = yield* this.#openWritten(written, 0, output)
+    // A sync flush may have come in between. What stays in memory is read first, so this one must
+    // write the oldest of what is left.
+    const oldest = this.#unflushed().slice(-sealed.length)
+    if (this.#isClosed || !sealed.every((memtable, i) => memtable === oldest[i])) {
+      discard(opened)
+      this.#checkOpen()
+      return
+    }
+    // There is no wait from here to the place in the manifest's line: newer entries get the higher
+    // run order.
+    const place = { level: 0, runOrder: this.#nextRunOrder++ }
+    const flushedSeqno = highest + 1
+    yield* this.#commit(
+      { added: opened.map((table) => placed(table, place)) },
+      { flushedSeqnos: [{ tree: this.id, seqno: flushedSeqno }] },
+      { memtables: sealed, flushedSeqno },
+    )
+    figures.bytesWritten += written.reduce((sum, { size }) => sum + size, 0)
+  }
+
+  // --- compaction --------------------------------------------------------------------------------
+
+  /** What a strategy would do now, the tree's own if none is given. */
+  choosePlan(strategy?: StrategySetting): PlanData | undefined {
+    if (strategy === undefined && this.#stored.strategy !== LEVELED) return undefined
+    const levels = this.#super.version.levels.map((runs) =>
+      runs.map((run) => run.map(({ meta }) => ({ ...meta, id: meta.fileNumber }))),
+    )
+    return chooseLeveled(levels, strategy ?? this.settings.compaction, this.#busyTables())
+  }
+
+  /** All tables into the last level; undefined if there is none. */
+  majorPlan(targetSize?: number): PlanData | undefined {
+    const tables = this.#super.version.tables().map(({ meta }) => meta.fileNumber)
+    if (tables.length === 0) return undefined
+    return {
+      kind: 'merge',
+      tables,
+      destinationLevel: LEVEL_COUNT - 1,
+      targetSize: targetSize ?? this.settings.compaction.targetSize,
+    }
+  }
+
+  #busyTables(): ReadonlySet<number> {
+    return new Set([...this.#jobs].flatMap(({ plan }) => plan.tables))
+  }
+
+  /** Compactions that run. */
+  jobs(): readonly CompactionJob[] {
+    return [...this.#jobs]
+  }
+
+  /** A job with a claim on its tables, to be run. PLAN_STALE: a table is gone or busy. */
+  claim(plan: PlanData): CompactionJob {
+    const { inputs } = new Placement(this.#super.version, plan)
+    const busy = this.#busyTables()
+    if (plan.tables.some((number) => busy.has(number))) {
+      throw new ShaleError('PLAN_STALE', 'a table is busy')
+    }
+    const job = new CompactionJob(plan, inputs, () => this.#jobs.delete(job))
+    this.#jobs.add(job)
+    return job
+  }
+
+  /**
+   * For a sync caller that cannot wait for them: jobs that are not committed yet end without a
+   * trace, the others are committed. Their claims are given back.
+   */
+  *takeOver(): Flow<void> {
+    for (const job of this.#jobs) job.stop()
+    yield* this.#context.manifest.settle()
+  }
+
+  /** Runs a job that was claimed. Nothing has changed when it fails. */
+  *compact(job: CompactionJob): Flow<JobFigures> {
+    const { plan } = job
+    const figures = { bytesRead: 0, bytesWritten: 0 }
+    try {
+      if (plan.kind === 'merge') yield* this.#merge(job, plan, figures)
+      else if (plan.kind === 'move') yield* this.#move(job, plan)
+      else yield* this.#commit({ removed: plan.tables }, {}, { job })
+      job.done = job.total
+    } finally {
+      job.end()
+    }
+    return figures
+  }
+
+  *#merge(job: CompactionJob, plan: PlanData & { kind: 'merge' }, figures: JobFigures): Flow<void> {
+    const placement = new Placement(this.#super.version, plan)
+    const { destinationLevel: level, targetSize } = plan
+    const output = this.#output(level, placement.policyLevel, targetSize, {
+      fences: placement.fences(),
+      below: placement.below(),
+      belowBytesMax: BELOW_FACTOR * targetSize,
+      throttle: this.#context.throttle,
+    })
+    const runs = new Version(0, job.inputs).levels.flat()
+    const written = yield* runMerge({
+      entries: new MergeIterator(runs.map((run) => new RunIterator(run, READ_AHEAD))),
+      view: yield* this.#context.view(),
+      mayExistBelow: placement.mayExistBelow(),
+      output,
+      clock: this.#clock,
+      progress: (bytes) => {
+        this.#checkJob(job)
+        job.done = Math.min(job.total, job.done + bytes)
+      },
+    })
+    const opened = yield* this.#openWritten(written, level, output)
+    let place: TablePlace
+    try {
+      place = this.#place(plan, opened)
+    } catch (error) {
+      discard(opened)
+      throw error
+    }
+    const added = opened.map((table) => placed(table, place))
+    yield* this.#commit({ added, removed: plan.tables }, {}, { job })
+    figures.bytesRead += job.total
+    figures.bytesWritten += written.reduce((sum, { size }) => sum + size, 0)
+  }
+
+  *#move(job: CompactionJob, plan: PlanData): Flow<void> {
+    const metas = job.inputs.map(({ meta }) => meta).toSorted(byFirstKey)
+    if (anyMeet(metas)) {
+      throw new ShaleError('INVALID_ARGUMENT', 'a plan moves tables that overlap')
+    }
+    const place = this.#place(plan, job.inputs)
+    yield* this.#commit(
+      { moved: new Map(plan.tables.map((number) => [number, place])) },
+      {},
+      { job },
+    )
+  }
+
+  /** Others may have committed meanwhile: the place is chosen on what is planned now. */
+  #place(plan: PlanData, tables: readonly Table[]): TablePlace {
+    if (tables.length === 0) return { level: 0, runOrder: 0 }
+    const metas = tables.map(({ meta }) => meta)
+    const place = new Placement(this.#planned, plan).place(metas, this.#nextRunOrder)
+    this.#nextRunOrder = Math.max(this.#nextRunOrder, place.runOrder + 1)
+    return place
+  }
+
+  // --- jobs --------------------------------------------------------------------------------------
+
+  readonly #clock = (): number => this.#context.vfs.monotonicMillis()
+
+  #output(
+    level: number,
+    policyLevel: number,
+    targetSize: number,
+    more: Pick<OutputOptions, 'fences' | 'below' | 'belowBytesMax' | 'throttle'> = {},
+  ): TableOutput {
+    const { vfs, directory, manifest } = this.#context
+    return new TableOutput({
+      ...writeOptions(this.settings, policyLevel, level === LEVEL_COUNT - 1),
+      ...more,
+      vfs,
+      directory,
+      newFileNumber: () => manifest.newFileNumber(),
+      createdAt: vfs.wallMillis(),
+      targetSize,
+    })
+  }
+
+  /** Opens what a job wrote for a level; each is held once, and has its place later. */
+  *#openWritten(
+    written: readonly WrittenTable[],
+    level: number,
+    output: TableOutput,
+  ): Flow<Table[]> {
+    const tables: Table[] = []
+    const pins = pinOptions(this.settings, this.#planned.policyLevel(level))
+    try {
+      for (const one of written) {
+        const meta = metaOf(one, { level, runOrder: 0 })
+        tables.push(yield* openTable(this.#context, meta, pins))
+      }
+      return tables
+    } catch (error) {
+      for (const { shared } of tables) shared.release()
+      yield* output.abandon()
+      throw error
+    }
+  }
+
+  /**
+   * Makes an edit durable; it is installed at that moment. If the manifest fails it may name the
+   * new tables all the same: then their files stay.
+   */
+  *#commit(
+    edit: VersionEdit<Table>,
+    more: ManifestEdit,
+    replaced: {
+      readonly memtables?: readonly Memtable[]
+      readonly flushedSeqno?: number
+      readonly job?: CompactionJob
+    },
+  ): Flow<void> {
+    const { manifest } = this.#context
+    const { added = [], removed = [], moved = new Map<number, TablePlace>() } = edit
+    const { memtables = [], flushedSeqno = 0, job } = replaced
+    const id = this.#nextVersionId++
+    const tree = this.id
+    const settled = (): void => {
+      for (const memtable of memtables) this.#flushing.delete(memtable)
+      for (const { shared } of added) shared.release()
+      job?.end()
+      if (--this.#commits === 0) this.#planned = this.#super.version
+    }
+    try {
+      if (job !== undefined) this.#checkJob(job)
+      this.#planned = this.#planned.apply(id, edit, placed)
+    } catch (error) {
+      discard(added)
+      throw error
+    }
+    this.#commits++
+    if (job !== undefined) job.isCommitting = true
+    for (const memtable of memtables) this.#flushing.add(memtable)
+    yield* manifest.commit(
+      {
+        ...more,
+        tablesAdded: added.map(({ meta }) => ({ tree, table: meta })),
+        tablesRemoved: removed.map((file) => ({ tree, file })),
+        tablesMoved: [...moved].map(([file, place]) => ({ tree, file, ...place })),
+      },
+      {
+        durable: () => {
+          const { active, sealed, version } = this.#super
+          for (const number of removed) version.find(number)?.shared.replace()
+          if (this.#isDeleted) for (const { shared } of added) shared.replace()
+          this.#flushedSeqno = Math.max(this.#flushedSeqno, flushedSeqno)
+          if (!this.#isClosed) {
+            const left = sealed.filter((memtable) => !memtables.includes(memtable))
+            this.#install(active, left, version.apply(id, edit, placed))
+          }
+          settled()
+        },
+        failed: () => {
+          if (manifest.failure === undefined) for (const { shared } of added) shared.replace()
+          settled()
+        },
+      },
+    )
+  }
+
+  #checkOpen(): void {
+    if (this.#isDeleted) throw new ShaleError('ABORTED', 'the tree was deleted')
+    if (this.#isClosed) throw new ShaleError('ABORTED', 'the tree is closing')
+  }
+
+  #checkJob(job: CompactionJob): void {
+    this.#checkOpen()
+    if (job.isStopped) throw new ShaleError('ABORTED', 'the compaction was stopped')
+  }
+
+  // --- the end -----------------------------------------------------------------------------------
+
+  /** Its tables go with their last reader; running jobs end without a commit. */
+  delete(): void {
+    this.#isDeleted = true
+    for (const { shared } of this.#super.version.tables()) shared.replace()
+    this.close()
+  }
+
+  /** Running jobs end without a commit. Readers that hold a super version go on. */
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    for (const job of this.#jobs) job.stop()
+    this.#super.release()
+  }
+}
+
+function placed(table: Table, place: TablePlace): Table {
+  return { meta: { ...table.meta, ...place }, shared: table.shared }
+}
