@@ -1,5 +1,9 @@
-// What the first release is held against. A ratio is taken between medians of one run of the
-// benchmarks; `peer` 'best' is the best of the peers beside it.
+// What each engine is held against. A ratio is taken between medians of one run of the benchmarks;
+// `peer` 'best' is the best of the peers beside it.
+
+import { NATIVE, SHALE, SKIPLIST, TYPESCRIPT } from './levels.mjs'
+
+// --- the native engine ---------------------------------------------------------------------------
 
 const MEMTABLE = [
   { row: 'random get', peer: 'lmdb', times: 3 },
@@ -24,7 +28,7 @@ const LARGE_WRITES = [
 ]
 
 /** By workload and number of entries. */
-const BARS = {
+const NATIVE_BARS = {
   'memtable-reads': { 100_000: MEMTABLE, 1_000_000: MEMTABLE.slice(0, 1) },
   'memtable-writes': {
     100_000: [
@@ -75,28 +79,66 @@ const BARS = {
   },
 }
 
+// --- the TypeScript engine -----------------------------------------------------------------------
+
+const READ_ROWS = ['random get', 'contains']
+const TABLE_ROWS = [...READ_ROWS, 'sequential get', 'absent get']
+const SCAN_ROWS = ['full scan', 'full scan, reverse', 'prefix scan of 100']
+const against = (peer, times, rows) => rows.map((row) => ({ row, peer, times }))
+
+const TYPESCRIPT_TABLES = [
+  ...against('classic-level', 0.5, TABLE_ROWS),
+  ...against('lmdb', 1, SCAN_ROWS),
+]
+
+const TYPESCRIPT_BARS = {
+  'memtable-reads': { 100_000: against('sorted-btree', 1, READ_ROWS) },
+  'memtable-writes': {
+    100_000: against('sorted-btree', 0.5, ['random insert', 'sequential insert']),
+  },
+  'memtable-removes': {
+    100_000: against('sorted-btree', 0.5, ['random remove', 'sequential remove']),
+  },
+  'memtable-scans': { 100_000: against('lmdb', 1, SCAN_ROWS) },
+  'memtable-scans-mixed': { 100_000: against('lmdb', 1, SCAN_ROWS) },
+  'tables-cached': { 100_000: TYPESCRIPT_TABLES, 1_000_000: TYPESCRIPT_TABLES },
+}
+
+const BARS = { [NATIVE]: NATIVE_BARS, [TYPESCRIPT]: TYPESCRIPT_BARS }
+
+// -------------------------------------------------------------------------------------------------
+
 /**
- * Every bar of a workload with what was reached and whether that meets it.
- * `medianOf(store, row, figure)` is undefined where nothing was measured.
+ * Every bar of a workload with what was reached and whether that meets it. `stores`: those that
+ * took part; `medianOf(store, row, figure)` is undefined where one failed or has no such row. A
+ * bar without a peer to compare with is left out; one that an engine has no figure for is missed.
  */
 export function judge(workload, entries, stores, medianOf) {
-  const [store, ...peers] = stores
-  const judged = (BARS[workload]?.[entries] ?? []).map((bar) => {
-    const { row, figure = 'rate' } = bar
-    const ours = medianOf(store, row, figure)
-    if (bar.times === undefined) {
-      const met = bar.atMost === undefined ? ours >= bar.atLeast : ours <= bar.atMost
-      const text =
-        bar.atMost === undefined ? `${figure} ≥ ${bar.atLeast}` : `${figure} ≤ ${bar.atMost}`
-      return { row, bar: text, reached: ours, met }
-    }
-    const against = bar.peer === 'best' ? peers : [bar.peer]
-    const theirs = against
-      .map((peer) => medianOf(peer, bar.peerRow ?? row, figure))
-      .filter((rate) => rate !== undefined)
-    const best = theirs.length === 0 ? Number.NaN : Math.max(...theirs)
-    const reached = Number((ours / best).toFixed(2))
-    return { row, bar: `${bar.times}× ${bar.peer}`, reached, met: ours >= best * bar.times }
-  })
-  return judged.filter(({ reached }) => Number.isFinite(reached))
+  return SHALE.filter((store) => stores.includes(store)).flatMap((store) =>
+    (BARS[store][workload]?.[entries] ?? []).flatMap((bar) => {
+      const judged = judgeOne(bar, store, stores, medianOf)
+      return judged === undefined ? [] : [{ store, row: bar.row, ...judged }]
+    }),
+  )
+}
+
+function judgeOne(bar, store, stores, medianOf) {
+  const { row, figure = 'rate', times } = bar
+  const ours = medianOf(store, row, figure)
+  if (times === undefined) {
+    const [sign, limit] = bar.atMost === undefined ? ['≥', bar.atLeast] : ['≤', bar.atMost]
+    const met = sign === '≥' ? ours >= limit : ours <= limit
+    return { bar: `${figure} ${sign} ${limit}`, reached: ours, met }
+  }
+  const peers = stores.filter((name) => !SHALE.includes(name) && name !== SKIPLIST)
+  const theirs = (bar.peer === 'best' ? peers : [bar.peer])
+    .map((peer) => medianOf(peer, bar.peerRow ?? row, figure))
+    .filter((rate) => rate !== undefined)
+  if (theirs.length === 0) return undefined
+  const best = Math.max(...theirs)
+  return {
+    bar: `${times}× ${bar.peer}`,
+    reached: ours === undefined ? undefined : Number((ours / best).toFixed(2)),
+    met: ours >= best * times,
+  }
 }

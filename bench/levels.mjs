@@ -1,9 +1,15 @@
-// Which stores stand beside shale in which kind of workload.
+// Which stores stand beside shale in which kind of workload, and how they are filled.
 
-export const MEMORY = ['shale', 'shale skiplist', 'lmdb', 'sorted-btree']
+/** Both engines of shale, and what only the native one has. */
+export const NATIVE = 'shale (native)'
+export const TYPESCRIPT = 'shale (typescript)'
+export const SKIPLIST = 'shale skiplist (native)'
+export const SHALE = [NATIVE, TYPESCRIPT]
+
+export const MEMORY = [...SHALE, SKIPLIST, 'lmdb', 'sorted-btree']
 export const MEMORY_ALL = [...MEMORY, 'classic-level', 'better-sqlite3']
-export const TABLES = ['shale tables', 'classic-level', 'lmdb']
-export const JOURNALED = ['shale database', 'classic-level', 'lmdb', 'rocksdb', 'better-sqlite3']
+export const TABLES = [...SHALE, 'classic-level', 'lmdb']
+export const JOURNALED = [...SHALE, 'classic-level', 'lmdb', 'rocksdb', 'better-sqlite3']
 
 /** Fills a store with every number of `order`, by the quickest road it has. */
 export async function fill(store, order, valueOf) {

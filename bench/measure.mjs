@@ -37,7 +37,7 @@ export function passes(expected, pass) {
   return { rate: bench.hz * expected, spread: bench.stats.rme }
 }
 
-/** The same for passes that return a promise: the best of a few. */
+/** The same for passes that return a promise: the median of a few. */
 export async function asyncPasses(expected, pass, repeats = 5) {
   const rates = []
   for (let i = 0; i < repeats; i++) {

@@ -1,10 +1,12 @@
 // Every store that a workload can run on, loaded only in the process that uses it.
 
+import { NATIVE, SKIPLIST, TYPESCRIPT } from '../levels.mjs'
+
 const LOADERS = {
-  shale: async () => (await import('./shale.mjs')).radix,
-  'shale skiplist': async () => (await import('./shale.mjs')).skiplist,
-  'shale tables': async () => (await import('./shale.mjs')).tables,
-  'shale database': async () => (await import('./shale.mjs')).database,
+  [NATIVE]: async () => (await import('./shale.mjs')).shale({ engine: 'native' }),
+  [TYPESCRIPT]: async () => (await import('./shale.mjs')).shale({ engine: 'typescript' }),
+  [SKIPLIST]: async () =>
+    (await import('./shale.mjs')).shale({ engine: 'native', memtable: 'skiplist' }),
   'classic-level': async () => (await import('../peers/classic-level.mjs')).classicLevel,
   lmdb: async () => (await import('../peers/lmdb.mjs')).lmdb,
   rocksdb: async () => (await import('../peers/rocksdb.mjs')).rocksdb,
@@ -12,7 +14,8 @@ const LOADERS = {
   'sorted-btree': async () => (await import('../peers/sorted-btree.mjs')).sortedBTree,
 }
 
-export async function openEngine(name, dir, options = {}) {
+/** Opens the store `name`; `options` are those of the workload. */
+export async function openEngine(name, dir, options) {
   const open = await LOADERS[name]()
   return open(dir, options)
 }

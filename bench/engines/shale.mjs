@@ -1,14 +1,25 @@
-// shale at its two levels. The memtable of a bare tree, its tables, and a database with its
-// journal.
+// shale at its two levels: a bare tree, in memory or in tables, and a database with its journal.
 
 import { Database, MAX_SEQNO, Tree } from 'shale'
 import { keyBuffer } from '../data.mjs'
 
 const MIB = 2 ** 20
 
-/** A bare tree; `options.settled`: everything is flushed and merged before it is read. */
-function openTree(dir, { memtable, settled = false, entries }) {
+/** How one form of shale opens what the `level` of a workload says. */
+export function shale(form) {
+  return (dir, options) => OPENERS[options.level](dir, { ...form, ...options })
+}
+
+const OPENERS = {
+  memtable: openTree,
+  tables: (dir, options) => openTree(dir, { ...options, settled: true }),
+  database: openDatabase,
+}
+
+/** `settled`: everything is flushed and merged before it is read. */
+function openTree(dir, { engine, memtable = 'auto', settled = false }) {
   const tree = Tree.openSync(dir, {
+    engine,
     memtable,
     maxMemtableSize: 4095 * MIB,
     cacheSize: 512 * MIB,
@@ -18,7 +29,6 @@ function openTree(dir, { memtable, settled = false, entries }) {
   let seqno = 1
   const all = (options) => tree.iter(MAX_SEQNO, options)
   return {
-    entries,
     insertSync: (i, value) => tree.insertSync(key(i), value, seqno++),
     removeSync: (i) => tree.removeSync(key(i), seqno++),
     getSync: (i) => tree.getSync(key(i), MAX_SEQNO),
@@ -54,20 +64,8 @@ function visitPairs(range, visit) {
   return count
 }
 
-export function radix(dir, options) {
-  return openTree(dir, { ...options, memtable: 'radix' })
-}
-
-export function skiplist(dir, options) {
-  return openTree(dir, { ...options, memtable: 'skiplist' })
-}
-
-export function tables(dir, options) {
-  return openTree(dir, { ...options, memtable: 'auto', settled: true })
-}
-
-export function database(dir, { durability = 'os', cacheSize = 512 * MIB } = {}) {
-  const db = Database.openSync(dir, { durability, cacheSize })
+function openDatabase(dir, { engine, durability = 'os', cacheSize = 512 * MIB }) {
+  const db = Database.openSync(dir, { engine, durability, cacheSize })
   const keyspace = db.keyspaceSync('bench')
   const key = keyBuffer()
   const batch = db.batch()

@@ -11,7 +11,7 @@ const SECONDS = 3
 export const title = '4 async clients, half gets half puts'
 export const engines = JOURNALED
 export const sizes = [1_000_000]
-export const options = { cacheSize: 512 * 2 ** 20 }
+export const options = { level: 'database' }
 export const slow = { lmdb: { rounds: 1 }, rocksdb: { rounds: 1 }, 'better-sqlite3': { rounds: 1 } }
 
 export async function run({ open, entries }) {

@@ -7,6 +7,7 @@ import { once, percentiles, throughput } from '../measure.mjs'
 export const title = 'database: reads from memory'
 export const engines = JOURNALED
 export const sizes = [100_000]
+export const options = { level: 'database' }
 export const slow = { 'classic-level': { rounds: 2 }, rocksdb: { rounds: 2 } }
 
 export async function run({ open, entries }) {

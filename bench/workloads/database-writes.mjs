@@ -8,6 +8,7 @@ import { once } from '../measure.mjs'
 export const title = "database, 'os' journal: writes"
 export const engines = JOURNALED
 export const sizes = [100_000]
+export const options = { level: 'database' }
 
 export async function run({ open, entries }) {
   const order = shuffled(entries)

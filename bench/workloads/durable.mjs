@@ -7,7 +7,7 @@ import { once } from '../measure.mjs'
 export const title = "database, 'sync': an fsync per write"
 export const engines = JOURNALED
 export const sizes = [5000]
-export const options = { durability: 'sync' }
+export const options = { level: 'database', durability: 'sync' }
 
 export async function run({ open, entries }) {
   return {

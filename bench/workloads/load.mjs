@@ -3,19 +3,20 @@
 
 import { readFileSync } from 'node:fs'
 import { check, shuffled, valueOf } from '../data.mjs'
+import { JOURNALED } from '../levels.mjs'
 import { throughput } from '../measure.mjs'
 
 const MIB = 2 ** 20
 
 export const title = 'load of random entries, 64 MiB cache'
-export const engines = ['shale database', 'classic-level', 'rocksdb', 'lmdb']
+export const engines = JOURNALED.filter((store) => store !== 'better-sqlite3')
 export const sizes = [5_000_000]
 export const slow = {
   'classic-level': { rounds: 3 },
   rocksdb: { rounds: 1 },
   lmdb: { rounds: 1, entries: 1_000_000 },
 }
-export const options = { cacheSize: 64 * MIB }
+export const options = { level: 'database', cacheSize: 64 * MIB }
 
 export async function run({ open, entries }) {
   const store = await open()

@@ -8,6 +8,7 @@ export const title = 'memtable: point reads'
 export const engines = MEMORY_ALL
 export const enginesAt = { 1_000_000: MEMORY }
 export const sizes = [100_000, 1_000_000]
+export const options = { level: 'memtable' }
 export const slow = { 'classic-level': { rounds: 2 }, 'better-sqlite3': { rounds: 2 } }
 
 export async function run({ open, entries }) {

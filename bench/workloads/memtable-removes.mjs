@@ -7,6 +7,7 @@ import { once } from '../measure.mjs'
 export const title = 'memtable: removals'
 export const engines = MEMORY
 export const sizes = [100_000]
+export const options = { level: 'memtable' }
 
 export async function run({ open, entries }) {
   await remove(open, ascending(Math.min(entries, 20_000)))

@@ -7,6 +7,7 @@ import { asyncPasses, passes } from '../measure.mjs'
 export const title = 'memtable: scans (items)'
 export const engines = MEMORY
 export const sizes = [100_000]
+export const options = { level: 'memtable' }
 
 export async function run({ open, entries }) {
   const store = await open()

@@ -6,8 +6,9 @@ import { once } from '../measure.mjs'
 
 export const title = 'memtable: single writes'
 export const engines = MEMORY
-export const enginesAt = { 1_000_000: ['shale', 'shale skiplist', 'sorted-btree'] }
+export const enginesAt = { 1_000_000: MEMORY.filter((store) => store !== 'lmdb') }
 export const sizes = [100_000, 1_000_000]
+export const options = { level: 'memtable' }
 
 export async function run({ open, entries }) {
   const rows = {}

@@ -9,6 +9,7 @@ import { scans } from './memtable-scans.mjs'
 export const title = 'tables, all cached'
 export const engines = TABLES
 export const sizes = [100_000, 1_000_000]
+export const options = { level: 'tables' }
 
 export async function run({ open, entries }) {
   const store = await open()

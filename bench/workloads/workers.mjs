@@ -6,18 +6,23 @@ import { join } from 'node:path'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { check, shuffled, valueOf } from '../data.mjs'
 import { openEngine } from '../engines/index.mjs'
-import { fill } from '../levels.mjs'
+import { fill, NATIVE, TYPESCRIPT } from '../levels.mjs'
 
 const SECONDS = 2
 
-export const title = 'two reading worker threads (native core shared)'
-export const engines = ['shale database']
+export const title = 'two reading worker threads on one database'
+export const engines = [NATIVE]
+/** Said in place of a figure. */
+export const without = {
+  [TYPESCRIPT]: 'this engine is the thread that opened the database; others find it locked',
+}
 export const sizes = [100_000]
+export const options = { level: 'database' }
 
 if (!isMainThread) await readUntilDone(workerData)
 
 async function readUntilDone({ dir, entries, seed }) {
-  const store = await openEngine('shale database', dir)
+  const store = await openEngine(NATIVE, dir, options)
   const order = shuffled(entries, seed)
   for (const i of order) check(store.getSync(i), i)
   parentPort.postMessage('ready')
