@@ -1,0 +1,293 @@
+/**
+ * Point reads of one tree. A call looks in memory first; what is not there is waited for, in place
+ * (`...Sync`) or by a flow that holds the state it reads.
+ */
+
+import { BufferView } from '../buffer-view.ts'
+import { LATEST } from '../engine.ts'
+import type {
+  KeyInput,
+  ReadEngine,
+  ScanEngine,
+  ScanRange,
+  TreeFigures,
+  VersionData,
+} from '../engine.ts'
+import { byteLengthOf, keyError, ShaleError } from '../errors.ts'
+import { copyKey } from '../keys.ts'
+import { rejected } from '../receiver.ts'
+import { Turn } from '../turn.ts'
+import { run, runSync } from './base/flow.ts'
+import { isTombstone, READ_ALL, SEQNO_MAX } from './base/internal-key.ts'
+import { encodeKey, keyBytes } from './base/key-bytes.ts'
+import { ownCopy } from './base/slab.ts'
+import { copyOf } from './base/slice.ts'
+import { ABSENT, BLOCKED, FOUND, PointLookup } from './table/table-reader.ts'
+import type { SuperVersion } from './tree/super-version.ts'
+import type { Tree } from './tree/tree.ts'
+import { TypescriptScan } from './typescript-scan.ts'
+import { treeFigures, versionData } from './typescript-views.ts'
+
+/** What reads need of their database or tree. */
+export interface ReadSource {
+  readonly tree: Tree
+  /** The read seqno that LATEST stands for. */
+  readonly visible: number
+  /** Throws DB_CLOSED once closed. */
+  check(): void
+}
+
+/** Makes the result of a read that has found its value. */
+type Take<T> = (found: PointLookup) => T
+
+/** A key of a getMany that memory could not answer for. */
+interface Missed {
+  readonly index: number
+  readonly key: Uint8Array
+}
+
+/** One serves all reads that end before others begin. */
+const lookup = new PointLookup()
+
+const NOTHING: Promise<undefined> = Promise.resolve(undefined)
+const { set } = Uint8Array.prototype
+
+/** Keys that are looked for before the clock is asked again. */
+const KEYS_A_LOOK = 256
+/** Reads of one getMany that wait for the disk at the same time. */
+const LANES = 8
+
+export class TypescriptReads implements ReadEngine {
+  readonly #source: ReadSource
+
+  constructor(source: ReadSource) {
+    this.#source = source
+  }
+
+  getSync(key: KeyInput, seqno: number): Buffer | undefined {
+    return this.#findSync(key, seqno) ? valueOf(lookup) : undefined
+  }
+
+  get(key: KeyInput, seqno: number): Promise<Buffer | undefined> {
+    return this.#read(key, seqno, valueOf)
+  }
+
+  getTextSync(key: KeyInput, seqno: number): string | undefined {
+    return this.#findSync(key, seqno) ? textOf(lookup) : undefined
+  }
+
+  getText(key: KeyInput, seqno: number): Promise<string | undefined> {
+    return this.#read(key, seqno, textOf)
+  }
+
+  getIntoSync(
+    key: KeyInput,
+    seqno: number,
+    target: Uint8Array,
+    offset: number,
+  ): number | undefined {
+    if (!this.#findSync(key, seqno)) return undefined
+    const { value, valueBegin, valueEnd } = lookup
+    const length = valueEnd - valueBegin
+    if (length <= byteLengthOf(target) - offset) {
+      set.call(target, value.subarray(valueBegin, valueEnd), offset)
+    }
+    return length
+  }
+
+  sizeOfSync(key: KeyInput, seqno: number): number | undefined {
+    return this.#findSync(key, seqno) ? sizeOf(lookup) : undefined
+  }
+
+  sizeOf(key: KeyInput, seqno: number): Promise<number | undefined> {
+    return this.#read(key, seqno, sizeOf)
+  }
+
+  // --- many keys ---------------------------------------------------------------------------------
+
+  getManySync(keys: readonly KeyInput[], seqno: number): (Buffer | undefined)[] {
+    this.#source.check()
+    const { superVersion } = this.#source.tree
+    const readSeqno = this.#readSeqno(seqno)
+    const values: (Buffer | undefined)[] = []
+    for (let i = 0; i < keys.length; i++) {
+      startAt(keys, i, readSeqno)
+      values.push(findSettled(superVersion) ? valueOf(lookup) : undefined)
+    }
+    return values
+  }
+
+  async getMany(given: readonly KeyInput[], seqno: number): Promise<(Buffer | undefined)[]> {
+    this.#source.check()
+    const { superVersion } = this.#source.tree
+    const readSeqno = this.#readSeqno(seqno)
+    const turn = new Turn()
+    const values: (Buffer | undefined)[] = []
+    const missed: Missed[] = []
+    let keys = given
+    superVersion.acquire()
+    try {
+      for (let i = 0; i < keys.length; i++) {
+        if (i % KEYS_A_LOOK === 0 && turn.isOver) {
+          if (keys === given) keys = ownKeys(given, i)
+          await this.#pass(turn)
+        }
+        startAt(keys, i, readSeqno)
+        const found = superVersion.find(lookup)
+        if (found === BLOCKED) missed.push({ index: i, key: copyOf(keyBytes, 0, lookup.end) })
+        values.push(found === FOUND && !isTombstone(lookup.kind) ? valueOf(lookup) : undefined)
+      }
+      await this.#fetch(superVersion, readSeqno, missed, values, turn)
+    } finally {
+      superVersion.release()
+    }
+    return values
+  }
+
+  /** Reads what was not in memory, some keys at a time. */
+  async #fetch(
+    superVersion: SuperVersion,
+    readSeqno: number,
+    missed: readonly Missed[],
+    values: (Buffer | undefined)[],
+    turn: Turn,
+  ): Promise<void> {
+    let next = 0
+    const lane = async (): Promise<void> => {
+      const own = new PointLookup()
+      try {
+        while (next < missed.length) {
+          const { index, key } = missed[next++]!
+          own.start(key, 0, key.length, readSeqno)
+          if (await findLater(superVersion, own)) values[index] = valueOf(own)
+          if (turn.isOver) await this.#pass(turn)
+        }
+      } finally {
+        next = missed.length
+      }
+    }
+    await Promise.all(Array.from({ length: Math.min(LANES, missed.length) }, lane))
+  }
+
+  async #pass(turn: Turn): Promise<void> {
+    await turn.pass()
+    this.#source.check()
+  }
+
+  // --- one key -----------------------------------------------------------------------------------
+
+  /** A read at this number sees what is below it. */
+  #readSeqno(seqno: number): number {
+    if (seqno === LATEST) return this.#source.visible
+    return seqno >= SEQNO_MAX ? READ_ALL : seqno
+  }
+
+  #start(key: KeyInput, seqno: number): SuperVersion {
+    const length = encodeKey(key)
+    if (length === 0) throw keyError(key)
+    this.#source.check()
+    lookup.start(keyBytes, 0, length, this.#readSeqno(seqno))
+    return this.#source.tree.superVersion
+  }
+
+  /** Whether the lookup has found a value. */
+  #findSync(key: KeyInput, seqno: number): boolean {
+    return findSettled(this.#start(key, seqno))
+  }
+
+  #read<T>(key: KeyInput, seqno: number, take: Take<T>): Promise<T | undefined> {
+    try {
+      const superVersion = this.#start(key, seqno)
+      const found = superVersion.find(lookup)
+      if (found === BLOCKED) return readLater(superVersion, take)
+      if (found === ABSENT || isTombstone(lookup.kind)) return NOTHING
+      return Promise.resolve(take(lookup))
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  // --- ranges and views --------------------------------------------------------------------------
+
+  scan({ lower, upper, seqno }: ScanRange): ScanEngine {
+    this.#source.check()
+    return new TypescriptScan(this.#source.tree.superVersion, this.#readSeqno(seqno), lower, upper)
+  }
+
+  treeFigures(): TreeFigures {
+    this.#source.check()
+    return treeFigures(this.#source.tree)
+  }
+
+  version(): VersionData {
+    this.#source.check()
+    return versionData(this.#source.tree.superVersion.version)
+  }
+
+  approximateSize(lower: Uint8Array | undefined, upper: Uint8Array | undefined): number {
+    this.#source.check()
+    return runSync(this.#source.tree.superVersion.approximateSize(lower, upper))
+  }
+}
+
+// --- lookups -------------------------------------------------------------------------------------
+
+/** Of the shared lookup, waiting in place for what is not in memory. */
+function findSettled(superVersion: SuperVersion): boolean {
+  let found = superVersion.find(lookup)
+  if (found === BLOCKED) {
+    found = runSync(superVersion.findSettled(lookup)) ? FOUND : ABSENT
+    lookup.settle()
+  }
+  return found === FOUND && !isTombstone(lookup.kind)
+}
+
+/** Of a lookup of one's own. */
+async function findLater(superVersion: SuperVersion, own: PointLookup): Promise<boolean> {
+  superVersion.acquire()
+  try {
+    return (await run(superVersion.findSettled(own))) && !isTombstone(own.kind)
+  } finally {
+    superVersion.release()
+  }
+}
+
+/** What the shared lookup is looking for, by one of its own. */
+async function readLater<T>(superVersion: SuperVersion, take: Take<T>): Promise<T | undefined> {
+  const own = new PointLookup()
+  own.start(copyOf(keyBytes, 0, lookup.end), 0, lookup.end, lookup.readSeqno)
+  return (await findLater(superVersion, own)) ? take(own) : undefined
+}
+
+/** Makes the shared lookup one for key number i. */
+function startAt(keys: readonly KeyInput[], i: number, readSeqno: number): void {
+  const length = encodeKey(keys[i])
+  if (length === 0) throw keyError(keys[i], `keys[${i}]`)
+  lookup.start(keyBytes, 0, length, readSeqno)
+}
+
+/** The keys that are still to be read, from `first` on, safe from what their owner does to them. */
+function ownKeys(keys: readonly KeyInput[], first: number): readonly KeyInput[] {
+  return keys.map((key, i) => {
+    return i < first || typeof key === 'string' ? key : copyKey(key, `keys[${i}]`)
+  })
+}
+
+// --- results -------------------------------------------------------------------------------------
+
+function sizeOf({ valueBegin, valueEnd }: PointLookup): number {
+  return valueEnd - valueBegin
+}
+
+function valueOf({ value, valueBegin, valueEnd }: PointLookup): Buffer {
+  return ownCopy(value, valueBegin, valueEnd)
+}
+
+function textOf({ value, valueBegin, valueEnd }: PointLookup): string {
+  const { buffer, byteOffset } = value
+  try {
+    return new BufferView(buffer, byteOffset + valueBegin, valueEnd - valueBegin).toString()
+  } catch (cause) {
+    throw new ShaleError('VALUE_TOO_LARGE', 'the value is too long for a string', { cause })
+  }
+}

@@ -1,0 +1,324 @@
+/** Scans: batches of rows, packed from a cursor at each end of a range. */
+
+import { markAsUntransferable } from 'node:worker_threads'
+import { BufferView } from '../buffer-view.ts'
+import { BACK, ROW_KEY, ROW_VALUE } from '../engine.ts'
+import type { RowBatch, RowContent, ScanEnd, ScanEngine } from '../engine.ts'
+import { ShaleError } from '../errors.ts'
+import { rejected } from '../receiver.ts'
+import { OWN_BUFFER_MIN, slab, SLAB_BYTES } from './base/slab.ts'
+import { copyOf, copyRange } from './base/slice.ts'
+import type { Cursor, CursorBounds } from './tree/cursor.ts'
+import type { SuperVersion } from './tree/super-version.ts'
+
+/** Fills up to this many bytes come from the slab; larger ones get memory of their own. */
+const SLAB_FILL_MAX = SLAB_BYTES / 4
+/** Bytes of a fill, whatever the limit says, but for a row that is larger. */
+const FILL_BYTES_MAX = 1 << 20
+/** Rows of a fill that must not hold the event loop. */
+const ROWS_A_TURN = 4096
+
+/** What the collector gives back when a scan was dropped. */
+class ScanState {
+  superVersion: SuperVersion | undefined
+
+  constructor(superVersion: SuperVersion) {
+    superVersion.acquire()
+    this.superVersion = superVersion
+  }
+
+  release(): void {
+    this.superVersion?.release()
+    this.superVersion = undefined
+  }
+}
+
+const abandoned = new FinalizationRegistry<ScanState>((state) => {
+  state.release()
+})
+
+class Rows implements RowBatch {
+  readonly bytes: Buffer
+  readonly memory: ArrayBufferLike
+  readonly offset: number
+  readonly words: Uint32Array
+  readonly end: number
+  readonly count: number
+  /** All of the memory, as the kind of array that the engine writes to. */
+  readonly plain: Uint8Array
+
+  constructor(
+    bytes: Buffer,
+    memory: ArrayBufferLike,
+    offset: number,
+    words: Uint32Array,
+    end: number,
+    count: number,
+    plain: Uint8Array,
+  ) {
+    this.bytes = bytes
+    this.memory = memory
+    this.offset = offset
+    this.words = words
+    this.end = end
+    this.count = count
+    this.plain = plain
+  }
+}
+
+/** Memory of its own for rows. They share it: none of them may take it away from the others. */
+function freshRows(byteLimit: number): Rows {
+  const bytes = Buffer.allocUnsafeSlow((byteLimit + 3) & ~3)
+  const { buffer } = bytes
+  markAsUntransferable(buffer)
+  return new Rows(bytes, buffer, 0, new Uint32Array(buffer), 0, 0, new Uint8Array(buffer))
+}
+
+/** Bytes of the row that a cursor stands on. */
+function rowBytes(cursor: Cursor, content: RowContent): number {
+  const key = content === ROW_VALUE ? 0 : cursor.keyEnd
+  const value = content === ROW_KEY ? 0 : cursor.valueEnd - cursor.valueBegin
+  return (8 + key + value + 3) & ~3
+}
+
+function putRow(
+  cursor: Cursor,
+  content: RowContent,
+  bytes: Uint8Array,
+  words: Uint32Array,
+  at: number,
+): void {
+  const { keyEnd, value, valueBegin, valueEnd } = cursor
+  words[at >>> 2] = keyEnd
+  words[(at >>> 2) + 1] = valueEnd - valueBegin
+  let behind = at + 8
+  if (content !== ROW_VALUE) {
+    copyRange(cursor.key, 0, keyEnd, bytes, behind)
+    behind += keyEnd
+  }
+  if (content !== ROW_KEY) copyRange(value, valueBegin, valueEnd, bytes, behind)
+}
+
+/** One end of a scan. */
+class End {
+  readonly cursor: Cursor
+  /** Where the cursor is to go before it is moved: to the beginning, or to a key. */
+  target: Uint8Array | 'start' | undefined = 'start'
+  /** Whether the cursor stands on a row that no fill has taken yet. */
+  hasRow = false
+  /** Whether the last fill reached the end of the range. */
+  isEnded = false
+  /** Whether a fill waits for the disk. */
+  isBusy = false
+  packed = 0
+
+  constructor(cursor: Cursor) {
+    this.cursor = cursor
+  }
+
+  seek(key: Uint8Array): void {
+    this.target = copyOf(key)
+    this.hasRow = false
+    this.isEnded = false
+  }
+
+  /** Makes the cursor stand on a row; false at the end, or if that takes I/O. */
+  toRow(mayBlock: boolean): boolean {
+    if (this.hasRow) return true
+    const { cursor } = this
+    this.#move(cursor)
+    while (cursor.missing !== undefined) {
+      if (!mayBlock) return false
+      cursor.missing.sync()
+      cursor.retry()
+    }
+    this.hasRow = cursor.valid
+    this.isEnded = !cursor.valid
+    return cursor.valid
+  }
+
+  /**
+   * Packs the row at hand, and more while they fit; returns how many. `packed`: bytes from `offset`
+   * on.
+   */
+  pack(
+    content: RowContent,
+    bytes: Uint8Array,
+    words: Uint32Array,
+    offset: number,
+    byteLimit: number,
+    countLimit: number,
+    mayBlock: boolean,
+  ): number {
+    const { cursor } = this
+    const limit = offset + byteLimit
+    let at = offset
+    let count = 0
+    try {
+      do {
+        const behind = at + rowBytes(cursor, content)
+        if (behind > limit && count > 0) break
+        putRow(cursor, content, bytes, words, at)
+        this.hasRow = false
+        at = behind
+        count++
+      } while (count < countLimit && this.toRow(mayBlock))
+    } catch (error) {
+      // Rows that were packed before a failure are handed out; the next fill meets it again.
+      if (count === 0) throw error
+    }
+    this.packed = at - offset
+    return count
+  }
+
+  #move(cursor: Cursor): void {
+    const { target } = this
+    if (target === 'start') cursor.start()
+    else if (target !== undefined) cursor.seek(target)
+    else if (cursor.missing === undefined) cursor.next()
+    else cursor.retry()
+    this.target = undefined
+  }
+}
+
+export class TypescriptScan implements ScanEngine {
+  readonly #state: ScanState
+  readonly #readSeqno: number
+  readonly #bounds: CursorBounds
+  #front: End | undefined
+  #back: End | undefined
+
+  constructor(
+    superVersion: SuperVersion,
+    readSeqno: number,
+    lower: Uint8Array | undefined,
+    upper: Uint8Array | undefined,
+  ) {
+    this.#state = new ScanState(superVersion)
+    this.#readSeqno = readSeqno
+    this.#bounds = { lower: lower && copyOf(lower), upper: upper && copyOf(upper) }
+    abandoned.register(this, this.#state, this.#state)
+  }
+
+  fillSync(
+    end: ScanEnd,
+    content: RowContent,
+    byteLimit: number,
+    countLimit: number,
+    reuse?: RowBatch,
+  ): RowBatch | undefined {
+    return this.#fill(this.#end(end), content, byteLimit, countLimit, true, reuse) ?? undefined
+  }
+
+  fillFromMemory(
+    end: ScanEnd,
+    content: RowContent,
+    byteLimit: number,
+    countLimit: number,
+  ): RowBatch | undefined | null {
+    const rows = Math.min(countLimit, ROWS_A_TURN)
+    return this.#fill(this.#end(end), content, byteLimit, rows, false, undefined)
+  }
+
+  fill(
+    end: ScanEnd,
+    content: RowContent,
+    byteLimit: number,
+    countLimit: number,
+  ): Promise<RowBatch | undefined> {
+    try {
+      const rows = this.fillFromMemory(end, content, byteLimit, countLimit)
+      if (rows !== null) return Promise.resolve(rows)
+      return this.#fillLater(end, content, byteLimit, countLimit)
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  /** Brings what is missing until there is a row. It ends whole, also if the scan is closed. */
+  async #fillLater(
+    which: ScanEnd,
+    content: RowContent,
+    byteLimit: number,
+    countLimit: number,
+  ): Promise<RowBatch | undefined> {
+    const end = this.#end(which)
+    const superVersion = this.#state.superVersion!
+    superVersion.acquire()
+    end.isBusy = true
+    const limit = Math.min(countLimit, ROWS_A_TURN)
+    try {
+      for (;;) {
+        // One block after the other.
+        // oxlint-disable-next-line no-await-in-loop
+        await end.cursor.missing?.async()
+        const rows = this.#fill(end, content, byteLimit, limit, false, undefined)
+        if (rows !== null) return rows
+      }
+    } finally {
+      end.isBusy = false
+      superVersion.release()
+    }
+  }
+
+  seek(which: ScanEnd, key: Uint8Array): void {
+    this.#end(which).seek(key)
+  }
+
+  close(): void {
+    if (this.#state.superVersion === undefined) return
+    abandoned.unregister(this.#state)
+    this.#state.release()
+    this.#front = undefined
+    this.#back = undefined
+  }
+
+  #end(which: ScanEnd): End {
+    const { superVersion } = this.#state
+    if (superVersion === undefined) {
+      throw new ShaleError('ITERATOR_CLOSED', 'the iteration is closed')
+    }
+    const end =
+      which === BACK
+        ? (this.#back ??= this.#open(superVersion, true))
+        : (this.#front ??= this.#open(superVersion, false))
+    if (end.isBusy) {
+      throw new ShaleError('ITERATOR_BUSY', 'a call on this end of the iteration is pending')
+    }
+    return end
+  }
+
+  #open(superVersion: SuperVersion, backward: boolean): End {
+    return new End(superVersion.cursor(this.#readSeqno, this.#bounds, backward))
+  }
+
+  /** undefined at the end, null if it takes I/O. */
+  #fill(
+    end: End,
+    content: RowContent,
+    byteLimit: number,
+    countLimit: number,
+    mayBlock: boolean,
+    reuse: RowBatch | undefined,
+  ): Rows | undefined | null {
+    if (end.isEnded) return undefined
+    if (!end.toRow(mayBlock)) return end.isEnded ? undefined : null
+    const limit = Math.min(byteLimit, FILL_BYTES_MAX)
+    const first = rowBytes(end.cursor, content)
+    if (limit <= SLAB_FILL_MAX && first <= Math.max(limit, OWN_BUFFER_MIN)) {
+      const offset = slab.room(Math.max(limit, first))
+      const { bytes, memory, words } = slab
+      const count = end.pack(content, bytes, words, offset, limit, countLimit, mayBlock)
+      const { packed } = end
+      slab.take(packed)
+      const own = new BufferView(memory, offset, packed)
+      const ownWords = new Uint32Array(memory, offset, packed >>> 2)
+      return new Rows(own, memory, offset, ownWords, packed, count, bytes)
+    }
+    const size = Math.max(limit, first)
+    const { bytes, memory, words, plain } =
+      reuse !== undefined && reuse.bytes.length >= size ? (reuse as Rows) : freshRows(size)
+    const count = end.pack(content, plain, words, 0, limit, countLimit, mayBlock)
+    return new Rows(bytes, memory, 0, words, end.packed, count, plain)
+  }
+}

@@ -1,0 +1,78 @@
+/** What a tree is made of, as the seam describes it. Copies: holding one pins nothing. */
+
+import type {
+  Compression,
+  MemtableData,
+  SuperVersionData,
+  TableData,
+  TreeFigures,
+  VersionData,
+} from '../engine.ts'
+import type { Memtable } from './memtable/memtable.ts'
+import type { SuperVersion } from './tree/super-version.ts'
+import type { TableMeta } from './tree/table-meta.ts'
+import type { Table } from './tree/table.ts'
+import type { Tree } from './tree/tree.ts'
+import type { Version } from './tree/version.ts'
+
+/** By the numbers of base/compression.ts. */
+const CODEC_NAMES: readonly Compression[] = ['none', 'lz4', 'zstd']
+
+export function versionData({ id, levels }: Version<Table>): VersionData {
+  return {
+    id,
+    levels: levels.map((runs) => runs.map((run) => run.map(({ meta }) => tableData(meta)))),
+  }
+}
+
+export function superVersionData(superVersion: SuperVersion): SuperVersionData {
+  const { version, seqno, active, sealed } = superVersion
+  return {
+    version: versionData(version),
+    seqno,
+    activeMemtable: memtableData(active),
+    sealedMemtables: sealed.map(memtableData),
+  }
+}
+
+export function treeFigures(tree: Tree): TreeFigures {
+  const { version } = tree.superVersion
+  const { itemCount, highestSeqno, flushedSeqno } = tree
+  return {
+    approximateLen: itemCount,
+    memtableSize: tree.activeBytes + tree.sealedBytes,
+    tableCount: version.tableCount,
+    l0TableCount: version.levels[0]?.flat().length ?? 0,
+    diskSpace: version.bytes,
+    highestSeqno: highestSeqno !== 0 || itemCount !== 0 ? highestSeqno : undefined,
+    highestPersistedSeqno: flushedSeqno !== 0 ? flushedSeqno - 1 : undefined,
+  }
+}
+
+function tableData(meta: TableMeta): TableData {
+  return {
+    id: meta.fileNumber,
+    level: meta.level,
+    size: meta.size,
+    itemCount: meta.itemCount,
+    tombstoneCount: meta.tombstoneCount,
+    weakTombstoneCount: meta.weakTombstoneCount,
+    rangeTombstoneCount: meta.rangeTombstoneCount,
+    firstKey: Buffer.from(meta.firstKey),
+    lastKey: Buffer.from(meta.lastKey),
+    lowestSeqno: meta.lowestSeqno,
+    highestSeqno: meta.highestSeqno,
+    createdAt: meta.createdAt,
+    compression: CODEC_NAMES[meta.codec] ?? 'none',
+    blockCount: meta.blockCount,
+  }
+}
+
+function memtableData(memtable: Memtable): MemtableData {
+  return {
+    id: memtable.id,
+    size: memtable.size,
+    itemCount: memtable.itemCount,
+    highestSeqno: memtable.isEmpty ? undefined : memtable.highestSeqno,
+  }
+}
