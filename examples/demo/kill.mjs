@@ -11,7 +11,8 @@ import { readPlaces } from './places.mjs'
 const KILL_AFTER_BATCHES = 300
 
 if (process.argv[2] === '--child') {
-  const db = await Database.open(process.argv[3])
+  const [, , , engine, dir] = process.argv
+  const db = await Database.open(dir, { engine })
   await load(db, readPlaces(), Infinity, (_, number) => {
     process.send(number)
   })
@@ -19,8 +20,8 @@ if (process.argv[2] === '--child') {
 }
 
 /** Returns what was acknowledged and what was found, in batches and in records. */
-export async function killAndRecover(dir, places) {
-  const child = fork(fileURLToPath(import.meta.url), ['--child', dir])
+export async function killAndRecover(engine, dir, places) {
+  const child = fork(fileURLToPath(import.meta.url), ['--child', engine, dir])
   let acknowledged = 0
   child.on('message', (number) => {
     acknowledged = number
@@ -30,7 +31,7 @@ export async function killAndRecover(dir, places) {
   if (signal !== 'SIGKILL') throw new Error(`the child ended by itself with ${code}`)
 
   const opening = performance.now()
-  const db = await Database.open(dir)
+  const db = await Database.open(dir, { engine })
   const openedIn = performance.now() - opening
   try {
     const found = await countBatches(db, places)
