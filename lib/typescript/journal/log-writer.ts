@@ -35,9 +35,6 @@ export class LogWriter {
   #stated: number
   /** Where the last data record ends. */
   #dataEnd: number
-  /** Syncs that run; the file stays open for them. */
-  #syncing = 0
-  #closed = false
 
   /** Goes on behind `end` of an open file; `syncedTo`: what its records state already. */
   constructor(file: File, fileNumber: number, end: number, syncedTo: number) {
@@ -111,15 +108,11 @@ export class LogWriter {
     if (this.failure !== undefined) throw this.failure
     const covered = this.end
     if (covered === this.syncedTo) return
-    this.#syncing++
     try {
       yield* this.file.sync()
     } catch (error) {
       this.failure ??= syncFailure(error)
       throw this.failure
-    } finally {
-      this.#syncing--
-      if (this.#closed) this.close()
     }
     this.syncedTo = Math.max(this.syncedTo, covered)
   }
@@ -137,10 +130,9 @@ export class LogWriter {
     this.#write([header], this.syncedTo)
   }
 
-  /** At once, or when the syncs that run are done. */
+  /** A sync that runs goes on to its end. */
   close(): void {
-    this.#closed = true
-    if (this.#syncing === 0) this.file.close()
+    this.file.close()
   }
 }
 

@@ -12,6 +12,7 @@ import { constants } from 'node:os'
 import { ShaleError } from '../../errors.ts'
 import { Io } from '../base/flow.ts'
 import { systemError } from '../base/status.ts'
+import { closedError } from './vfs.ts'
 import type { File, FileInfo, OpenMode, Vfs } from './vfs.ts'
 
 /** A failed call as Node.js throws it. */
@@ -134,16 +135,18 @@ class MemFile implements File {
   readonly #machine: MemVfs
   readonly #node: FileNode
   readonly #writable: boolean
+  #closed = false
 
   constructor(machine: MemVfs, path: string, node: FileNode, writable: boolean) {
     this.#machine = machine
     this.path = path
     this.#node = node
     this.#writable = writable
+    machine.openFiles++
   }
 
   read(offset: number, target: Uint8Array): Io<number> {
-    return Io.now(() => {
+    return this.#call('read', () => {
       const { bytes, size } = this.#node.current
       const got = Math.max(0, Math.min(target.length, size - offset))
       target.set(bytes.subarray(offset, offset + got))
@@ -170,7 +173,7 @@ class MemFile implements File {
     kind: 'write' | 'resize',
     change: () => Pick<FileChange, 'offset' | 'length' | 'data'>,
   ): Io<void> {
-    return Io.now(() => {
+    return this.#call(kind, () => {
       if (!this.#writable) fail('EBADF', kind, this.path)
       this.#machine.begin(kind, this.path)
       const node = this.#node
@@ -181,7 +184,7 @@ class MemFile implements File {
   }
 
   sync(): Io<void> {
-    return Io.now(() => {
+    return this.#call('sync', () => {
       this.#machine.begin('sync', this.path)
       const node = this.#node
       for (const change of node.pending) {
@@ -193,10 +196,21 @@ class MemFile implements File {
   }
 
   size(): Io<number> {
-    return Io.now(() => this.#node.current.size)
+    return this.#call('size', () => this.#node.current.size)
   }
 
-  close(): void {}
+  #call<T>(syscall: string, call: () => T): Io<T> {
+    return Io.now(() => {
+      if (this.#closed) throw closedError(syscall, this.path)
+      return call()
+    })
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#machine.openFiles--
+  }
 }
 
 export type MemOperation =
@@ -221,6 +235,8 @@ export class MemVfs implements Vfs {
   boot = 'boot-1'
   /** Milliseconds; every look at a clock takes one, every sleep its time. */
   time = 1_700_000_000_000
+  /** Files that this process has opened and not closed. */
+  openFiles = 0
   readonly #root: DirectoryNode
   #random = 1
 

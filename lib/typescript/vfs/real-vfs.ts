@@ -7,6 +7,7 @@ import { ShaleError } from '../../errors.ts'
 import { Io } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { isErrno, systemError } from '../base/status.ts'
+import { closedError } from './vfs.ts'
 import type { File, FileInfo, OpenMode, Vfs } from './vfs.ts'
 
 const FILE_MODE = 0o600
@@ -54,7 +55,9 @@ function call<T>(syscall: string, path: string, sync: () => T, async: () => Prom
 class RealFile implements File {
   readonly path: string
   readonly #fd: number
-  #open = true
+  /** Calls that have begun and not ended: the descriptor stays open for them. */
+  #running = 0
+  #closed = false
 
   constructor(path: string, fd: number) {
     this.path = path
@@ -62,7 +65,7 @@ class RealFile implements File {
   }
 
   read(offset: number, target: Uint8Array): Io<number> {
-    return Io.flow(() => this.#read(offset, target))
+    return this.#use('read', () => this.#read(offset, target))
   }
 
   *#read(offset: number, target: Uint8Array): Flow<number> {
@@ -82,7 +85,7 @@ class RealFile implements File {
   }
 
   write(offset: number, pieces: readonly Uint8Array[]): Io<void> {
-    return Io.flow(() => this.#write(offset, pieces))
+    return this.#use('write', () => this.#write(offset, pieces))
   }
 
   *#write(offset: number, pieces: readonly Uint8Array[]): Flow<void> {
@@ -102,35 +105,58 @@ class RealFile implements File {
   }
 
   truncate(size: number): Io<void> {
-    return call(
+    return this.#call(
       'ftruncate',
-      this.path,
       () => fs.ftruncateSync(this.#fd, size),
       async () => ftruncateAsync(this.#fd, size),
     )
   }
 
   sync(): Io<void> {
-    return call(
+    return this.#call(
       'fdatasync',
-      this.path,
       () => fs.fdatasyncSync(this.#fd),
       async () => fdatasyncAsync(this.#fd),
     )
   }
 
   size(): Io<number> {
-    return call(
+    return this.#call(
       'fstat',
-      this.path,
       () => fs.fstatSync(this.#fd).size,
       async () => (await fstatAsync(this.#fd)).size,
     )
   }
 
+  #call<T>(syscall: string, sync: () => T, async: () => Promise<T>): Io<T> {
+    const io = call(syscall, this.path, sync, async)
+    return this.#use(syscall, () => io[Symbol.iterator]())
+  }
+
+  #use<T>(syscall: string, work: () => Flow<T>): Io<T> {
+    return Io.flow(() => this.#hold(syscall, work()))
+  }
+
+  /** The descriptor stays open until the work has ended. */
+  *#hold<T>(syscall: string, work: Flow<T>): Flow<T> {
+    if (this.#closed) throw closedError(syscall, this.path)
+    this.#running++
+    try {
+      return yield* work
+    } finally {
+      this.#running--
+      if (this.#closed) this.#closeUnlessUsed()
+    }
+  }
+
   close(): void {
-    if (!this.#open) return
-    this.#open = false
+    if (this.#closed) return
+    this.#closed = true
+    this.#closeUnlessUsed()
+  }
+
+  #closeUnlessUsed(): void {
+    if (this.#running > 0) return
     try {
       fs.closeSync(this.#fd)
     } catch {

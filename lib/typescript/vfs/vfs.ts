@@ -12,14 +12,25 @@
  * mode 0600, directories 0700.
  */
 
+import { ShaleError } from '../../errors.ts'
 import type { Io } from '../base/flow.ts'
 
-export interface File {
+/** A file that is only read. */
+export interface ReadFile {
   readonly path: string
   /**
    * Reads up to target.length bytes at `offset`; says how many. Fewer only at the end of the file.
    */
   read(offset: number, target: Uint8Array): Io<number>
+  size(): Io<number>
+  /**
+   * Calls that run go on to their end; later ones fail with DB_CLOSED. Twice is once; errors are
+   * not reported (data is synced before).
+   */
+  close(): void
+}
+
+export interface File extends ReadFile {
   /**
    * Writes all pieces, one after the other, at `offset`; the file grows as needed. On an error the
    * content of the range is undefined. The pieces must not change until it is done.
@@ -28,9 +39,11 @@ export interface File {
   truncate(size: number): Io<void>
   /** Data, and the size if it changed, are on the device afterwards. */
   sync(): Io<void>
-  size(): Io<number>
-  /** Not while a call runs. Twice is once; errors are not reported (data is synced before). */
-  close(): void
+}
+
+/** A call of a file that was closed. */
+export function closedError(syscall: string, path: string): ShaleError {
+  return new ShaleError('DB_CLOSED', 'the file is closed', { path, syscall })
 }
 
 /** `create`: read and write, must not exist. The others: must exist. */

@@ -1,6 +1,6 @@
 // What every Vfs does, over the operating system and over memory, in both forms.
 
-import { mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readlinkSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import type { ShaleError } from '../../../lib/errors.ts'
 import type { Io } from '../../../lib/typescript/base/flow.ts'
@@ -58,6 +58,21 @@ describe.each(cases)('$kind, $form', ({ make, go }) => {
     const error = await failure(() => go(again.write(0, [Buffer.from('no')])))
     expect([error.code, error.path]).toEqual(['IO_ERROR', `${directory}/a`])
     again.close()
+  })
+
+  test('a call of a closed file says so', async () => {
+    const [vfs, directory] = make()
+    const path = `${directory}/a`
+    const file = await go(vfs.open(path, 'create'))
+    const read = file.read(0, new Uint8Array(1))
+    file.close()
+    const calls = [read, file.write(0, [Buffer.from('x')]), file.truncate(0), file.sync()]
+    for (const io of [...calls, file.size()]) {
+      // oxlint-disable-next-line no-await-in-loop
+      const error = await failure(() => go<unknown>(io))
+      expect([error.code, error.path]).toEqual(['DB_CLOSED', path])
+    }
+    expect((await go(vfs.stat(path))).size).toBe(0)
   })
 
   test('names: created once, linked, renamed, removed, listed', async () => {
@@ -141,6 +156,32 @@ describe('the real one', () => {
     }
     expect(realVfs.stat(`${directory}/link`).sync().type).toBe('other')
     expect(realVfs.statTarget(`${directory}/link`).sync().type).toBe('file')
+  })
+
+  test.runIf(process.platform === 'linux')('closes a file behind the calls that run', async () => {
+    const directory = scratchDirectory()
+    const isOpen = (path: string): boolean =>
+      readdirSync('/proc/self/fd').some((fd) => {
+        try {
+          return readlinkSync(`/proc/self/fd/${fd}`) === path
+        } catch {
+          return false
+        }
+      })
+    const bytes = Buffer.alloc(2 ** 20, 'a')
+    const path = `${directory}/a`
+    const file = await realVfs.open(path, 'create').async()
+    // More than the threads that make them: the last ones begin when the file is closed.
+    const writes = Array.from({ length: 64 }, (_, i) => file.write(i * bytes.length, [bytes]))
+    const running = [...writes, file.sync(), file.size()].map(async (io) => io.async())
+    file.close()
+    // It would get the number of the descriptor.
+    const other = await realVfs.open(`${directory}/b`, 'create').async()
+    expect(isOpen(path)).toBe(true)
+    await Promise.all(running)
+    expect(isOpen(path)).toBe(false)
+    expect([statSync(path).size, statSync(`${directory}/b`).size]).toEqual([64 * 2 ** 20, 0])
+    other.close()
   })
 
   test('knows processes that run from others', () => {
