@@ -18,7 +18,7 @@ import {
   LARGE_BLOCK_BYTES_MAX,
 } from '../base/limits.ts'
 import { atPlace, corruption } from '../base/status.ts'
-import type { File } from '../vfs/vfs.ts'
+import type { ReadFile } from '../vfs/vfs.ts'
 import { DataBlock } from './data-block.ts'
 import { FilterBlock } from './filter-block.ts'
 import { IndexBlock } from './index-block.ts'
@@ -40,10 +40,10 @@ interface BlockOfRole {
 export class TableFile {
   readonly number: number
   readonly size: number
-  readonly file: File
+  readonly file: ReadFile
   readonly cache: CachedFile<Block>
 
-  constructor(file: File, number: number, size: number, cache: CachedFile<Block>) {
+  constructor(file: ReadFile, number: number, size: number, cache: CachedFile<Block>) {
     this.file = file
     this.number = number
     this.size = size

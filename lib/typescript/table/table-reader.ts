@@ -9,7 +9,7 @@ import type { Flow } from '../base/flow.ts'
 import { KeyHash } from '../base/hash.ts'
 import { SEQNO_MAX } from '../base/internal-key.ts'
 import { atPlace, corruption } from '../base/status.ts'
-import type { File } from '../vfs/vfs.ts'
+import type { ReadFile } from '../vfs/vfs.ts'
 import { decodeBlobReferences } from './blob-references.ts'
 import type { BlobReference } from './blob-references.ts'
 import type { FilterBlock } from './filter-block.ts'
@@ -72,7 +72,7 @@ export class PointLookup extends BlockRequests {
 }
 
 export interface TableOpenOptions {
-  readonly file: File
+  readonly file: ReadFile
   readonly fileNumber: number
   /** As the manifest says. */
   readonly size: number
