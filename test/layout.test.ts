@@ -189,6 +189,37 @@ describe('lib', () => {
   })
 })
 
+describe('test', () => {
+  const tests = readSources('test', /\.(ts|mjs)$/)
+  const importsUnder = (dir: string) =>
+    tests
+      .filter(({ path }) => path.startsWith(dir))
+      .flatMap((file) => importsOf(file).map((entry) => ({ from: file.path, ...entry })))
+
+  test('the conformance suite knows the public API, and no engine but the one it is given', () => {
+    const wrong = importsUnder('test/conformance/').filter(({ path }) => {
+      return path !== undefined && !/^(test\/|lib\/index\.ts$|dist\/esm\/index\.js$)/.test(path)
+    })
+    expect(wrong).toEqual([])
+    // Children are told by their parents.
+    const files = tests.filter(({ path }) => /^test\/conformance\/.*\.ts$/.test(path))
+    expect(offences(files, (line) => /\b(Database|Tree)\.open(Sync)?\(/.test(line))).toEqual([])
+  })
+
+  test('the rooms of the TypeScript engine are tested without the addon', () => {
+    const wrong = importsUnder('test/typescript/').filter(({ path }) => {
+      return path !== undefined && /^(dist\/|lib\/(index\.ts$|native\/))/.test(path)
+    })
+    expect(wrong).toEqual([])
+  })
+
+  test('every test file belongs to a suite', () => {
+    const suites = /^test\/(conformance|engines|typescript|lifetime|unit|format)\/|^test\/[^/]+$/
+    const files = tests.filter(({ path }) => path.endsWith('.test.ts'))
+    expect(files.map(({ path }) => path).filter((path) => !suites.test(path))).toEqual([])
+  })
+})
+
 describe('all sources', () => {
   test('files are at most 700 lines long, lines at most 100 columns', () => {
     const long = everything.filter(({ lines }) => lines.length > 701)

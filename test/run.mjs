@@ -3,6 +3,8 @@
 //   node test/run.mjs                   the suites of `npm test`
 //   node test/run.mjs --long            everything, with SHALE_SCALE=10
 //   node test/run.mjs native asan       some suites
+//   SHALE_ENGINE=typescript node test/run.mjs
+//                                       what needs no other engine than that one
 //   node test/run.mjs --write format    format in place instead of checking
 //
 // A suite prints its own report and answers how many of its tests passed and failed. A suite that
@@ -84,22 +86,30 @@ async function format() {
   return one(code || (files.length > 0 ? await run('clang-format', [...mode, ...files]) : 0))
 }
 
-async function vitest(name, filters, env = process.env) {
-  const report = join(work, `${name}.json`)
-  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
-  const code = await runTool('vitest', 'vitest', ['run', ...reporters, ...filters], { env })
-  try {
-    const { numPassedTests, numFailedTests, testResults } = JSON.parse(readFileSync(report, 'utf8'))
+/** Runs projects of vitest.config.ts, named as `name` or `!name`: how many tests passed in each. */
+async function vitest(project, filters = []) {
+  const { startVitest } = await import('vitest/node')
+  const run = await startVitest('test', filters, { project, watch: false })
+  let failed = run.state.getUnhandledErrors().length
+  const counts = {}
+  for (const module of run.state.getTestModules()) {
+    const states = Array.from(module.children.allTests(), (test) => test.result().state)
+    const count = (state) => states.filter((one) => one === state).length
+    counts[module.project.name] = (counts[module.project.name] ?? 0) + count('passed')
     // A file that could not be loaded has no tests to count; it counts as one failure.
-    const broken = testResults.filter(
-      (file) =>
-        file.status === 'failed' && file.assertionResults.every((t) => t.status !== 'failed'),
-    ).length
-    const failed = numFailedTests + broken
-    return { passed: numPassedTests, failed: failed === 0 && code !== 0 ? 1 : failed }
-  } catch {
-    return { passed: 0, failed: 1 }
+    failed += count('failed') || Number(!module.ok())
   }
+  await run.close()
+  const passed = Object.values(counts).reduce((total, one) => total + one, 0)
+  return { passed, failed: passed + failed === 0 ? 1 : failed, counts }
+}
+
+/** Runs projects of vitest.config.ts and says how many tests of the contract each engine passed. */
+async function counted(project) {
+  const { counts, ...result } = await vitest(project)
+  const conformance = ['native', 'typescript', 'alternating'].filter((name) => name in counts)
+  console.log(`conformance: ${conformance.map((name) => `${name} ${counts[name]}`).join(', ')}`)
+  return result
 }
 
 /** Runs one share of the GoogleTest binary. */
@@ -201,14 +211,19 @@ async function lifetime() {
   }
   const built = await build('lifetime', 'asan', 'shale')
   if (built !== 'built') return { passed: 0, failed: built === 'failed' ? 1 : 0 }
-  return vitest('lifetime', ['test/lifetime'], {
-    ...process.env,
+  const env = { ...process.env }
+  Object.assign(process.env, {
     SHALE_ADDON: join(root, 'out/asan/shale.node'),
     SHALE_CHILD_PRELOAD: library,
     // Leaks would be Node's own: it frees little when it ends.
     ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=1',
     UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
   })
+  try {
+    return await vitest(['addon'], ['test/lifetime'])
+  } finally {
+    process.env = env
+  }
 }
 
 function sum(results) {
@@ -224,12 +239,25 @@ const suites = {
   types,
   lint,
   format,
-  layout: () => vitest('layout', ['test/layout.test.ts']),
-  vitest: () => vitest('vitest', ['--exclude', 'test/layout.test.ts']),
+  layout: () => vitest(['layout']),
+  vitest: () => counted(['!layout']),
+  conformance: () => counted(['native', 'typescript', 'alternating']),
   native: () => native('native', 'debug'),
   asan: () => native('asan', 'asan', SANITIZED_VOLUME),
   tsan: () => native('tsan', 'tsan', SANITIZED_VOLUME),
   lifetime,
+}
+
+/** Suites of the C++ core and of its addon. */
+const NATIVE = ['native', 'asan', 'tsan', 'lifetime']
+/** The suites of a run that names none. `conformance` is a part of `vitest`. */
+function defaultSuites() {
+  const { SHALE_ENGINE: only } = process.env
+  const long = Object.keys(suites).filter((name) => name !== 'conformance')
+  const names = args.includes('--long') ? long : ['layout', 'vitest', 'native']
+  if (only === undefined) return names
+  console.log(`SHALE_ENGINE=${only}: without the suites that need another engine`)
+  return names.filter((name) => only === 'native' || !NATIVE.includes(name))
 }
 
 const named = args.filter((arg) => !arg.startsWith('--'))
@@ -238,10 +266,9 @@ if (unknown.length > 0) {
   console.error(`no such suite: ${unknown.join(', ')}; there are ${Object.keys(suites).join(', ')}`)
   process.exit(2)
 }
-const standard = args.includes('--long') ? Object.keys(suites) : ['layout', 'vitest', 'native']
 const results = []
 try {
-  for (const name of named.length > 0 ? named : standard) {
+  for (const name of named.length > 0 ? named : defaultSuites()) {
     const started = Date.now()
     const result = await suites[name]()
     results.push({ name, ...result, seconds: seconds(started) })

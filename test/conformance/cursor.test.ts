@@ -1,12 +1,14 @@
 // Cursors: what one end may still hand out after the other was moved.
 
+import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { Database, type Cursor, type IterOptions } from '../../lib/index.ts'
+import type { Cursor, IterOptions } from '../../lib/index.ts'
+import { openDatabaseSync } from '../support/engine.ts'
 import { scratchDirectory } from '../support/scratch.ts'
 
 /** A cursor over k0 to k5. */
 function cursor(options?: IterOptions): Cursor {
-  const database = Database.openSync(scratchDirectory())
+  const database = openDatabaseSync(join(scratchDirectory(), 'db'))
   onTestFinished(() => database.closeSync())
   const keyspace = database.keyspaceSync('k')
   for (let i = 0; i < 6; i++) keyspace.insertSync(`k${i}`, 'v')

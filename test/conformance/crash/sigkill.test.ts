@@ -7,10 +7,10 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
-import { Database } from '../../lib/index.ts'
-import { scaled, scratchDirectory, testSeed } from '../support/scratch.ts'
+import { nextEngine, openDatabase } from '../../support/engine.ts'
+import { scaled, scratchDirectory, testSeed } from '../../support/scratch.ts'
 
-const KILLS = scaled(200)
+const KILLS = scaled(80)
 const seed = testSeed()
 const child = fileURLToPath(new URL('child.mjs', import.meta.url))
 
@@ -31,7 +31,7 @@ async function runAndKill(
   duringOpen: boolean,
   ms: number,
 ): Promise<number> {
-  const args = [child, dir, String(first), durability]
+  const args = [child, dir, String(first), durability, nextEngine(dir)]
   const writer = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
   let acknowledged = first - 1
   let rest = Buffer.alloc(0)
@@ -57,7 +57,7 @@ async function runAndKill(
 
 /** The last number that is there whole; throws on a hole, a half commit or a wrong value. */
 async function lastWhole(dir: string): Promise<number> {
-  await using db = await Database.open(dir)
+  await using db = await openDatabase(dir)
   const numbered = await db.keyspace('numbered')
   const last = await db.keyspace('last')
   let expected = 1
@@ -79,7 +79,7 @@ test(`${KILLS} kills`, { timeout: KILLS * 10_000 }, async () => {
   let commits = 0
   for (let kill = 0; kill < KILLS; kill++) {
     if (kill % 20 === 0) {
-      dir = join(scratchDirectory(), 'db')
+      dir = join(scratchDirectory(), `db ${kill}`)
       next = 1
     }
     const durability = durabilities[kill % durabilities.length] as string

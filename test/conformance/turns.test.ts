@@ -2,7 +2,8 @@
 
 import { join } from 'node:path'
 import { afterEach, expect, test, vi } from 'vitest'
-import { Database, type Cursor, type Keyspace } from '../../lib/index.ts'
+import type { Cursor, Database, Keyspace } from '../../lib/index.ts'
+import { openDatabase } from '../support/engine.ts'
 import { scratchDirectory } from '../support/scratch.ts'
 
 afterEach(() => {
@@ -40,7 +41,7 @@ async function takesTurns(work: Promise<unknown>): Promise<boolean> {
 
 /** A keyspace of 30,000 rows, all in memory. */
 async function openFilled(): Promise<{ db: Database; keyspace: Keyspace }> {
-  const db = await Database.open(join(scratchDirectory(), 'db'))
+  const db = await openDatabase(join(scratchDirectory(), 'db'))
   const keyspace = await db.keyspace('k')
   const batch = db.batch()
   for (let i = 0; i < 30_000; i++) batch.insert(keyspace, `key${i}`, 'value'.repeat(10))
@@ -101,7 +102,7 @@ test.each(['next', 'nextBack'] as const)('cursors that memory answers: %s', asyn
 })
 
 test.each([['a turn'], ['the disk']])('calls that overlap while one waits for %s', async (what) => {
-  const db = await Database.open(join(scratchDirectory(), 'db'), { cacheSize: 0 })
+  const db = await openDatabase(join(scratchDirectory(), 'db'), { cacheSize: 0 })
   const keyspace = await db.keyspace('k')
   for (let i = 0; i < 2000; i++) keyspace.insertSync(`key${i}`, 'value'.repeat(10))
   if (what === 'the disk') await keyspace.rotateMemtableAndWait()
@@ -117,7 +118,7 @@ test.each([['a turn'], ['the disk']])('calls that overlap while one waits for %s
 })
 
 test('many tombstones in memory are not passed over in one go', async () => {
-  const db = await Database.open(join(scratchDirectory(), 'db'))
+  const db = await openDatabase(join(scratchDirectory(), 'db'))
   const keyspace = await db.keyspace('k')
   const batch = db.batch()
   for (let i = 0; i < 100_000; i++) batch.remove(keyspace, `key${i}`)
@@ -137,7 +138,7 @@ test('many tombstones in memory are not passed over in one go', async () => {
 })
 
 test.each([['memory'], ['the disk']])('many keys at once, from %s', async (from) => {
-  const db = await Database.open(join(scratchDirectory(), 'db'))
+  const db = await openDatabase(join(scratchDirectory(), 'db'))
   const keyspace = await db.keyspace('k')
   const names = Array.from({ length: 20_000 }, (_, i) => `key${i}`)
   const batch = db.batch()

@@ -2,12 +2,12 @@
 
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { Database, Tree } from '../../lib/index.ts'
+import { openDatabase, openDatabaseSync, openTreeSync } from '../support/engine.ts'
 import { failure, rejection, scratchDirectory } from '../support/scratch.ts'
 
 async function messageOf(options: object): Promise<string> {
   const path = join(scratchDirectory(), 'db')
-  return (await failure(() => Database.openSync(path, options))).message
+  return (await failure(() => openDatabaseSync(path, options))).message
 }
 
 test('a word that is none of those allowed', async () => {
@@ -30,8 +30,9 @@ test('an unknown option: the one that was meant, or all that there are', async (
 
 test('DB_LOCKED names the directory, and the options that differ', async () => {
   const path = join(scratchDirectory(), 'db')
-  const db = Database.openSync(path, { cacheSize: 1_000_000, recovery: 'strict' })
-  const again = () => Database.open(path, { cacheSize: 2_000_000, durability: 'sync' })
+  const db = openDatabaseSync(path, { cacheSize: 1_000_000, recovery: 'strict' })
+  const again = () =>
+    openDatabase(path, { engine: db.engine, cacheSize: 2_000_000, durability: 'sync' })
   const error = await rejection(again)
   expect(error).toMatchObject({ code: 'DB_LOCKED', path, sameProcess: true })
   expect(error.message).toContain(path)
@@ -42,8 +43,8 @@ test('DB_LOCKED names the directory, and the options that differ', async () => {
 
 test('a tree that is open here already', async () => {
   const path = join(scratchDirectory(), 'tree')
-  const tree = Tree.openSync(path)
-  const error = await failure(() => Tree.openSync(path))
+  const tree = openTreeSync(path)
+  const error = await failure(() => openTreeSync(path, { engine: tree.engine }))
   expect(error).toMatchObject({ code: 'DB_LOCKED', path, sameProcess: true, pid: process.pid })
   expect(error.message).toContain(path)
   expect(error.message).toContain('this process')
@@ -51,7 +52,7 @@ test('a tree that is open here already', async () => {
 })
 
 test('seqnos that may not be', async () => {
-  const tree = Tree.openSync(join(scratchDirectory(), 'tree'))
+  const tree = openTreeSync(join(scratchDirectory(), 'tree'))
   tree.insertSync('key', 'v', 17)
   tree.rotateMemtable()
   const sealed = await failure(() => tree.insertSync('key', 'v', 16))

@@ -2,13 +2,13 @@
 // each is acknowledged. Each commit writes its number under its own key in one keyspace and under
 // one shared key in another, so that half a commit shows.
 //
-//   node child.mjs DIR FIRST DURABILITY
+//   node child.mjs DIR FIRST DURABILITY ENGINE
 
 import { writeSync } from 'node:fs'
-import { Database } from '../../dist/esm/index.js'
+import { Database } from '../../../dist/esm/index.js'
 
-const [dir, first, durability] = process.argv.slice(2)
-const db = await Database.open(dir)
+const [dir, first, durability, engine] = process.argv.slice(2)
+const db = await Database.open(dir, { engine })
 const tiny = { maxMemtableSize: 64 * 1024, dataBlockSize: 512 }
 const numbered = await db.keyspace('numbered', tiny)
 const last = await db.keyspace('last', tiny)

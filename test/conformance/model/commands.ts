@@ -3,8 +3,8 @@
 
 import * as fc from 'fast-check'
 import { expect } from 'vitest'
-import { Database } from '../../lib/index.ts'
-import type { Durability, Keyspace, KeyRange, Snapshot } from '../../lib/index.ts'
+import type { Database, Durability, Keyspace, KeyRange, Snapshot } from '../../../lib/index.ts'
+import { openDatabase } from '../../support/engine.ts'
 
 /** Contents of one keyspace: bytes as latin1, whose order is the order of the bytes. */
 type Contents = Map<string, string>
@@ -31,7 +31,7 @@ export interface Real extends Setup {
 type Command = fc.AsyncCommand<Model, Real>
 
 export async function openReal(setup: Setup): Promise<Real> {
-  const db = await Database.open(setup.path, setup.options)
+  const db = await openDatabase(setup.path, setup.options)
   const keyspaces: Keyspace[] = []
   for (const [i, options] of setup.keyspaceOptions.entries()) {
     keyspaces.push(await db.keyspace(`keyspace ${i}`, options))

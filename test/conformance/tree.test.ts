@@ -2,11 +2,12 @@
 
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { MAX_SEQNO, Tree } from '../../lib/index.ts'
+import { MAX_SEQNO } from '../../lib/index.ts'
+import { openTree, openTreeSync } from '../support/engine.ts'
 import { failure, scratchDirectory } from '../support/scratch.ts'
 
 test('MAX_SEQNO reads everything, and no entry has it', async () => {
-  const tree = await Tree.open(join(scratchDirectory(), 'tree'))
+  const tree = await openTree(join(scratchDirectory(), 'tree'))
   for (const call of [
     () => tree.insertSync('key', 'value', MAX_SEQNO),
     () => tree.removeSync('key', MAX_SEQNO),
@@ -32,16 +33,16 @@ test('MAX_SEQNO reads everything, and no entry has it', async () => {
 
 test('options that the format has no room for are refused, and the tree opens again', async () => {
   const path = join(scratchDirectory(), 'tree')
-  Tree.openSync(path).closeSync()
-  const error = await failure(() => Tree.openSync(path, { pinIndex: Array(9).fill(true) }))
+  openTreeSync(path).closeSync()
+  const error = await failure(() => openTreeSync(path, { pinIndex: Array(9).fill(true) }))
   expect(error.code).toBe('INVALID_OPTION')
   const widest = { pinIndex: Array(8).fill(true), dataBlockSize: Array(8).fill(4 * 2 ** 20) }
-  Tree.openSync(path, widest).closeSync()
-  Tree.openSync(path).closeSync()
+  openTreeSync(path, widest).closeSync()
+  openTreeSync(path).closeSync()
 })
 
 test('ranges of a closed tree are refused when they are made', async () => {
-  const tree = Tree.openSync(join(scratchDirectory(), 'tree'))
+  const tree = openTreeSync(join(scratchDirectory(), 'tree'))
   tree.closeSync()
   for (const call of [
     () => tree.iter(MAX_SEQNO),

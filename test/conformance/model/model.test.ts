@@ -5,12 +5,12 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { LeveledCompaction } from '../../lib/index.ts'
-import { scaled, scratchDirectory, testSeed } from '../support/scratch.ts'
+import { LeveledCompaction } from '../../../lib/index.ts'
+import { scaled, scratchDirectory, testSeed } from '../../support/scratch.ts'
 import { COMMANDS, emptyModel, openReal, type Real, type Setup } from './commands.ts'
 
 const COMMANDS_PER_LIST = 250
-const LISTS = scaled(45)
+const LISTS = scaled(25)
 const seed = testSeed()
 
 const tiny = {
@@ -50,11 +50,10 @@ const SETS: Record<string, Omit<Setup, 'path'>> = {
 
 test.each(Object.entries(SETS))('%s', { timeout: 600_000 * LISTS }, async (name, set) => {
   const dir = scratchDirectory()
-  let list = 0
   let operations = 0
   const commands = fc.commands(COMMANDS, { maxCommands: COMMANDS_PER_LIST, size: 'max' })
   const property = fc.asyncProperty(commands, async (given) => {
-    const path = join(dir, String(list++))
+    const path = join(dir, name)
     let real: Real | undefined
     const setup = async () => {
       real = await openReal({ path, ...set })

@@ -4,10 +4,10 @@
 //   node lock-child.mjs DIR ENGINE
 
 import { once } from 'node:events'
-import { Database } from '../../../dist/esm/index.js'
-import { runSync } from '../../../dist/esm/typescript/base/flow.js'
-import { DirectoryLock } from '../../../dist/esm/typescript/db/directory-lock.js'
-import { realVfs } from '../../../dist/esm/typescript/vfs/real-vfs.js'
+import { Database } from '../../dist/esm/index.js'
+import { runSync } from '../../dist/esm/typescript/base/flow.js'
+import { DirectoryLock } from '../../dist/esm/typescript/db/directory-lock.js'
+import { realVfs } from '../../dist/esm/typescript/vfs/real-vfs.js'
 
 const [directory, engine] = process.argv.slice(2)
 process.stdout.write('ready\n')

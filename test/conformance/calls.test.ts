@@ -2,7 +2,7 @@
 
 import { join } from 'node:path'
 import { afterEach, expect, test, vi } from 'vitest'
-import { Database } from '../../lib/index.ts'
+import { openDatabase } from '../support/engine.ts'
 import { failure, rejection, scratchDirectory } from '../support/scratch.ts'
 
 afterEach(() => {
@@ -14,7 +14,7 @@ test.each(['close', 'closeSync'] as const)(
   async (end) => {
     const path = join(scratchDirectory(), 'db')
     for (let i = 0; i < 5; i++) {
-      const db = await Database.open(path)
+      const db = await openDatabase(path)
       const opening = db.keyspace(`k${i}`).catch((error: unknown) => error)
       await db[end]()
       const opened = (await opening) as {
@@ -22,7 +22,7 @@ test.each(['close', 'closeSync'] as const)(
         name: string
         getSync(key: string): unknown
       }
-      const again = await Database.open(path)
+      const again = await openDatabase(path)
       expect(again.keyspaceExists(`k${i}`)).toBe(opened.code !== 'DB_CLOSED')
       await again.close()
       if (opened.code === 'DB_CLOSED') continue
@@ -33,7 +33,7 @@ test.each(['close', 'closeSync'] as const)(
 )
 
 test('what needs no value copies none', async () => {
-  const db = await Database.open(join(scratchDirectory(), 'db'))
+  const db = await openDatabase(join(scratchDirectory(), 'db'))
   const keyspace = await db.keyspace('k')
   const size = 32 * 2 ** 20
   keyspace.insertSync('key', Buffer.alloc(size, 'v'))
@@ -55,7 +55,7 @@ test('what needs no value copies none', async () => {
 })
 
 test('an onProgress that throws is told once, and ends the compaction', async () => {
-  const db = await Database.open(join(scratchDirectory(), 'db'))
+  const db = await openDatabase(join(scratchDirectory(), 'db'))
   const keyspace = await db.keyspace('k')
   keyspace.insertSync('key', 'value')
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
@@ -72,10 +72,10 @@ test('an onProgress that throws is told once, and ends the compaction', async ()
 
 test('a read-only database takes no options that it cannot store', async () => {
   const path = join(scratchDirectory(), 'db')
-  const first = await Database.open(path)
+  const first = await openDatabase(path)
   await first.keyspace('k', { dataBlockSize: 8192 })
   await first.close()
-  const db = await Database.open(path, { readOnly: true })
+  const db = await openDatabase(path, { readOnly: true })
   const other = () => db.keyspace('k', { dataBlockSize: 16_384 })
   const error = await rejection(other)
   expect(error).toMatchObject({ code: 'READ_ONLY', keyspace: 'k' })

@@ -13,6 +13,7 @@ import {
   Cursor,
   Keyspace,
 } from '../../lib/index.ts'
+import { openDatabase, openDatabaseSync, openTreeSync } from '../support/engine.ts'
 import { failure, rejection, scratchDirectory } from '../support/scratch.ts'
 
 type Call = (...args: never[]) => unknown
@@ -22,8 +23,8 @@ function loose(target: object, method: string, ...args: unknown[]): unknown {
   return (Reflect.get(target, method) as Call).call(target as never, ...(args as never[]))
 }
 
-function openDatabase(options: object = {}): Database {
-  return Database.openSync(join(scratchDirectory(), 'db'), options)
+function scratchDatabase(options: object = {}): Database {
+  return openDatabaseSync(join(scratchDirectory(), 'db'), options)
 }
 
 function revokedProxy(): object {
@@ -111,32 +112,32 @@ describe('open: path', () => {
     const dir = scratchDirectory()
     const file = join(dir, 'file')
     writeFileSync(file, 'x')
-    expect((await rejection(() => Database.open(file))).code).toBe('INVALID_PATH')
-    expect((await rejection(() => Database.open(join(dir, 'a/b')))).code).toBe('DB_NOT_FOUND')
-    const absent = () => Database.open(join(dir, 'db'), { createIfMissing: false })
+    expect((await rejection(() => openDatabase(file))).code).toBe('INVALID_PATH')
+    expect((await rejection(() => openDatabase(join(dir, 'a/b')))).code).toBe('DB_NOT_FOUND')
+    const absent = () => openDatabase(join(dir, 'db'), { createIfMissing: false })
     expect((await rejection(absent)).code).toBe('DB_NOT_FOUND')
-    await (await Database.open(join(dir, 'db'))).close()
-    const again = () => Database.open(join(dir, 'db'), { errorIfExists: true })
+    await (await openDatabase(join(dir, 'db'))).close()
+    const again = () => openDatabase(join(dir, 'db'), { errorIfExists: true })
     expect((await rejection(again)).code).toBe('DB_EXISTS')
   })
 
   test('foreign files are never touched', async () => {
     const dir = scratchDirectory()
     writeFileSync(join(dir, 'notes.txt'), 'mine')
-    const error = await rejection(() => Database.open(dir))
+    const error = await rejection(() => openDatabase(dir))
     expect(error.code).toBe('NOT_A_DATABASE')
   })
 
   test('a lock that is a symlink or a directory', async () => {
     const dir = scratchDirectory()
     const path = join(dir, 'db')
-    await (await Database.open(path)).close()
+    await (await openDatabase(path)).close()
     symlinkSync('/dev/null', join(path, 'lock'))
-    expect((await rejection(() => Database.open(path))).code).toBe('NOT_A_DATABASE')
+    expect((await rejection(() => openDatabase(path))).code).toBe('NOT_A_DATABASE')
     const other = join(dir, 'other')
-    await (await Database.open(other)).close()
+    await (await openDatabase(other)).close()
     mkdirSync(join(other, 'lock'))
-    expect((await rejection(() => Database.open(other))).code).toBe('NOT_A_DATABASE')
+    expect((await rejection(() => openDatabase(other))).code).toBe('NOT_A_DATABASE')
   })
 })
 
@@ -165,8 +166,10 @@ describe('open: options', () => {
   })
 
   test('other options than those it is open with', async () => {
-    const db = openDatabase({ cacheSize: 1_000_000 })
-    const error = await rejection(() => Database.open(db.path, { cacheSize: 2_000_000 }))
+    const db = scratchDatabase({ cacheSize: 1_000_000 })
+    const error = await rejection(() =>
+      openDatabase(db.path, { engine: db.engine, cacheSize: 2_000_000 }),
+    )
     expect(error).toMatchObject({ code: 'DB_LOCKED', sameProcess: true, pid: process.pid })
     await db.close()
   })
@@ -182,7 +185,7 @@ describe('keyspace names', () => {
     ['a control character', 'a\u0007'],
     ['a lone surrogate', '\ud800'],
   ])('refused: %s', async (_, name) => {
-    const db = openDatabase()
+    const db = scratchDatabase()
     expect((await rejection(() => loose(db, 'keyspace', name))).code).toBe('INVALID_NAME')
     expect((await failure(() => loose(db, 'keyspaceSync', name))).code).toBe('INVALID_NAME')
     expect((await failure(() => loose(db, 'keyspaceExists', name))).code).toBe('INVALID_NAME')
@@ -210,10 +213,10 @@ describe('keyspace names', () => {
       '数据',
       'n'.repeat(255),
     ]
-    const db = openDatabase()
+    const db = scratchDatabase()
     for (const name of names) (await db.keyspace(name)).insertSync('key', name)
     await db.close()
-    const again = await Database.open(db.path)
+    const again = await openDatabase(db.path)
     expect(again.listKeyspaceNames().toSorted()).toEqual(names.toSorted())
     for (const name of names) {
       expect(again.keyspaceExists(name)).toBe(true)
@@ -224,7 +227,7 @@ describe('keyspace names', () => {
   })
 
   test('bad options', async () => {
-    const db = openDatabase()
+    const db = scratchDatabase()
     const codeOf = async (options: unknown): Promise<string> =>
       (await rejection(() => loose(db, 'keyspace', 'k', options))).code
     expect(await codeOf(null)).toBe('INVALID_ARGUMENT')
@@ -244,7 +247,7 @@ describe('keys', () => {
   const METHODS = ['get', 'getText', 'containsKey', 'sizeOf', 'remove', 'removeWeak'] as const
 
   test.each(BAD_KEYS)('%s', async (_, key, code) => {
-    const db = openDatabase()
+    const db = scratchDatabase()
     const keyspace = db.keyspaceSync('k')
     for (const method of METHODS) {
       const sync = `${method}Sync`
@@ -271,7 +274,7 @@ describe('keys', () => {
         return 1
       }
     }
-    const db = openDatabase()
+    const db = scratchDatabase()
     const keyspace = db.keyspaceSync('k')
     const longest = new Uint8Array(65_535).fill(1)
     keyspace.insertSync(longest, 'longest')
@@ -285,7 +288,7 @@ describe('keys', () => {
   })
 
   test('what is changed after the call changes nothing', async () => {
-    const db = openDatabase()
+    const db = scratchDatabase()
     const keyspace = db.keyspaceSync('k')
     const key = Buffer.from('key')
     const value = Buffer.from('value')
@@ -300,7 +303,7 @@ describe('keys', () => {
 
 describe('values', () => {
   test.each(BAD_VALUES)('%s', async (_, value, code) => {
-    const db = openDatabase({ maxValueSize: 1000 })
+    const db = scratchDatabase({ maxValueSize: 1000 })
     const keyspace = db.keyspaceSync('k')
     expect((await rejection(() => loose(keyspace, 'insert', 'key', value))).code).toBe(code)
     expect((await failure(() => loose(keyspace, 'insertSync', 'key', value))).code).toBe(code)
@@ -311,7 +314,7 @@ describe('values', () => {
   })
 
   test('options of a write', async () => {
-    const db = openDatabase()
+    const db = scratchDatabase()
     const keyspace = db.keyspaceSync('k')
     for (const options of [{ durability: 'never' }, { signal: 1 }, { durable: true }]) {
       const write = () => loose(keyspace, 'insert', 'key', 'v', options)
@@ -327,7 +330,7 @@ describe('values', () => {
 
 describe('getMany and getIntoSync', () => {
   test('not an array, sparse, too long, one bad key', async () => {
-    const db = openDatabase()
+    const db = scratchDatabase()
     const keyspace = db.keyspaceSync('k')
     const codeOf = async (keys: unknown): Promise<string> => {
       const sync = await failure(() => loose(keyspace, 'getManySync', keys))
@@ -346,7 +349,7 @@ describe('getMany and getIntoSync', () => {
   })
 
   test('a bad key behind many that have to be fetched: nothing is read', async () => {
-    const db = openDatabase({ cacheSize: 0 })
+    const db = scratchDatabase({ cacheSize: 0 })
     const keyspace = db.keyspaceSync('k')
     const keys = Array.from({ length: 600 }, (_, i) => `key${i}`)
     for (const key of keys) keyspace.insertSync(key, 'v')
@@ -361,7 +364,7 @@ describe('getMany and getIntoSync', () => {
   })
 
   test('a target that cannot take it', async () => {
-    const db = openDatabase()
+    const db = scratchDatabase()
     const keyspace = db.keyspaceSync('k')
     keyspace.insertSync('key', 'value')
     for (const [target, offset] of [
@@ -398,14 +401,14 @@ describe('ranges and cursors', () => {
     ['null', null, 'INVALID_ARGUMENT'],
     ['nothing', undefined, 'INVALID_ARGUMENT'],
   ])('%s', async (_, range, code) => {
-    const db = openDatabase()
+    const db = scratchDatabase()
     const keyspace = db.keyspaceSync('k')
     expect((await failure(() => loose(keyspace, 'range', range))).code).toBe(code)
     await db.close()
   })
 
   test('lower above upper is empty', async () => {
-    const db = openDatabase()
+    const db = scratchDatabase()
     const keyspace = db.keyspaceSync('k')
     keyspace.insertSync('m', '')
     for (const range of [
@@ -420,7 +423,7 @@ describe('ranges and cursors', () => {
   })
 
   test('cursors: bad keys, outside, after close', async () => {
-    const db = openDatabase()
+    const db = scratchDatabase()
     const keyspace = db.keyspaceSync('k')
     for (const key of 'abcdef') keyspace.insertSync(key, key)
     const cursor = keyspace.range({ gte: 'b', lt: 'e' }).cursor()
@@ -449,7 +452,7 @@ describe('ranges and cursors', () => {
   })
 
   test('visitors', async () => {
-    const db = openDatabase()
+    const db = scratchDatabase()
     const keyspace = db.keyspaceSync('k')
     for (const key of 'abc') keyspace.insertSync(key, key)
     for (const method of ['forEachSync', 'forEachRawSync']) {
@@ -466,7 +469,7 @@ describe('ranges and cursors', () => {
 
 describe('snapshots, batches and handles', () => {
   test('snapshots: closed, of another database, twice', async () => {
-    const [db, other] = [openDatabase(), openDatabase()]
+    const [db, other] = [scratchDatabase(), scratchDatabase()]
     const keyspace = db.keyspaceSync('k')
     const snapshot = db.snapshot()
     const foreign = other.snapshot()
@@ -480,7 +483,7 @@ describe('snapshots, batches and handles', () => {
   })
 
   test('batches: foreign keyspaces, use while pending, an empty commit', async () => {
-    const [db, other] = [openDatabase(), openDatabase()]
+    const [db, other] = [scratchDatabase(), scratchDatabase()]
     const keyspace = db.keyspaceSync('k')
     const batch = db.batch()
     for (const bad of [other.keyspaceSync('k'), {}, undefined, 'k']) {
@@ -512,7 +515,7 @@ describe('snapshots, batches and handles', () => {
   })
 
   test('every method and getter on the wrong object', async () => {
-    const db = openDatabase()
+    const db = scratchDatabase()
     const keyspace = db.keyspaceSync('k')
     const objects = [
       db,
@@ -543,9 +546,9 @@ describe('snapshots, batches and handles', () => {
   })
 
   test('handles are not cloned', async () => {
-    const db = openDatabase()
+    const db = scratchDatabase()
     const keyspace = db.keyspaceSync('k')
-    const tree = Tree.openSync(join(scratchDirectory(), 'tree'))
+    const tree = openTreeSync(join(scratchDirectory(), 'tree'))
     const range = keyspace.iter()
     const handles = [
       [db, keyspace, tree, db.compactor, db.batch()],
@@ -564,7 +567,7 @@ describe('snapshots, batches and handles', () => {
 
 describe('signals', () => {
   test('fired before, fired meanwhile', async () => {
-    const db = openDatabase()
+    const db = scratchDatabase()
     const keyspace = db.keyspaceSync('k')
     const fired = AbortSignal.abort()
     for (const method of ['get', 'getText', 'containsKey', 'sizeOf']) {
@@ -582,7 +585,7 @@ describe('signals', () => {
 
 describe('trees', () => {
   test('seqnos', async () => {
-    const tree = Tree.openSync(join(scratchDirectory(), 'tree'))
+    const tree = openTreeSync(join(scratchDirectory(), 'tree'))
     for (const seqno of [-1, 1.5, NaN, Infinity, 2 ** 53, 5n, '5', undefined, null]) {
       for (const call of [
         () => loose(tree, 'insertSync', 'key', 'v', seqno),
@@ -615,7 +618,7 @@ describe('trees', () => {
   })
 
   test('plans', async () => {
-    const tree = Tree.openSync(join(scratchDirectory(), 'tree'))
+    const tree = openTreeSync(join(scratchDirectory(), 'tree'))
     tree.insertSync('key', 'v', 1)
     tree.flushSync()
     for (const plan of [
@@ -643,7 +646,7 @@ describe('trees', () => {
 
 describe('after close', () => {
   test('every method says DB_CLOSED, close and dispose do nothing', async () => {
-    const db = openDatabase()
+    const db = scratchDatabase()
     const keyspace = db.keyspaceSync('k')
     const range = keyspace.iter()
     const batch = db.batch().insert(keyspace, 'key', 'v')

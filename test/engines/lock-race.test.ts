@@ -8,8 +8,8 @@ import { join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
-import { Database } from '../../../lib/index.ts'
-import { scaled, scratchDirectory } from '../../support/scratch.ts'
+import { Database } from '../../lib/index.ts'
+import { scaled, scratchDirectory } from '../support/scratch.ts'
 
 const script = fileURLToPath(new URL('lock-child.mjs', import.meta.url))
 

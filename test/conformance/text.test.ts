@@ -2,7 +2,7 @@
 
 import { join } from 'node:path'
 import { afterEach, expect, test, vi } from 'vitest'
-import { Database } from '../../lib/index.ts'
+import { openDatabase } from '../support/engine.ts'
 import { rejection, scratchDirectory } from '../support/scratch.ts'
 
 afterEach(() => {
@@ -10,7 +10,7 @@ afterEach(() => {
 })
 
 test('a value too long for a string says so, also when it comes from the disk', async () => {
-  const db = await Database.open(join(scratchDirectory(), 'db'), { cacheSize: 0 })
+  const db = await openDatabase(join(scratchDirectory(), 'db'), { cacheSize: 0 })
   const keyspace = await db.keyspace('k')
   keyspace.insertSync('key', 'value')
   await keyspace.rotateMemtableAndWait()

@@ -1,14 +1,16 @@
 // Iterations: what ends them, and what their rows share.
 
+import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { Database, Tree, type EntryRange, type IterOptions } from '../../lib/index.ts'
+import type { Database, EntryRange, IterOptions } from '../../lib/index.ts'
+import { openDatabaseSync, openTreeSync } from '../support/engine.ts'
 import { scratchDirectory } from '../support/scratch.ts'
 
 const ROWS = 1000
 
 /** A keyspace of ROWS entries: many in each batch, and more than one batch. */
 function filled(): { database: Database; range: (options?: IterOptions) => EntryRange } {
-  const database = Database.openSync(scratchDirectory(), { cacheSize: 0 })
+  const database = openDatabaseSync(join(scratchDirectory(), 'db'), { cacheSize: 0 })
   onTestFinished(() => database.closeSync())
   const keyspace = database.keyspaceSync('k')
   const batch = database.batch()
@@ -70,7 +72,7 @@ describe.each(SIDES)('%s', (_, side) => {
 })
 
 test('the iterators of a closed tree are ended', async () => {
-  const tree = Tree.openSync(scratchDirectory())
+  const tree = openTreeSync(join(scratchDirectory(), 'tree'))
   for (let i = 0; i < ROWS; i++) tree.insertSync(`key${i}`, 'value', i)
   const sync = tree.iter(ROWS)[Symbol.iterator]()
   const async = tree.iter(ROWS)[Symbol.asyncIterator]()
