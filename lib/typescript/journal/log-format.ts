@@ -43,19 +43,21 @@ export function logHeaderError(
   fileNumber: number,
   path: string,
 ): ShaleError | undefined {
-  if (bytes.length < LOG_HEADER_BYTES) return corruption('the header is cut off', path, 0)
+  if (bytes.length < LOG_HEADER_BYTES) return corruption('the file has no whole header', path, 0)
   if (MAGICS[kind].some((byte, i) => byte !== bytes[i])) {
-    return new ShaleError('NOT_A_DATABASE', `not a ${kind}`, { path, offset: 0 })
+    const message = 'the file does not begin as a file of shale'
+    return new ShaleError('NOT_A_DATABASE', message, { path, offset: 0 })
   }
   if (keyedCrc(fileNumber, 0, bytes, 0, 28) !== getU32(bytes, 28)) {
-    return corruption('the header has a wrong checksum', path, 0)
+    return corruption('the checksum of the header is wrong', path, 0)
   }
   if (getU16(bytes, 8) > FORMAT_MAJOR || (getU32(bytes, 12) & ~KNOWN_FEATURES) !== 0) {
-    return new ShaleError('FORMAT_TOO_NEW', 'a newer version wrote this', { path })
+    const message = 'the file was written by a newer version'
+    return new ShaleError('FORMAT_TOO_NEW', message, { path, offset: 0 })
   }
   const reserved = getU32(bytes, 24)
   if (getU16(bytes, 8) === 0 || getU64(bytes, 16) !== fileNumber || reserved !== 0) {
-    return corruption('a field of the header is wrong', path, 0)
+    return corruption('the header is not that of this file', path, 0)
   }
   return undefined
 }
@@ -111,5 +113,5 @@ export function recordFieldsHold(
   if (getU64(bytes, at + 16) > offset) return false
   if (type === RECORD_SYNCED_TO) return length === 0 && count === 0 && seqno === 0
   if (length > BATCH_BYTES_MAX) return false
-  return kind === 'journal' ? count > 0 && seqno <= SEQNO_MAX : count === 0 && seqno === 0
+  return kind === 'journal' ? seqno <= SEQNO_MAX : count === 0 && seqno === 0
 }

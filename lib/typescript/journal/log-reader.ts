@@ -9,8 +9,10 @@
 
 import type { ShaleError } from '../../errors.ts'
 import { getU32, getU64 } from '../base/coding.ts'
-import { crcBegin, crcEnd, crcUpdate } from '../base/crc32c.ts'
+import { crcBegin, crcEnd, crcUpdate, keyedCrc } from '../base/crc32c.ts'
+import { breath } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
+import { BATCH_BYTES_MAX } from '../base/limits.ts'
 import { corruption } from '../base/status.ts'
 import type { File } from '../vfs/vfs.ts'
 import {
@@ -28,6 +30,9 @@ import type { LogKind } from './log-format.ts'
  */
 export type RecoveryMode = 'tail' | 'strict' | 'salvage'
 
+/** How the records of a log end. */
+export type LogTail = 'clean' | 'torn' | 'damaged'
+
 export interface LogReaderOptions {
   readonly kind: LogKind
   readonly fileNumber: number
@@ -36,8 +41,8 @@ export interface LogReaderOptions {
   readonly finalLength?: number | undefined
 }
 
-/** Bytes read at a time. */
-const CHUNK_BYTES = 256 * 1024
+/** Bytes read at a time; not much more is looked at between two turns of the event loop. */
+const CHUNK_BYTES = 512 * 1024
 /** The search for records behind a bad one ends after checksums over so many times their bytes. */
 const SEARCH_FACTOR = 16
 
@@ -59,8 +64,10 @@ export class LogReader {
   headerError: ShaleError | undefined
   /** Where the last record ends that was read. */
   end: number = LOG_HEADER_BYTES
-  /** Highest `synced_to` of the valid records that were seen. */
+  /** Highest `synced_to` of the valid records that were seen, behind a bad one as well. */
   syncedTo = 0
+  /** How it ended; with salvage the worst of all places that were passed over. */
+  tail: LogTail = 'clean'
   /** Bytes that were torn off, or that salvage passed over. */
   droppedBytes = 0
 
@@ -71,10 +78,14 @@ export class LogReader {
   readonly #finalLength: number | undefined
   /** Bytes of the file that are looked at. */
   #length = 0
-  /** Bytes that the search may still compute checksums over. */
+  /** The whole file was searched: `syncedTo` is final. */
+  #wasSearched = false
+  /** Bytes that searches may still compute checksums over. */
   #budget = 0
+  /** Bytes of checksums since the event loop had its turn. */
+  #work = 0
   /** Part of the file in memory: #loaded bytes from #base on. */
-  #window: Uint8Array = new Uint8Array(CHUNK_BYTES)
+  #window: Uint8Array = new Uint8Array(0)
   #base = 0
   #loaded = 0
 
@@ -88,44 +99,71 @@ export class LogReader {
 
   /** Looks at size and header. */
   *open(): Flow<void> {
-    const { path } = this.#file
     const size = yield* this.#file.size()
-    const stated = this.#finalLength ?? size
-    if (size < stated && this.#mode !== 'salvage') {
-      throw corruption('the file has lost its end', path, size)
-    }
-    this.#length = Math.min(size, stated)
+    this.#length = Math.max(Math.min(size, this.#finalLength ?? size), LOG_HEADER_BYTES)
     const header = new Uint8Array(LOG_HEADER_BYTES)
     const got = yield* this.#file.read(0, header)
+    const { path } = this.#file
     this.headerError = logHeaderError(header.subarray(0, got), this.#kind, this.#fileNumber, path)
   }
 
-  /** Goes to the next record; false where they end. */
+  /** Goes to the next record; false where they end. Damage is CORRUPTION with path and offset. */
   *next(): Flow<boolean> {
-    const at = this.end
-    const finding = yield* this.#look(at)
-    if (finding === 'record') {
-      yield* this.#take(at)
-      return true
-    }
-    const damaged = finding === 'broken' || (yield* this.#callsDurable(at))
-    if (this.#mode === 'salvage') return yield* this.#salvage(at)
-    if (damaged) throw corruption('a record is damaged', this.#file.path, at)
-    if (finding === 'end') return false
-    if (this.#mode === 'strict') throw corruption('a record is torn', this.#file.path, at)
-    this.droppedBytes += (yield* this.#lastByte(at)) - at
-    this.#length = at
-    return false
+    // Nearly always the record is in memory already.
+    if (this.#takeLoaded()) return true
+    const finding = yield* this.#look(this.end)
+    if (finding !== 'record') return yield* this.#finish(finding)
+    yield* this.#take(this.end)
+    return true
   }
 
-  // --- verdicts ----------------------------------------------------------------------------------
+  // --- records -----------------------------------------------------------------------------------
+
+  /** Goes to the record at `end` if it is valid and lies in the window; says nothing otherwise. */
+  #takeLoaded(): boolean {
+    const at = this.end - this.#base
+    const left = this.#loaded - at
+    if (at < 0 || left < RECORD_HEADER_BYTES) return false
+    const window = this.#window
+    const length = RECORD_HEADER_BYTES + payloadLength(window, at)
+    if (length > left) return false
+    const crc = keyedCrc(this.#fileNumber, this.end, window, at + 4, at + length)
+    if (crc !== getU32(window, at)) return false
+    if (!recordFieldsHold(this.#kind, window, at, this.end)) return false
+    this.#show(at, length)
+    return true
+  }
+
+  /** Goes to the record at `offset`, which is valid. */
+  *#take(offset: number): Flow<void> {
+    const header = yield* this.#load(offset, RECORD_HEADER_BYTES)
+    const length = RECORD_HEADER_BYTES + payloadLength(this.#window, header)
+    this.#show(yield* this.#load(offset, length), length)
+  }
+
+  /** The record that lies in the window at `at`. */
+  #show(at: number, length: number): void {
+    const window = this.#window
+    this.type = window[at + 8]!
+    this.count = getU32(window, at + 12)
+    this.seqno = getU64(window, at + 24)
+    this.offset = this.#base + at
+    this.payload = window.subarray(at + RECORD_HEADER_BYTES, at + length)
+    this.end = this.offset + length
+    this.#note(at)
+  }
+
+  #note(header: number): void {
+    this.syncedTo = Math.max(this.syncedTo, getU64(this.#window, header + 16))
+  }
+
+  // --- the end -----------------------------------------------------------------------------------
 
   *#look(offset: number): Flow<Finding> {
     const left = this.#length - offset
     if (left >= RECORD_HEADER_BYTES) {
       const at = yield* this.#load(offset, RECORD_HEADER_BYTES)
-      const isZero = this.#window.subarray(at, at + RECORD_HEADER_BYTES).every((byte) => byte === 0)
-      if (!isZero) {
+      if (lastNonZero(this.#window, at, at + RECORD_HEADER_BYTES) > at) {
         if (!(yield* this.#checksumHolds(offset))) return 'bad'
         const header = yield* this.#load(offset, RECORD_HEADER_BYTES)
         return recordFieldsHold(this.#kind, this.#window, header, offset) ? 'record' : 'broken'
@@ -134,64 +172,69 @@ export class LogReader {
     return (yield* this.#lastByte(offset)) === offset ? 'end' : 'bad'
   }
 
-  /** Reads the record at `offset`, which is valid. */
-  *#take(offset: number): Flow<void> {
-    const header = yield* this.#load(offset, RECORD_HEADER_BYTES)
-    const length = RECORD_HEADER_BYTES + payloadLength(this.#window, header)
-    const at = yield* this.#load(offset, length)
-    this.type = this.#window[at + 8]!
-    this.count = getU32(this.#window, at + 12)
-    this.seqno = getU64(this.#window, at + 24)
-    this.offset = offset
-    this.payload = this.#window.subarray(at + RECORD_HEADER_BYTES, at + length)
-    this.end = offset + length
-    this.#note(at)
-  }
-
-  /** Whether anything says that what lies at `offset` was durable. */
-  *#callsDurable(offset: number): Flow<boolean> {
-    if (Math.max(this.syncedTo, this.#finalLength ?? 0) > offset) return true
-    this.#budget = SEARCH_FACTOR * (this.#length - offset)
-    let found = yield* this.#find(offset + 1)
-    while (found !== undefined) {
-      const at = yield* this.#load(found, RECORD_HEADER_BYTES)
-      this.#note(at)
-      if (this.syncedTo > offset) return true
-      found = yield* this.#find(found + RECORD_HEADER_BYTES + payloadLength(this.#window, at))
-    }
-    return this.#budget < 0
-  }
-
-  /** Goes to the first record that can be read behind `offset`. */
-  *#salvage(offset: number): Flow<boolean> {
-    this.#budget = SEARCH_FACTOR * (this.#length - offset)
-    const found = yield* this.#find(offset + 1)
-    this.droppedBytes += (found ?? (yield* this.#lastByte(offset))) - offset
-    if (found === undefined) {
-      this.#length = offset
+  /** There is no record at `end`: says how the log ends, or goes on behind what is bad. */
+  *#finish(finding: Exclude<Finding, 'record'>): Flow<boolean> {
+    const at = this.end
+    const { path } = this.#file
+    const next = finding === 'end' ? undefined : yield* this.#search(at)
+    const damage = this.#damage(finding, at)
+    if (damage === undefined && finding === 'end') return false
+    if (this.#mode !== 'salvage' && damage !== undefined) throw corruption(damage, path, at)
+    if (this.#mode === 'strict') throw corruption('the tail of the journal is torn', path, at)
+    const resume = this.#mode === 'salvage' ? next : undefined
+    if (this.tail !== 'damaged') this.tail = damage === undefined ? 'torn' : 'damaged'
+    this.droppedBytes += (resume ?? (yield* this.#lastByte(at))) - at
+    if (resume === undefined) {
+      this.#length = at
       return false
     }
-    yield* this.#take(found)
+    yield* this.#take(resume)
     return true
   }
 
-  #note(header: number): void {
-    this.syncedTo = Math.max(this.syncedTo, getU64(this.#window, header + 16))
+  /** Why what lies at `at` is no torn tail. */
+  #damage(finding: Finding, at: number): string | undefined {
+    if (finding === 'broken') return 'a record is not what a writer makes'
+    if (finding === 'bad' && this.#budget === 0) {
+      return 'too much lies behind a bad record to tell how it came about'
+    }
+    if (Math.max(this.syncedTo, this.#finalLength ?? 0) <= at) return undefined
+    return finding === 'end'
+      ? 'records that were durable are missing'
+      : 'a record that was durable is damaged'
   }
 
   // --- the search --------------------------------------------------------------------------------
 
-  /** The first valid record at or behind `offset`. Gives up when the budget is spent. */
+  /**
+   * The first valid record behind the bad one at `bad`. The first search also goes to all others,
+   * for what they call durable; it may end early, and then the budget is 0.
+   */
+  *#search(bad: number): Flow<number | undefined> {
+    if (this.#wasSearched) return yield* this.#find(bad + 1)
+    this.#wasSearched = true
+    this.#budget = SEARCH_FACTOR * (this.#length - bad)
+    const first = yield* this.#find(bad + 1)
+    for (let found = first; found !== undefined;) {
+      const at = yield* this.#load(found, RECORD_HEADER_BYTES)
+      this.#note(at)
+      found = yield* this.#find(found + RECORD_HEADER_BYTES + payloadLength(this.#window, at))
+    }
+    return first
+  }
+
+  /** The first valid record at or behind `offset`. */
   *#find(offset: number): Flow<number | undefined> {
     let from = offset
-    while (from + RECORD_HEADER_BYTES <= this.#length && this.#budget >= 0) {
+    while (from + RECORD_HEADER_BYTES <= this.#length) {
       yield* this.#load(from, RECORD_HEADER_BYTES)
       const candidate = this.#nextCandidate(from)
       if (candidate === undefined) {
         from = this.#base + this.#loaded - RECORD_HEADER_BYTES + 1
-      } else if (yield* this.#checksumHolds(candidate)) {
+      } else if (this.#affords(candidate) && (yield* this.#checksumHolds(candidate))) {
         return candidate
       } else {
+        if (this.#budget === 0) return undefined
         from = candidate + 1
       }
     }
@@ -211,20 +254,33 @@ export class LogReader {
     return undefined
   }
 
+  /** Takes the checksum of a candidate, which is in the window, from the budget. */
+  #affords(candidate: number): boolean {
+    const length = RECORD_HEADER_BYTES + payloadLength(this.#window, candidate - this.#base)
+    if (candidate + length > this.#length) return false
+    const isAffordable = length <= this.#budget
+    this.#budget = isAffordable ? this.#budget - length : 0
+    return isAffordable
+  }
+
   /** Whether the record whose header is in the window ends in the file and has its checksum. */
   *#checksumHolds(offset: number): Flow<boolean> {
-    const header = offset - this.#base
-    const end = offset + RECORD_HEADER_BYTES + payloadLength(this.#window, header)
+    const length = payloadLength(this.#window, offset - this.#base)
+    const end = offset + RECORD_HEADER_BYTES + length
+    if (end > this.#length || length > BATCH_BYTES_MAX) return false
+    const header = yield* this.#load(offset, Math.min(end - offset, CHUNK_BYTES))
     const expected = getU32(this.#window, header)
-    if (end > this.#length) return false
-    this.#budget -= end - offset
     let crc = crcBegin(this.#fileNumber, offset)
-    let from = offset + 4
-    while (from < end) {
-      const at = yield* this.#load(from, Math.min(end - from, CHUNK_BYTES))
+    for (let from = offset + 4; from < end;) {
+      const at = yield* this.#load(from, 1)
       const to = Math.min(end - this.#base, this.#loaded)
       crc = crcUpdate(crc, this.#window, at, to)
       from = this.#base + to
+      this.#work += to - at
+      if (this.#work >= CHUNK_BYTES) {
+        this.#work = 0
+        yield* breath
+      }
     }
     return crcEnd(crc) === expected
   }
@@ -236,12 +292,17 @@ export class LogReader {
     const behind = this.#base + this.#loaded
     if (offset >= this.#base && offset + length <= behind) return offset - this.#base
     const want = Math.min(Math.max(length, CHUNK_BYTES), this.#length - offset)
-    if (want > this.#window.length) this.#window = new Uint8Array(want)
+    // One that grew for a large record does not stay.
+    const isLarge = this.#window.length > CHUNK_BYTES && want <= CHUNK_BYTES
+    if (want > this.#window.length || isLarge) this.#window = new Uint8Array(want)
     this.#loaded = 0
     const got = yield* this.#file.read(offset, this.#window.subarray(0, want))
-    if (got < want) throw corruption('the file ends early', this.#file.path, offset + got)
+    if (got < want) {
+      throw corruption('the file became shorter while it was read', this.#file.path, offset)
+    }
     this.#base = offset
     this.#loaded = want
+    this.#work = 0
     return 0
   }
 
@@ -250,9 +311,16 @@ export class LogReader {
     for (let end = this.#length; end > offset; end -= CHUNK_BYTES) {
       const begin = Math.max(offset, end - CHUNK_BYTES)
       const at = yield* this.#load(begin, end - begin)
-      const last = this.#window.subarray(at, at + end - begin).findLastIndex((byte) => byte !== 0)
-      if (last >= 0) return begin + last + 1
+      const last = lastNonZero(this.#window, at, at + end - begin)
+      if (last > at) return begin + last - at
     }
     return offset
   }
+}
+
+/** The end of the last byte in a range that is not zero; its beginning if there is none. */
+function lastNonZero(bytes: Uint8Array, begin: number, end: number): number {
+  let at = end
+  while (at > begin && bytes[at - 1] === 0) at--
+  return at
 }

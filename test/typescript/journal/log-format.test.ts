@@ -88,7 +88,6 @@ describe('a record', () => {
       expect(holds('journal', change)).toBe(false)
       expect(holds('manifest', change)).toBe(false)
     }
-    expect(holds('journal', (bytes) => bytes.writeUInt32LE(0, 12))).toBe(false)
     expect(holds('manifest', (bytes) => bytes.writeUInt32LE(1, 12))).toBe(false)
     expect(holds('manifest', (bytes) => (bytes[24] = 1))).toBe(false)
   })
