@@ -89,7 +89,9 @@ export class BatchReader {
     const at = this.#at
     if (at === this.#end) return false
     const { bytes } = this
-    if (this.#end - at < ENTRY_HEADER_BYTES) throw corruption('an entry is cut off')
+    if (this.#end - at < ENTRY_HEADER_BYTES) {
+      throw corruption('a batch entry is cut off in its header')
+    }
     this.kind = bytes[at]!
     this.codec = bytes[at + 1]!
     this.keyspaceId = getU32(bytes, at + 4)
@@ -97,11 +99,11 @@ export class BatchReader {
     this.keyEnd = this.keyBegin + getU16(bytes, at + 2)
     this.valueBegin = this.keyEnd
     this.valueEnd = this.valueBegin + getU32(bytes, at + 8)
-    if (this.valueEnd > this.#end) throw corruption('an entry is cut off')
-    if (this.keyspaceId === 0) throw corruption('an entry belongs to no keyspace')
+    if (this.valueEnd > this.#end) throw corruption('a batch entry is longer than its batch')
+    if (this.keyspaceId === 0) throw corruption('a batch entry belongs to no keyspace')
     this.#checkKind()
     if (isKeyspaceRecord(this.kind) && (this.#count > 0 || this.valueEnd !== this.#end)) {
-      throw corruption('a keyspace record is not alone in its commit')
+      throw corruption('a keyspace record shares its commit')
     }
     this.#at = this.valueEnd
     this.#count++
@@ -168,5 +170,5 @@ export class BatchReader {
 }
 
 function check(holds: boolean): void {
-  if (!holds) throw corruption('an entry breaks a rule of its kind')
+  if (!holds) throw corruption('a batch entry breaks a rule of its kind')
 }

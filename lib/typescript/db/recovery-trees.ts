@@ -1,0 +1,273 @@
+/**
+ * The trees of a database while its journals are replayed: commits go into their memtables, and the
+ * records of the journals create and delete them. What the manifest has to be told of that is kept.
+ *
+ * Memory: where the memtables outgrow half of the write buffer some are flushed, but only what is
+ * known to be durable, and whole commits: the flushed seqno hides the rest of one from the next
+ * replay.
+ */
+
+import { ShaleError } from '../../errors.ts'
+import { CODEC_NONE } from '../base/compression.ts'
+import { breath } from '../base/flow.ts'
+import type { Flow } from '../base/flow.ts'
+import { KIND_RANGE_TOMBSTONE } from '../base/internal-key.ts'
+import { BATCH_BYTES_MAX } from '../base/limits.ts'
+import { corruption } from '../base/status.ts'
+import type { ManifestEdit } from '../tree/manifest-edit.ts'
+import type { ManifestState, TreeState } from '../tree/manifest-state.ts'
+import { Tree } from '../tree/tree.ts'
+import type { TreeContext } from '../tree/tree.ts'
+import {
+  BatchReader,
+  isKeyspaceRecord,
+  KEYSPACE_CLEAR,
+  KEYSPACE_CREATE,
+  KEYSPACE_DELETE,
+  KEYSPACE_INGESTED,
+} from './write-batch.ts'
+
+/** Ids of creations that failed, between two that did not. */
+const TREE_ID_GAP_MAX = 2 ** 20
+
+/** Milliseconds between two turns of the event loop. */
+const SLICE_MILLIS = 3
+/** What is done between two looks at the clock, in bytes; an entry counts for some. */
+const WORK_PER_LOOK = 8192
+const ENTRY_WORK = 256
+
+export class ReplayedTrees {
+  readonly #context: TreeContext
+  readonly #trees: Map<number, Tree>
+  /** What the manifest says when recovery begins. */
+  readonly #state: ManifestState
+  /** Bytes of memtables that replay should stay within; 0: it may not flush. */
+  #writeBuffer: number
+  /** Bytes of all memtables. */
+  #memory = 0
+  /** The last commit when all memtables were sealed to be flushed; 0: they are not. */
+  #sealedAt = 0
+  /** By records of the journals. */
+  readonly #created = new Map<number, TreeState>()
+  readonly #deleted = new Set<number>()
+  /** The deleted ones; their files stay until the manifest knows. */
+  #gone: Tree[] = []
+  /** By the commit at hand. */
+  readonly #touched: Tree[] = []
+  #scratch: Uint8Array = new Uint8Array(0)
+  #work = 0
+  #until = 0
+
+  constructor(context: TreeContext, trees: Map<number, Tree>, writeBuffer: number) {
+    this.#context = context
+    this.#trees = trees
+    this.#state = context.manifest.state
+    this.#writeBuffer = writeBuffer
+  }
+
+  // --- commits -----------------------------------------------------------------------------------
+
+  /** Applies one commit; whether it changed a memtable. */
+  *apply(
+    payload: Uint8Array,
+    count: number,
+    seqno: number,
+    watermarks: Map<number, number>,
+  ): Flow<boolean> {
+    const batch = new BatchReader(payload)
+    this.#touched.length = 0
+    while (batch.next()) {
+      const { kind } = batch
+      if (batch.rawBytes > BATCH_BYTES_MAX) throw corruption('a commit is larger than one may be')
+      if (kind === KEYSPACE_CREATE) yield* this.#create(batch, seqno)
+      else this.#applyEntry(batch, seqno, watermarks)
+      if (isKeyspaceRecord(kind) && count !== 1) {
+        throw corruption('a keyspace record shares its commit')
+      }
+      this.#work += ENTRY_WORK + batch.valueEnd - batch.keyBegin
+      if (this.#work >= WORK_PER_LOOK) {
+        this.#work = 0
+        if (this.#context.vfs.monotonicMillis() >= this.#until) yield* this.#rest()
+      }
+    }
+    if (batch.count !== count) throw corruption('a commit has another number of entries')
+    return this.#touched.length > 0
+  }
+
+  *#rest(): Flow<void> {
+    yield* breath
+    this.#until = this.#context.vfs.monotonicMillis() + SLICE_MILLIS
+  }
+
+  #applyEntry(batch: BatchReader, seqno: number, watermarks: Map<number, number>): void {
+    const { kind, keyspaceId: id } = batch
+    const tree = this.#trees.get(id)
+    if (tree === undefined) {
+      // Deleted since.
+      if (id < this.#state.nextTreeId || this.#deleted.has(id)) return
+      throw corruption('a commit writes to a keyspace that never was')
+    }
+    if (kind === KEYSPACE_DELETE) {
+      this.#delete(tree)
+      return
+    }
+    if (kind === KIND_RANGE_TOMBSTONE || kind === KEYSPACE_CLEAR || kind === KEYSPACE_INGESTED) {
+      const message = 'the journal holds an operation that is not known here'
+      throw new ShaleError('NOT_SUPPORTED', message)
+    }
+    if (seqno < tree.flushedSeqno) return
+    const before = tree.activeBytes
+    this.#insert(tree, batch, seqno)
+    this.#memory += tree.activeBytes - before
+    if (this.#touched.at(-1) === tree) return
+    this.#touched.push(tree)
+    watermarks.set(id, seqno)
+  }
+
+  #insert(tree: Tree, batch: BatchReader, seqno: number): void {
+    const { kind, codec, bytes, keyBegin, keyEnd, valueBegin, valueEnd } = batch
+    if (codec === CODEC_NONE) {
+      tree.insert(kind, seqno, bytes, keyBegin, keyEnd, bytes, valueBegin, valueEnd)
+      return
+    }
+    const { rawLength } = batch
+    if (rawLength > this.#scratch.length) this.#scratch = new Uint8Array(rawLength)
+    batch.copyValue(this.#scratch, 0)
+    tree.insert(kind, seqno, bytes, keyBegin, keyEnd, this.#scratch, 0, rawLength)
+  }
+
+  /** A creation whose manifest commit did not happen. */
+  *#create(batch: BatchReader, createdSeqno: number): Flow<void> {
+    const { keyspaceId: id, bytes, keyBegin, keyEnd, valueBegin, valueEnd } = batch
+    if (id < this.#state.nextTreeId || this.#trees.has(id)) return
+    if (id - this.#state.nextTreeId > TREE_ID_GAP_MAX) {
+      throw corruption('a keyspace record has an impossible id')
+    }
+    const { manifest } = this.#context
+    while (manifest.newTreeId() < id);
+    const name = nameOf(bytes.subarray(keyBegin, keyEnd))
+    if ([...this.#trees.values()].some((tree) => tree.name === name)) {
+      throw corruption('two keyspaces have one name')
+    }
+    const state: TreeState = {
+      id,
+      name,
+      createdSeqno,
+      options: bytes.slice(valueBegin, valueEnd),
+      flushedSeqno: 0,
+      clearedSeqno: 0,
+      gcSeqno: 0,
+      tables: new Map(),
+      blobFiles: new Map(),
+    }
+    this.#trees.set(id, yield* Tree.open(this.#context, state))
+    this.#created.set(id, state)
+  }
+
+  #delete(tree: Tree): void {
+    this.#memory -= tree.activeBytes + tree.sealedBytes
+    this.#trees.delete(tree.id)
+    this.#deleted.add(tree.id)
+    this.#gone.push(tree)
+  }
+
+  // --- memory ------------------------------------------------------------------------------------
+
+  /** Whether the memtables take more than they should. */
+  get isOverLimit(): boolean {
+    return this.#memory > this.#writeBuffer / 2
+  }
+
+  /** Not while memtables wait to be flushed: these must not take what is not durable with them. */
+  sealFull(): void {
+    if (this.#sealedAt !== 0) return
+    for (const tree of this.#touched) {
+      if (tree.activeBytes >= tree.settings.maxMemtableSize) tree.rotate()
+    }
+  }
+
+  /**
+   * Everything is sealed where it stands, behind commit `last`, and once that is known to be
+   * durable the largest trees go to tables.
+   */
+  *relieve(last: number, durable: number): Flow<void> {
+    if (this.#writeBuffer === 0 || !this.isOverLimit) return
+    if (this.#sealedAt === 0) {
+      this.rotateAll()
+      this.#sealedAt = last
+    }
+    if (durable < this.#sealedAt) return
+    this.#sealedAt = 0
+    try {
+      while (this.isOverLimit) {
+        const largest = this.#largestSealed()
+        if (largest === undefined) break
+        const bytes = largest.sealedBytes
+        yield* largest.flush()
+        this.#memory -= bytes
+      }
+    } catch (error) {
+      // Rather more memory than a database that does not open.
+      if (!(error instanceof ShaleError) || error.code !== 'DISK_FULL') throw error
+      this.#writeBuffer = 0
+    }
+  }
+
+  #largestSealed(): Tree | undefined {
+    let largest: Tree | undefined
+    let bytes = 0
+    for (const tree of this.#trees.values()) {
+      const { sealedBytes } = tree
+      // One that the manifest does not know cannot have tables.
+      if (sealedBytes <= bytes || !this.#state.trees.has(tree.id)) continue
+      largest = tree
+      bytes = sealedBytes
+    }
+    return largest
+  }
+
+  rotateAll(): void {
+    for (const tree of this.#trees.values()) tree.rotate()
+  }
+
+  /** All memtables to tables; the manifest knows the trees. */
+  *flushAll(): Flow<void> {
+    this.rotateAll()
+    for (const tree of this.#trees.values()) yield* tree.flush()
+  }
+
+  // --- what the manifest has to be told ----------------------------------------------------------
+
+  /** What the journals said of trees. */
+  edit(): ManifestEdit {
+    // One that was created and deleted in the journals alone never reached the manifest.
+    const created = [...this.#created.values()].filter(({ id }) => !this.#deleted.has(id))
+    return {
+      cleanShutdown: false,
+      treesCreated: created.map(({ id: tree, name, createdSeqno, options }) => {
+        return { tree, name, createdSeqno, options }
+      }),
+      treesDeleted: [...this.#deleted].filter((id) => !this.#created.has(id)),
+    }
+  }
+
+  /** The manifest knows that they are deleted. */
+  deleteGone(): void {
+    for (const tree of this.#gone.splice(0)) tree.delete()
+  }
+
+  /** Lets go of deleted trees without the manifest knowing. */
+  closeGone(): void {
+    for (const tree of this.#gone.splice(0)) tree.close()
+  }
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+function nameOf(bytes: Uint8Array): string {
+  try {
+    return utf8.decode(bytes)
+  } catch {
+    throw corruption('a keyspace record breaks a rule')
+  }
+}
