@@ -87,26 +87,26 @@ async function format() {
 }
 
 /** Runs projects of vitest.config.ts, named as `name` or `!name`: how many tests passed in each. */
-async function vitest(project, filters = []) {
+async function projects(names, filters = []) {
   const { startVitest } = await import('vitest/node')
-  const run = await startVitest('test', filters, { project, watch: false })
-  let failed = run.state.getUnhandledErrors().length
+  const vitest = await startVitest('test', filters, { project: names, watch: false })
+  let failed = vitest.state.getUnhandledErrors().length
   const counts = {}
-  for (const module of run.state.getTestModules()) {
+  for (const module of vitest.state.getTestModules()) {
     const states = Array.from(module.children.allTests(), (test) => test.result().state)
-    const count = (state) => states.filter((one) => one === state).length
+    const count = (state) => states.filter((found) => found === state).length
     counts[module.project.name] = (counts[module.project.name] ?? 0) + count('passed')
     // A file that could not be loaded has no tests to count; it counts as one failure.
     failed += count('failed') || Number(!module.ok())
   }
-  await run.close()
-  const passed = Object.values(counts).reduce((total, one) => total + one, 0)
+  await vitest.close()
+  const passed = Object.values(counts).reduce((total, count) => total + count, 0)
   return { passed, failed: passed + failed === 0 ? 1 : failed, counts }
 }
 
 /** Runs projects of vitest.config.ts and says how many tests of the contract each engine passed. */
-async function counted(project) {
-  const { counts, ...result } = await vitest(project)
+async function counted(names) {
+  const { counts, ...result } = await projects(names)
   const conformance = ['native', 'typescript', 'alternating'].filter((name) => name in counts)
   console.log(`conformance: ${conformance.map((name) => `${name} ${counts[name]}`).join(', ')}`)
   return result
@@ -220,7 +220,7 @@ async function lifetime() {
     UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
   })
   try {
-    return await vitest(['addon'], ['test/lifetime'])
+    return await projects(['addon'], ['test/lifetime'])
   } finally {
     process.env = env
   }
@@ -239,7 +239,7 @@ const suites = {
   types,
   lint,
   format,
-  layout: () => vitest(['layout']),
+  layout: () => projects(['layout']),
   vitest: () => counted(['!layout']),
   conformance: () => counted(['native', 'typescript', 'alternating']),
   native: () => native('native', 'debug'),
