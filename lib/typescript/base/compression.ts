@@ -7,6 +7,7 @@
  */
 
 import { ShaleError } from '../../errors.ts'
+import type { Compression } from '../../types.ts'
 import { lz4Compress, lz4Decompress } from './lz4.ts'
 import { corruption } from './status.ts'
 import { loadZstd } from './zstd.ts'
@@ -18,9 +19,21 @@ export const CODEC_LZ4 = 1
 export const CODEC_ZSTD = 2
 export const CODEC_MAX = 2
 
+/** Numbers by the names of the API. */
+export const CODECS: Readonly<Record<Compression, number>> = {
+  none: CODEC_NONE,
+  lz4: CODEC_LZ4,
+  zstd: CODEC_ZSTD,
+}
+
 /** Whether blocks with this codec can be read and written here. */
 export function isSupported(codec: number): boolean {
   return codec !== CODEC_ZSTD || loadZstd() !== undefined
+}
+
+/** NOT_SUPPORTED unless it can be used here. */
+export function requireCodec(name: Compression): void {
+  if (CODECS[name] === CODEC_ZSTD) zstd()
 }
 
 /**

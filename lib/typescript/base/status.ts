@@ -22,6 +22,14 @@ export function atPlace(error: unknown, path: string, offset?: number): unknown 
   })
 }
 
+/** Of which keyspace, for an error that does not say it. */
+export function withKeyspace(error: unknown, keyspace: string): unknown {
+  if (!(error instanceof ShaleError) || error.keyspace !== undefined) return error
+  const { code, message, path, offset, errno, syscall, indeterminate, cause } = error
+  const details = { path, offset, errno, syscall, indeterminate, cause, keyspace }
+  return new ShaleError(code, message, details)
+}
+
 const CODES: Readonly<Record<string, ErrorCode>> = {
   ENOSPC: 'DISK_FULL',
   EDQUOT: 'DISK_FULL',

@@ -25,7 +25,7 @@ export const KEYSPACE_CLEAR = 0x42
 export const KEYSPACE_INGESTED = 0x43
 
 /** The raw length before a compressed value. */
-const RAW_LENGTH_BYTES = 4
+export const RAW_LENGTH_BYTES = 4
 /** Flag of a range tombstone without upper end. */
 const UNBOUNDED = 1
 

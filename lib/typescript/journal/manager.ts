@@ -191,6 +191,11 @@ export class JournalManager {
     return this.#sealed.reduce((sum, { bytes }) => sum + bytes, 0)
   }
 
+  /** Files that hold records, the active one included. */
+  get count(): number {
+    return this.#sealed.length + 1
+  }
+
   /** Of all journals, the prepared one included. */
   get numbers(): number[] {
     const files = [this.#active, ...(this.#next === undefined ? [] : [this.#next])]

@@ -4,10 +4,16 @@
  * other.
  */
 
+import { breath } from '../base/flow.ts'
+import type { Io } from '../base/flow.ts'
 import { isTombstone, SEQNO_MAX } from '../base/internal-key.ts'
 import type { EntryIterator } from '../base/iterator.ts'
-import type { Io } from '../base/flow.ts'
-import { compareRanges } from '../base/slice.ts'
+import { compareBytes, compareRanges, copyOf, copyRange } from '../base/slice.ts'
+
+/** Versions of a key that are walked over before a search jumps over the rest. */
+const WALK_MAX = 16
+/** Entries that one move passes before it lacks a turn of the event loop. */
+const ENTRIES_A_TURN = 4096
 
 const EMPTY = new Uint8Array(0)
 
@@ -32,13 +38,22 @@ export class Cursor {
   value: Uint8Array = EMPTY
   valueBegin = 0
   valueEnd = 0
-  /** What the last move lacked: call it, then `retry`. */
+  /**
+   * What the last move lacked: call it, then `retry`. That may be a turn of the event loop, where
+   * much had to be passed over.
+   */
   missing: Io<void> | undefined
 
+  /** Where it began; undefined: at the beginning of the range. */
+  #from: Uint8Array | undefined
   /** Whether `key` is a key that was dealt with: its other versions are passed over. */
   #hasKey = false
   /** Backward: whether the fields hold the newest version of `key` that was met. */
   #hasVersion = false
+  /** Backward: the entries were sent to the newest version of `key` that the read sees. */
+  #isJumping = false
+  /** A move has failed: where the entries stand says nothing. */
+  #isLost = false
 
   constructor(entries: EntryIterator, readSeqno: number, bounds: CursorBounds, backward: boolean) {
     this.#entries = entries
@@ -49,66 +64,108 @@ export class Cursor {
 
   /** To the first row of the range in the cursor's direction. */
   start(): void {
-    const { lower, upper } = this.#bounds
+    this.#from = undefined
     this.#begin()
-    if (this.#backward) {
-      if (upper === undefined) this.#entries.seekToLast()
-      else this.#entries.seekBefore(upper, 0, upper.length, SEQNO_MAX)
-    } else if (lower === undefined) {
-      this.#entries.seekToFirst()
-    } else {
-      this.#entries.seek(lower, 0, lower.length, SEQNO_MAX)
-    }
     this.#run()
   }
 
-  /** To the first row at or behind the key in the cursor's direction, inside the range. */
+  /**
+   * To the first row at or behind the key in the cursor's direction, inside the range. The key is
+   * not copied.
+   */
   seek(key: Uint8Array): void {
     const { lower, upper } = this.#bounds
-    const before =
-      lower !== undefined && compareRanges(key, 0, key.length, lower, 0, lower.length) < 0
-    const behind =
-      upper !== undefined && compareRanges(key, 0, key.length, upper, 0, upper.length) >= 0
-    if (this.#backward ? behind : before) return this.start()
+    const isOutside = this.#backward
+      ? upper !== undefined && compareBytes(key, upper) >= 0
+      : lower !== undefined && compareBytes(key, lower) < 0
+    this.#from = isOutside ? undefined : key
     this.#begin()
-    if (this.#backward) this.#entries.seekBefore(key, 0, key.length, -1)
-    else this.#entries.seek(key, 0, key.length, SEQNO_MAX)
     this.#run()
   }
 
-  /** From a row to the next one in the cursor's direction. */
+  /** From a row to the next one in the cursor's direction. After a failure it is tried again. */
   next(): void {
+    if (this.#isLost) this.#findPlace()
     this.#run()
   }
 
   retry(): void {
-    this.#entries.retry()
+    if (this.#entries.missing !== undefined) this.#entries.retry()
     this.#run()
   }
 
+  /** Sends the entries to the beginning. */
   #begin(): void {
+    const entries = this.#entries
+    const { lower, upper } = this.#bounds
+    const from = this.#from
+    this.#forget()
+    if (this.#backward) {
+      if (from !== undefined) entries.seekBefore(from, 0, from.length, -1)
+      else if (upper !== undefined) entries.seekBefore(upper, 0, upper.length, SEQNO_MAX)
+      else entries.seekToLast()
+    } else {
+      const first = from ?? lower
+      if (first !== undefined) entries.seek(first, 0, first.length, SEQNO_MAX)
+      else entries.seekToFirst()
+    }
+  }
+
+  /** Sends them behind the last key that was dealt with; back to it if it is half done. */
+  #findPlace(): void {
+    const { key, keyEnd } = this
+    if (!this.#hasKey) {
+      this.#begin()
+    } else if (this.#backward) {
+      this.#entries.seekBefore(key, 0, keyEnd, this.#hasVersion ? -1 : SEQNO_MAX)
+      this.#forget()
+    } else {
+      this.#entries.seek(key, 0, keyEnd, -1)
+    }
+  }
+
+  #forget(): void {
     this.#hasKey = false
     this.#hasVersion = false
+    this.#isJumping = false
   }
 
   #run(): void {
     this.valid = false
+    this.missing = undefined
+    this.#isLost = true
     if (this.#backward) this.#runBackward()
     else this.#runForward()
-    this.missing = this.#entries.missing
+    this.#isLost = false
+    this.missing ??= this.#entries.missing
   }
 
   #runForward(): void {
     const entries = this.#entries
     const { upper } = this.#bounds
-    for (; entries.valid; entries.next()) {
-      if (entries.seqno >= this.#readSeqno || this.#isSameKey()) continue
-      if (upper !== undefined && this.#compareKey(upper) >= 0) return
+    let walked = 0
+    for (let left = ENTRIES_A_TURN; entries.valid; left--) {
+      if (left === 0) return this.#pause()
+      const isOlder = this.#isSameKey()
+      if (!isOlder && upper !== undefined && this.#compareKey(upper) >= 0) return
+      if (isOlder || entries.seqno >= this.#readSeqno) {
+        if (++walked <= WALK_MAX) {
+          entries.next()
+        } else {
+          walked = 0
+          if (isOlder) entries.seek(this.key, 0, this.keyEnd, -1)
+          else this.#seekVisible()
+        }
+        continue
+      }
       this.#keepKey()
-      if (isTombstone(entries.kind)) continue
-      this.#keepVersion()
-      this.valid = true
-      return
+      if (!isTombstone(entries.kind)) {
+        this.#keepVersion()
+        this.valid = true
+        return
+      }
+      walked = 0
+      entries.next()
     }
   }
 
@@ -116,17 +173,44 @@ export class Cursor {
   #runBackward(): void {
     const entries = this.#entries
     const { lower } = this.#bounds
-    for (; entries.valid; entries.previous()) {
-      if (entries.seqno >= this.#readSeqno) continue
+    let walked = 0
+    for (let left = ENTRIES_A_TURN; entries.valid; left--) {
+      if (left === 0) return this.#pause()
       if (!this.#isSameKey()) {
         if (this.#showVersion()) return
         if (lower !== undefined && this.#compareKey(lower) < 0) return
         this.#keepKey()
+        walked = 0
       }
-      this.#keepVersion()
-      this.#hasVersion = true
+      const isVisible = entries.seqno < this.#readSeqno
+      if (isVisible) {
+        this.#keepVersion()
+        this.#hasVersion = true
+      }
+      const isTooMany = ++walked > WALK_MAX
+      if (this.#isJumping || (isTooMany && !isVisible)) {
+        this.#isJumping = false
+        entries.seekBefore(this.key, 0, this.keyEnd, SEQNO_MAX)
+      } else if (isTooMany) {
+        this.#isJumping = true
+        entries.seek(this.key, 0, this.keyEnd, this.#readSeqno - 1)
+      } else {
+        entries.previous()
+      }
     }
     if (entries.missing === undefined) this.#showVersion()
+  }
+
+  /** From a version that is too new to the one that the read sees, or behind the key. */
+  #seekVisible(): void {
+    const { key, keyBegin, keyEnd } = this.#entries
+    const own = copyOf(key, keyBegin, keyEnd)
+    this.#entries.seek(own, 0, own.length, this.#readSeqno - 1)
+  }
+
+  /** Nothing that shows was passed for long: the event loop may have its turn. */
+  #pause(): void {
+    this.missing = breath
   }
 
   /** Ends the key at hand; whether it is a row. */
@@ -138,8 +222,14 @@ export class Cursor {
   }
 
   #isSameKey(): boolean {
+    if (!this.#hasKey) return false
+    const own = this.key
     const { key, keyBegin, keyEnd } = this.#entries
-    return this.#hasKey && compareRanges(key, keyBegin, keyEnd, this.key, 0, this.keyEnd) === 0
+    let at = this.keyEnd
+    if (keyEnd - keyBegin !== at) return false
+    // Neighbours differ at their ends.
+    while (at > 0 && own[at - 1] === key[keyBegin + at - 1]) at--
+    return at === 0
   }
 
   #compareKey(bound: Uint8Array): number {
@@ -151,7 +241,7 @@ export class Cursor {
     const { key, keyBegin, keyEnd } = this.#entries
     const length = keyEnd - keyBegin
     if (length > this.key.length) this.key = new Uint8Array(2 * length)
-    for (let i = 0; i < length; i++) this.key[i] = key[keyBegin + i]!
+    copyRange(key, keyBegin, keyEnd, this.key, 0)
     this.keyEnd = length
     this.#hasKey = true
   }

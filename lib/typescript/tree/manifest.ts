@@ -33,7 +33,7 @@ const GENERATION_GROWTH = 4
 /** Told what became of a commit at the moment when it is decided, in the order of all commits. */
 export interface CommitListener {
   durable(): void
-  failed(): void
+  failed(error: unknown): void
 }
 
 interface Commit {
@@ -266,7 +266,7 @@ export class Manifest {
     for (const commit of commits) {
       commit.settled = true
       commit.error = error
-      commit.listener?.failed()
+      commit.listener?.failed(error)
     }
   }
 
@@ -385,6 +385,7 @@ export class Manifest {
   }
 
   close(): void {
+    this.#writer.failure ??= new ShaleError('ABORTED', 'the manifest is closed')
     this.#succession?.writer.close()
     this.#retiring?.close()
     this.#writer.close()

@@ -6,12 +6,13 @@
  */
 
 import { compareInternal } from '../base/internal-key.ts'
-import { EntryIterator } from '../base/iterator.ts'
+import type { EntryIterator } from '../base/iterator.ts'
+import { CompositeIterator } from './composite-iterator.ts'
 
 const FORWARD = 1
 const BACKWARD = -1
 
-export class MergeIterator extends EntryIterator {
+export class MergeIterator extends CompositeIterator {
   /** Newest first. */
   readonly #sources: readonly EntryIterator[]
   /** Numbers of the sources that are at an entry, in the order of the direction. */
@@ -70,12 +71,10 @@ export class MergeIterator extends EntryIterator {
   }
 
   override retry(): void {
-    const waiting = this.#waiting.splice(0)
-    for (const number of waiting) {
-      this.#sources[number]!.retry()
-      this.#place(number)
-    }
-    this.#show()
+    // If one fails, they all wait on.
+    for (const number of this.#waiting) this.#sources[number]!.retry()
+    for (const number of this.#waiting.splice(0)) this.#place(number)
+    this.#showFirst()
   }
 
   #begin(direction: typeof FORWARD | typeof BACKWARD): void {
@@ -84,23 +83,28 @@ export class MergeIterator extends EntryIterator {
     this.#waiting.length = 0
   }
 
-  /** The first source has moved. */
+  /** The first source has moved: it goes back into the row where it belongs. */
   #placeFirst(): void {
     const row = this.#row
     const first = row[0]!
-    const stays =
-      this.#sources[first]!.valid && (row.length === 1 || this.#isBefore(first, row[1]!))
-    if (!stays) {
+    if (!this.#sources[first]!.valid) {
       row.shift()
       this.#place(first)
+      return this.#showFirst()
     }
-    this.#show()
+    let at = 0
+    while (at + 1 < row.length && !this.#isBefore(first, row[at + 1]!)) {
+      row[at] = row[at + 1]!
+      at++
+    }
+    row[at] = first
+    this.#showFirst()
   }
 
   /** Lines up all sources. */
   #line(): void {
     for (const number of this.#sources.keys()) this.#place(number)
-    this.#show()
+    this.#showFirst()
   }
 
   /** Puts a source that has moved where it belongs. */
@@ -140,21 +144,12 @@ export class MergeIterator extends EntryIterator {
     return length
   }
 
-  /** Shows the entry of the first source. */
-  #show(): void {
+  /** Shows the entry of the first source, once none lacks anything. */
+  #showFirst(): void {
     const [lacking] = this.#waiting
-    this.missing = lacking === undefined ? undefined : this.#sources[lacking]!.missing
     const [first] = this.#row
-    this.valid = first !== undefined && lacking === undefined
-    if (!this.valid) return
-    const source = this.#sources[first!]!
-    this.key = source.key
-    this.keyBegin = source.keyBegin
-    this.keyEnd = source.keyEnd
-    this.seqno = source.seqno
-    this.kind = source.kind
-    this.value = source.value
-    this.valueBegin = source.valueBegin
-    this.valueEnd = source.valueEnd
+    if (lacking !== undefined) this.showNone(this.#sources[lacking]!.missing)
+    else if (first === undefined) this.showNone()
+    else this.show(this.#sources[first]!)
   }
 }

@@ -1,11 +1,11 @@
 /** The tables of a run, one behind the other. One of them is open at a time. */
 
-import { EntryIterator } from '../base/iterator.ts'
 import { compareRanges } from '../base/slice.ts'
 import type { TableIterator } from '../table/table-iterator.ts'
+import { CompositeIterator } from './composite-iterator.ts'
 import type { Table } from './table.ts'
 
-export class RunIterator extends EntryIterator {
+export class RunIterator extends CompositeIterator {
   /** In key order. */
   readonly #tables: readonly Table[]
   readonly #readAhead: number
@@ -30,7 +30,7 @@ export class RunIterator extends EntryIterator {
 
   override seek(key: Uint8Array, begin: number, end: number, seqno: number): void {
     const at = tableAtOrBehind(this.#tables, key, begin, end)
-    if (at === this.#tables.length) return this.#finish()
+    if (at === this.#tables.length) return this.showNone()
     this.#open(at, 1).seek(key, begin, end, seqno)
     this.#settle()
   }
@@ -70,33 +70,19 @@ export class RunIterator extends EntryIterator {
 
   /** To the first or last entry of a table. */
   #enter(at: number, step: number): void {
-    if (at < 0 || at === this.#tables.length) return this.#finish()
+    if (at < 0 || at === this.#tables.length) return this.showNone()
     const iterator = this.#open(at, step)
     if (step > 0) iterator.seekToFirst()
     else iterator.seekToLast()
     this.#settle()
   }
 
-  #finish(): void {
-    this.valid = false
-    this.missing = undefined
-  }
-
   /** Shows the entry of the table at hand, or goes on in the next one. */
   #settle(): void {
     const source = this.#iterator!
-    this.missing = source.missing
-    this.valid = source.valid && source.missing === undefined
-    if (this.missing !== undefined) return
-    if (!this.valid) return this.#enter(this.#at + this.#step, this.#step)
-    this.key = source.key
-    this.keyBegin = source.keyBegin
-    this.keyEnd = source.keyEnd
-    this.seqno = source.seqno
-    this.kind = source.kind
-    this.value = source.value
-    this.valueBegin = source.valueBegin
-    this.valueEnd = source.valueEnd
+    if (source.missing !== undefined) this.showNone(source.missing)
+    else if (source.valid) this.show(source)
+    else this.#enter(this.#at + this.#step, this.#step)
   }
 }
 

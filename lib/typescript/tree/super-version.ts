@@ -103,7 +103,9 @@ export class SuperVersion {
       const tables = run.filter(({ meta }) => meets(meta, bounds) && meta.lowestSeqno < readSeqno)
       if (tables.length > 0) sources.push(new RunIterator(tables, 0))
     }
-    return new Cursor(new MergeIterator(sources), readSeqno, bounds, backward)
+    const [only] = sources
+    const entries = sources.length === 1 ? only! : new MergeIterator(sources)
+    return new Cursor(entries, readSeqno, bounds, backward)
   }
 }
 

@@ -1,18 +1,12 @@
 /** How tables of a level are written and opened, from the options of their tree. */
 
-import type { Compression, FilterSetting, TreeSettings } from '../../engine.ts'
-import { CODEC_LZ4, CODEC_NONE, CODEC_ZSTD } from '../base/compression.ts'
+import type { FilterSetting, TreeSettings } from '../../engine.ts'
+import { CODECS } from '../base/compression.ts'
 
 const BITS_PER_KEY_MAX = 100
 const BITS_PER_KEY_MIN = 0.25
 const PROBES_MAX = 24
 const LINE_BITS = 512
-
-const CODECS: Readonly<Record<Compression, number>> = {
-  none: CODEC_NONE,
-  lz4: CODEC_LZ4,
-  zstd: CODEC_ZSTD,
-}
 
 /** The last element of a list holds for all deeper levels. */
 function at<T>(list: readonly T[], level: number): T {

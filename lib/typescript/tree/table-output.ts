@@ -6,6 +6,7 @@
 import { compareRanges } from '../base/slice.ts'
 import type { Flow } from '../base/flow.ts'
 import type { File, Vfs } from '../vfs/vfs.ts'
+import { syncDirectory } from '../vfs/directory.ts'
 import { fileName, pathIn } from '../vfs/file-name.ts'
 import { TableWriter } from '../table/table-writer.ts'
 import type { TableProperties } from '../table/table-format.ts'
@@ -148,7 +149,7 @@ export class TableOutput implements EntrySink {
     yield* this.drain()
     if (this.#current !== undefined) yield* this.#end(this.#current)
     this.#current = undefined
-    if (this.#tables.length > 0) yield* this.#options.vfs.syncDir(this.#options.directory)
+    if (this.#tables.length > 0) yield* syncDirectory(this.#options.vfs, this.#options.directory)
     return this.#tables
   }
 

@@ -6,6 +6,7 @@
 
 import { run } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
+import { tryRemove } from './directory.ts'
 import type { Vfs } from './vfs.ts'
 
 export class FileRemover {
@@ -28,11 +29,7 @@ export class FileRemover {
 
   *#removeAll(): Flow<void> {
     for (let path = this.#paths.shift(); path !== undefined; path = this.#paths.shift()) {
-      try {
-        yield* this.#vfs.remove(path)
-      } catch {
-        // The next open finds it.
-      }
+      yield* tryRemove(this.#vfs, path)
     }
   }
 

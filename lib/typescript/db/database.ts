@@ -1,0 +1,629 @@
+/**
+ * One directory with keyspaces, one journal, snapshots and background maintenance, all on the one
+ * thread of its environment.
+ *
+ * Commits are numbered and journaled in one order, become visible in that order, and are flushed
+ * and compacted in the background. Reads go to a keyspace's tree at `visible` or at a snapshot's
+ * seqno. Everything that waits is a flow, so that every call has its sync form.
+ */
+
+import type {
+  DatabaseFigures,
+  DatabaseSettings,
+  EngineStatus,
+  RecoveryFigures,
+} from '../../engine.ts'
+import { ShaleError } from '../../errors.ts'
+import type { Durability } from '../../types.ts'
+import { Cache } from '../base/cache.ts'
+import { CODECS, requireCodec } from '../base/compression.ts'
+import type { Flow } from '../base/flow.ts'
+import { READ_ALL } from '../base/internal-key.ts'
+import { BATCH_BYTES_MAX } from '../base/limits.ts'
+import { withKeyspace } from '../base/status.ts'
+import type { JournalManager, Watermarks } from '../journal/manager.ts'
+import type { Block } from '../table/table-file.ts'
+import { DATABASE } from '../tree/manifest-edit.ts'
+import type { ManifestEdit } from '../tree/manifest-edit.ts'
+import type { TreeState } from '../tree/manifest-state.ts'
+import type { Manifest } from '../tree/manifest.ts'
+import { Tree } from '../tree/tree.ts'
+import type { TreeContext } from '../tree/tree.ts'
+import { FileCache } from '../vfs/file-cache.ts'
+import { FileRemover } from '../vfs/file-remover.ts'
+import { tryRemove } from '../vfs/directory.ts'
+import { fileName, pathIn } from '../vfs/file-name.ts'
+import type { Vfs } from '../vfs/vfs.ts'
+import { CommitQueue } from './commit-queue.ts'
+import type { Commit, CommitSink } from './commit-queue.ts'
+import type { DirectoryLock } from './directory-lock.ts'
+import { journalForm } from './journal-form.ts'
+import { JournalKeeper } from './journal-keeper.ts'
+import { Keyspace } from './keyspace.ts'
+import { Keyspaces } from './keyspaces.ts'
+import { Maintenance } from './maintenance.ts'
+import { openDirectory } from './open-directory.ts'
+import { Recovery } from './recovery.ts'
+import { SnapshotTracker } from './snapshot-tracker.ts'
+import { Throttle } from './throttle.ts'
+import { BatchReader } from './write-batch.ts'
+import { WriteControl } from './write-control.ts'
+
+/** A larger payload is not copied before it is written. */
+const DIRECT_BYTES = 64 * 1024
+/** Bytes that `buffered` commits leave in the process at most. */
+const BUFFERED_BYTES_MAX = 256 * 1024
+
+/** All parts but those that a read-only database lacks. */
+interface Parts {
+  readonly vfs: Vfs
+  readonly path: string
+  readonly settings: DatabaseSettings
+  readonly lock: DirectoryLock | undefined
+  readonly manifest: Manifest
+}
+
+export class Database implements CommitSink {
+  readonly path: string
+  readonly settings: DatabaseSettings
+  readonly snapshots: SnapshotTracker = new SnapshotTracker()
+  readonly maintenance: Maintenance
+  readonly keyspaces: Keyspaces
+  readonly cache: Cache<Block>
+  recovery: RecoveryFigures = NOTHING_RECOVERED
+  readonly #vfs: Vfs
+  readonly #lock: DirectoryLock | undefined
+  readonly #manifest: Manifest
+  readonly #files: FileCache
+  readonly #remover: FileRemover
+  readonly #throttle: Throttle
+  readonly #control: WriteControl
+  readonly #queue: CommitQueue
+  #journal: JournalManager | undefined
+  #keeper: JournalKeeper | undefined
+  /** While recovery runs nobody reads: what it flushes needs no older versions. */
+  #isRecovering = true
+  /** Keyspaces that the group of commits at hand writes to. */
+  readonly #touched = new Set<Keyspace>()
+  /** Bytes of memtables when the largest were looked for last. */
+  #relievedAt = 0
+  readonly #problems = new Map<string, ShaleError>()
+  #status: 'open' | 'closing' | 'closed' = 'open'
+
+  private constructor({ vfs, path, settings, lock, manifest }: Parts) {
+    this.path = path
+    this.settings = settings
+    this.#vfs = vfs
+    this.#lock = lock
+    this.#manifest = manifest
+    this.cache = new Cache(settings.cacheSize)
+    this.#files = new FileCache(vfs, settings.maxOpenFiles)
+    this.#remover = new FileRemover(vfs)
+    this.#throttle = new Throttle(vfs, settings.compactionRateLimit)
+    this.#control = new WriteControl(vfs, settings.maxWriteBufferSize)
+    this.#queue = new CommitQueue(this)
+    this.maintenance = new Maintenance({
+      vfs,
+      control: this.#control,
+      maxCompactions: settings.workerThreads,
+      isAutomatic: true,
+      afterFlush: () => this.#keeper?.evictSoon(),
+      onFatal: (cause) => this.#queue.fail(cause),
+      onState: (problem) => this.#maintenanceState(problem),
+    })
+    this.keyspaces = new Keyspaces({
+      context: this.#context(),
+      queue: this.#queue,
+      isReadOnly: settings.readOnly,
+      appendRecord: (record) => this.#appendRecord(record),
+      onAdded: (keyspace) => this.maintenance.opened(keyspace),
+    })
+  }
+
+  // --- open --------------------------------------------------------------------------------------
+
+  static *open(vfs: Vfs, path: string, settings: DatabaseSettings): Flow<Database> {
+    requireCodec(settings.journalCompression)
+    const opened = yield* openDirectory(vfs, path, { ...settings, kind: DATABASE })
+    const database = new Database({ vfs, path, settings, ...opened })
+    try {
+      yield* database.#recover()
+      return database
+    } catch (error) {
+      yield* database.#abandon()
+      throw error
+    }
+  }
+
+  #context(): TreeContext {
+    return {
+      vfs: this.#vfs,
+      directory: this.path,
+      manifest: this.#manifest,
+      cache: this.cache,
+      files: this.#files,
+      remove: (path) => this.#remover.remove(path),
+      // oxlint-disable-next-line require-yield
+      view: function* (this: Database) {
+        const visible = this.#isRecovering ? READ_ALL : this.#queue.visible
+        return { snapshots: this.snapshots.seqnos(), visible }
+      }.bind(this),
+      beforeFlushCommit: (highest) => this.#beforeFlushCommit(highest),
+      throttle: (bytes) => this.#throttle.pay(bytes),
+    }
+  }
+
+  *#beforeFlushCommit(highest: number): Flow<void> {
+    if (this.#keeper !== undefined) yield* this.#keeper.ensureDurable(highest)
+  }
+
+  *#recover(): Flow<void> {
+    const { settings } = this
+    const context = this.#context()
+    const trees = new Map<number, Tree>()
+    let recovery: Recovery | undefined
+    try {
+      for (const [id, state] of this.#manifest.state.trees) {
+        trees.set(id, yield* openTree(context, state))
+      }
+      const writeBuffer = settings.readOnly ? 0 : settings.maxWriteBufferSize
+      recovery = new Recovery(context, settings.recovery, writeBuffer, trees)
+      yield* recovery.replay()
+      if (!settings.readOnly) {
+        this.#journal = yield* recovery.finish()
+        yield* recovery.removeOrphans(this.#journal.numbers)
+      }
+    } catch (error) {
+      recovery?.close()
+      for (const tree of trees.values()) tree.close()
+      throw error
+    }
+    this.recovery = recovery.report
+    this.#queue.start(recovery.nextSeqno)
+    this.#isRecovering = false
+    if (this.#journal !== undefined) this.#startKeeper(this.#journal)
+    for (const tree of trees.values()) this.keyspaces.add(new Keyspace(tree))
+    this.#keeper?.evictSoon()
+  }
+
+  #startKeeper(journal: JournalManager): void {
+    const { syncInterval, maxJournalSize } = this.settings
+    this.#keeper = new JournalKeeper({
+      vfs: this.#vfs,
+      directory: this.path,
+      manifest: this.#manifest,
+      journal,
+      queue: this.#queue,
+      syncInterval,
+      maxJournalSize,
+      watermarks: () => this.#unflushedSeqnos(),
+      flushedSeqno: (id) => this.keyspaces.byId(id)?.tree.flushedSeqno,
+      sealTree: (id) => {
+        const keyspace = this.keyspaces.byId(id)
+        if (keyspace !== undefined) this.maintenance.rotate(keyspace)
+      },
+      onState: (problem) => this.#setProblem('journal', problem),
+    })
+  }
+
+  /** It did not open. */
+  *#abandon(): Flow<void> {
+    yield* this.#remover.stop()
+    this.#journal?.close()
+    this.#manifest.close()
+    if (this.#lock !== undefined) yield* this.#lock.release()
+  }
+
+  // --- states ------------------------------------------------------------------------------------
+
+  get status(): EngineStatus {
+    if (this.#status !== 'open') return this.#status
+    if (this.#queue.failure !== undefined) return 'failed'
+    return this.#problems.size === 0 ? 'open' : 'degraded'
+  }
+
+  /** Throws DB_CLOSED once it is closing. */
+  check(): void {
+    if (this.#status !== 'open') throw this.closedError()
+  }
+
+  closedError(): ShaleError {
+    return new ShaleError('DB_CLOSED', 'the database is closed', { path: this.path })
+  }
+
+  #setProblem(source: string, problem: ShaleError | undefined): void {
+    if (problem === undefined) this.#problems.delete(source)
+    else if (!this.#problems.has('failed')) this.#problems.set(source, problem)
+  }
+
+  #maintenanceState(problem: ShaleError | undefined): void {
+    this.#setProblem('maintenance', problem)
+    // A manifest that takes no more commits does not heal.
+    const { failure } = this.#manifest
+    if (failure !== undefined && !this.settings.readOnly) this.#queue.fail(failure)
+  }
+
+  /** Reads see commits with a smaller seqno. */
+  get visible(): number {
+    return this.#queue.visible
+  }
+
+  figures(): DatabaseFigures {
+    this.check()
+    const keyspaces = this.keyspaces.all()
+    const journal = this.#journal
+    const journalDiskSpace = journal === undefined ? 0 : journal.sealedBytes + journal.activeBytes
+    const tableBytes = keyspaces.map(({ tree }) => tree.superVersion.version.bytes)
+    return {
+      writeBufferSize: this.maintenance.memory,
+      outstandingFlushes: sum(keyspaces.map(({ tree }) => tree.sealedCount)),
+      activeCompactions: this.maintenance.jobs().length,
+      compactionsCompleted: this.maintenance.figures.completed,
+      timeCompacting: this.maintenance.figures.compacting,
+      journalCount: journal === undefined ? 0 : journal.count,
+      journalDiskSpace,
+      diskSpace: journalDiskSpace + this.#manifest.bytes + sum(tableBytes),
+      cacheCapacity: this.cache.capacity,
+      seqno: this.#queue.nextSeqno,
+      visibleSeqno: this.#queue.visible,
+    }
+  }
+
+  // --- writes ------------------------------------------------------------------------------------
+
+  #checkWritable(): void {
+    this.check()
+    if (this.settings.readOnly) {
+      throw new ShaleError('READ_ONLY', 'the database was opened read-only', { path: this.path })
+    }
+  }
+
+  /** Throws why a write may not even be tried. */
+  checkWrite(keyspace: Keyspace): void {
+    this.#checkWritable()
+    if (keyspace.isDeleted) {
+      const { name } = keyspace
+      throw new ShaleError('KEYSPACE_DELETED', 'the keyspace was deleted', { keyspace: name })
+    }
+  }
+
+  /** Commits one entry, which was checked. */
+  writeOneSync(entries: Uint8Array, durability: Durability): void {
+    this.#runSync(entries, 1, durability)
+  }
+
+  /** The same; the bytes must not change any more. */
+  async writeOne(entries: Uint8Array, durability: Durability): Promise<void> {
+    return this.#run(entries, 1, durability)
+  }
+
+  /** Commits the entries of a batch. */
+  writeSync(entries: Uint8Array, durability: Durability): void {
+    this.#checkWritable()
+    const count = this.#countEntries(entries)
+    if (count > 0) this.#runSync(entries, count, durability)
+  }
+
+  /** The same; the bytes are copied. */
+  async write(entries: Uint8Array, durability: Durability): Promise<void> {
+    this.#checkWritable()
+    const count = this.#countEntries(entries)
+    if (count > 0) await this.#run(new Uint8Array(entries), count, durability)
+  }
+
+  #countEntries(entries: Uint8Array): number {
+    if (entries.length > BATCH_BYTES_MAX) {
+      const message = `the batch has ${entries.length} bytes, the limit is ${BATCH_BYTES_MAX}`
+      throw new ShaleError('BATCH_TOO_LARGE', message)
+    }
+    const reader = new BatchReader(entries)
+    let id = 0
+    while (reader.next()) {
+      if (reader.keyspaceId === id) continue
+      id = reader.keyspaceId
+      const keyspace = this.keyspaces.byId(id)
+      if (keyspace === undefined) {
+        throw new ShaleError('INVALID_ARGUMENT', 'an entry names no keyspace of this database')
+      }
+      this.checkWrite(keyspace)
+    }
+    return reader.count
+  }
+
+  #commit(entries: Uint8Array, count: number, durability: Durability): Commit {
+    const journal = journalForm(entries, CODECS[this.settings.journalCompression])
+    return { entries, journal, count, durability }
+  }
+
+  #runSync(entries: Uint8Array, count: number, durability: Durability): void {
+    if (!this.#control.isFree) this.#admitSync()
+    this.#queue.run(this.#commit(entries, count, durability))
+  }
+
+  /** Under full pressure the writer does what makes room: nobody else can. */
+  #admitSync(): void {
+    if (this.#control.refusal !== undefined) this.#throwRefusal()
+    this.maintenance.relieve()
+  }
+
+  #throwRefusal(): void {
+    const { refusal } = this.#control
+    if (refusal !== undefined) throw refusal
+  }
+
+  async #run(entries: Uint8Array, count: number, durability: Durability): Promise<void> {
+    if (!this.#control.isFree) {
+      return new Promise((resolve, reject) => {
+        this.#control.admit(entries.length, (refusal) => {
+          if (refusal !== undefined) reject(refusal)
+          else this.#queue.defer(this.#commit(entries, count, durability)).then(resolve, reject)
+        })
+      })
+    }
+    return this.#queue.defer(this.#commit(entries, count, durability))
+  }
+
+  /** Makes every acknowledged commit survive what `durability` says. */
+  *persist(durability: Durability): Flow<void> {
+    this.check()
+    const keeper = this.#keeper
+    if (keeper === undefined) return
+    if (durability !== 'buffered') this.#queue.drain()
+    if (this.#queue.failure !== undefined) throw this.#queue.syncFailed()
+    if (durability === 'os') keeper.handOver()
+    else if (durability === 'sync') yield* keeper.ensureDurable(this.#queue.nextSeqno - 1)
+  }
+
+  // --- CommitSink --------------------------------------------------------------------------------
+
+  append(commits: readonly Commit[], first: number): void {
+    const journal = this.#journal!
+    const mark = journal.mark()
+    try {
+      const [leader] = commits
+      const whole = leader!.journal ?? leader!.entries
+      if (commits.length === 1 && whole.length >= DIRECT_BYTES) {
+        journal.append(leader!.count, first, whole)
+      } else {
+        this.#stage(commits, first)
+      }
+    } catch (error) {
+      journal.cutBack(mark)
+      this.#setProblem('journal', error as ShaleError)
+      if (journal.failure !== undefined) this.#queue.fail(journal.failure as ShaleError)
+      throw error
+    }
+    if (this.#problems.size > 0) this.#setProblem('journal', undefined)
+  }
+
+  #stage(commits: readonly Commit[], first: number): void {
+    const journal = this.#journal!
+    let seqno = first
+    let mustHandOver = false
+    for (const commit of commits) {
+      journal.stage(commit.count, seqno++, commit.journal ?? commit.entries)
+      mustHandOver ||= commit.durability !== 'buffered'
+    }
+    if (mustHandOver || journal.stagedBytes >= BUFFERED_BYTES_MAX) journal.handOver()
+  }
+
+  insert({ entries }: Commit, seqno: number): void {
+    const reader = new BatchReader(entries)
+    let keyspace: Keyspace | undefined
+    while (reader.next()) {
+      if (keyspace?.id !== reader.keyspaceId) {
+        keyspace = this.keyspaces.byId(reader.keyspaceId)!
+        this.#touched.add(keyspace)
+      }
+      const { kind, keyBegin, keyEnd, valueBegin, valueEnd } = reader
+      const { tree } = keyspace
+      tree.insert(kind, seqno, entries, keyBegin, keyEnd, entries, valueBegin, valueEnd)
+    }
+  }
+
+  afterGroup(): void {
+    const { maintenance } = this
+    for (const keyspace of this.#touched) maintenance.countActive(keyspace)
+    for (const keyspace of this.#touched) {
+      if (keyspace.countedActive >= keyspace.tree.settings.maxMemtableSize) {
+        maintenance.rotate(keyspace)
+      }
+    }
+    this.#touched.clear()
+    const { memory } = maintenance
+    if (memory > this.settings.maxWriteBufferSize / 2) this.#relieveMemory(memory)
+    if (memory > this.#control.softMemory || !this.#control.isFree) maintenance.tellMemory()
+    this.#keeper!.afterAppend()
+  }
+
+  /**
+   * Half of the write buffer is in use: the largest memtables go to tables, whatever their own
+   * limits. Enough of them for writers to be free then: a stopped writer seals nothing more. Looks
+   * around only when memory has grown by a step since the last time.
+   */
+  #relieveMemory(total: number): void {
+    const { maxWriteBufferSize } = this.settings
+    if (total >= this.#relievedAt && total - this.#relievedAt < maxWriteBufferSize / 32) return
+    this.#relievedAt = total
+    const candidates = this.keyspaces
+      .all()
+      .filter(({ countedActive }) => countedActive > 0)
+      .toSorted((a, b) => b.countedActive - a.countedActive)
+    const active = sum(candidates.map(({ countedActive }) => countedActive))
+    const wanted = Math.max(maxWriteBufferSize / 4, total - this.#control.softMemory)
+    // On its way to tables already.
+    let sealed = total - active
+    for (const keyspace of candidates) {
+      if (sealed >= wanted) return
+      sealed += keyspace.countedActive
+      this.maintenance.rotate(keyspace)
+    }
+  }
+
+  handedOver(): number {
+    return this.#journal!.handedOver
+  }
+
+  *sync(): Flow<void> {
+    yield* this.#journal!.sync()
+    this.#keeper!.afterSync()
+  }
+
+  onFailure(cause: ShaleError): void {
+    this.#setProblem('failed', cause)
+  }
+
+  /** A commit that says something of a keyspace. It is handed over; its seqno is returned. */
+  #appendRecord(record: Uint8Array): number {
+    this.#queue.drain()
+    if (this.#queue.failure !== undefined) throw this.#queue.dbFailed()
+    const journal = this.#journal!
+    const mark = journal.mark()
+    journal.stage(1, this.#queue.nextSeqno, record)
+    try {
+      this.#keeper!.handOver()
+    } catch (error) {
+      journal.cutBack(mark)
+      throw error
+    }
+    return this.#queue.publishOne()
+  }
+
+  /** Highest seqnos that are not in tables, by keyspace. */
+  #unflushedSeqnos(): Watermarks {
+    return new Map(
+      this.keyspaces
+        .all()
+        .filter(({ tree }) => tree.highestSeqno !== 0 && tree.highestSeqno >= tree.flushedSeqno)
+        .map(({ id, tree }) => [id, tree.highestSeqno]),
+    )
+  }
+
+  // --- maintenance -------------------------------------------------------------------------------
+
+  /** Seals the active memtable of a keyspace; false if it was empty. */
+  rotate(keyspace: Keyspace): boolean {
+    if (this.#status !== 'open' || this.settings.readOnly) return false
+    this.#queue.drain()
+    return this.maintenance.rotate(keyspace)
+  }
+
+  /** Everything that was written to a keyspace goes to tables. */
+  *flush(keyspace: Keyspace): Flow<void> {
+    this.checkWrite(keyspace)
+    this.#queue.drain()
+    this.maintenance.rotate(keyspace)
+    yield* this.maintenance.flush(keyspace)
+  }
+
+  // --- close -------------------------------------------------------------------------------------
+
+  /** What was acknowledged as buffered is in this process alone: its end must not lose it. */
+  handOver(): void {
+    if (this.#status === 'closed' || this.#queue.failure !== undefined) return
+    this.#queue.drain()
+    this.#journal?.handOver()
+  }
+
+  /**
+   * Ends everything: memtables go to tables, the journal is synced, the directory is unlocked.
+   * Throws what kept something from becoming durable; it is closed all the same.
+   */
+  *close(): Flow<void> {
+    if (this.#status !== 'open') return
+    this.#status = 'closing'
+    this.#control.close(this.closedError())
+    let problem: unknown
+    try {
+      yield* this.#end()
+    } catch (error) {
+      problem = error
+    }
+    yield* this.#letGo()
+    if (problem !== undefined) throw problem as Error
+  }
+
+  *#end(): Flow<void> {
+    const keeper = this.#keeper
+    this.#queue.drain()
+    let problem: unknown
+    if (keeper !== undefined) {
+      try {
+        keeper.handOver()
+        yield* keeper.ensureDurable(this.#journal!.handedOver)
+      } catch (error) {
+        problem = error
+      }
+    }
+    this.#throttle.stop()
+    if (keeper !== undefined) yield* keeper.stop()
+    yield* this.maintenance.stop(this.closedError())
+    yield* this.#manifest.settle()
+    if (problem !== undefined) throw problem as Error
+    if (keeper === undefined) return
+    for (const keyspace of this.keyspaces.all()) yield* this.#flushLast(keyspace)
+    yield* this.#sealJournals()
+  }
+
+  /** What cannot be flushed stays in the journal, which is synced. */
+  *#flushLast(keyspace: Keyspace): Flow<void> {
+    keyspace.tree.rotate()
+    try {
+      yield* keyspace.tree.flush()
+    } catch (error) {
+      if (error instanceof ShaleError && error.code === 'SYNC_FAILED') this.#queue.fail(error)
+    }
+  }
+
+  /** Everything in tables: no journal is needed any more. Else they are sealed at their length. */
+  *#sealJournals(): Flow<void> {
+    if (this.#queue.failure !== undefined) throw this.#queue.syncFailed()
+    const journal = this.#journal!
+    const isFlushed = this.#unflushedSeqnos().size === 0
+    const numbers = [...this.#manifest.state.journals.keys()]
+    let edit: ManifestEdit
+    if (isFlushed) {
+      const lastSeqno = this.#queue.nextSeqno - 1
+      edit = { journalsRemoved: numbers, lastSeqno, cleanShutdown: true }
+    } else {
+      yield* journal.sync()
+      const lengths = journal.finalLengths()
+      edit = {
+        journalsSealed: lengths.map(({ number, bytes }) => ({ file: number, length: bytes })),
+      }
+    }
+    yield* this.#manifest.commit(edit)
+    if (!isFlushed) return
+    for (const number of numbers) {
+      yield* tryRemove(this.#vfs, pathIn(this.path, fileName('journal', number)))
+    }
+  }
+
+  *#letGo(): Flow<void> {
+    for (const { tree } of this.keyspaces.all()) tree.close()
+    yield* this.#remover.stop()
+    this.#journal?.close()
+    this.#manifest.close()
+    this.#status = 'closed'
+    if (this.#lock !== undefined) yield* this.#lock.release()
+  }
+}
+
+const NOTHING_RECOVERED: RecoveryFigures = {
+  commitsReplayed: 0,
+  bytesDropped: 0,
+  commitsDropped: 0,
+  files: [],
+}
+
+function* openTree(context: TreeContext, state: TreeState): Flow<Tree> {
+  try {
+    return yield* Tree.open(context, state)
+  } catch (error) {
+    throw withKeyspace(error, state.name)
+  }
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0)
+}

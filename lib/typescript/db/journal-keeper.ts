@@ -1,0 +1,321 @@
+/**
+ * What a journal needs beside commits: flush points for what is buffered, background syncs and
+ * their witnesses, rotation, the removal of journals that are in tables.
+ *
+ * Everything happens behind the back of writers; a failure is told as a state and tried again,
+ * except a failed sync, which ends writing.
+ */
+
+import { ShaleError } from '../../errors.ts'
+import { Background } from '../base/background.ts'
+import type { Flow } from '../base/flow.ts'
+import { Gate } from '../base/gate.ts'
+import { corruption } from '../base/status.ts'
+import { LogWriter } from '../journal/log-writer.ts'
+import type { JournalManager, Watermarks } from '../journal/manager.ts'
+import type { Manifest } from '../tree/manifest.ts'
+import { syncDirectory, tryRemove } from '../vfs/directory.ts'
+import { fileName, pathIn } from '../vfs/file-name.ts'
+import type { Vfs } from '../vfs/vfs.ts'
+import type { CommitQueue } from './commit-queue.ts'
+import { Timer } from './timer.ts'
+
+const ROTATE_BYTES_MAX = 64 * 2 ** 20
+const ROTATE_BYTES_MIN = 4096
+/** A journal is this share of the limit on sealed ones. */
+const JOURNALS_PER_LIMIT = 8
+/** Bytes after which a background sync does not wait for its interval. */
+const SYNC_BYTES = 4 * 2 ** 20
+/** Milliseconds. */
+const FLUSH_POINT = 10
+/** Stated within 10 ms of the sync. */
+const WITNESS = 8
+const RETRY = 500
+
+export interface KeeperParts {
+  readonly vfs: Vfs
+  readonly directory: string
+  readonly manifest: Manifest
+  readonly journal: JournalManager
+  readonly queue: CommitQueue
+  /** Milliseconds; 0: never. */
+  readonly syncInterval: number
+  readonly maxJournalSize: number
+  /** Highest seqnos that are not in tables, by tree. */
+  readonly watermarks: () => Watermarks
+  readonly flushedSeqno: (tree: number) => number | undefined
+  /** Seals the memtable of a tree that keeps a journal from leaving. */
+  readonly sealTree: (tree: number) => void
+  /** Why the journal cannot be written now; undefined once it can. */
+  readonly onState: (problem: ShaleError | undefined) => void
+}
+
+export class JournalKeeper {
+  readonly #parts: KeeperParts
+  readonly #rotateBytes: number
+  readonly #interval: Timer
+  readonly #flushPoint: Timer
+  readonly #witness: Timer
+  readonly #prepareAgain: Timer
+  readonly #tidyAgain: Timer
+  /** Bytes of the active journal at which the background syncs, or looks at its size, next. */
+  #nextSync = SYNC_BYTES
+  #nextCheck = 0
+  #isPreparing = false
+  /** What it removes from the manifest must not be written there again. */
+  readonly #manifestGate = new Gate()
+  readonly #background = new Background()
+  #isStopped = false
+
+  constructor(parts: KeeperParts) {
+    this.#parts = parts
+    const wanted = parts.maxJournalSize / JOURNALS_PER_LIMIT
+    this.#rotateBytes = Math.min(Math.max(wanted, ROTATE_BYTES_MIN), ROTATE_BYTES_MAX)
+    this.#interval = new Timer(() => this.#begin(this.#backgroundSync()))
+    this.#flushPoint = new Timer(() => this.#handOverBuffered())
+    this.#witness = new Timer(() => this.#stateDurable())
+    this.#prepareAgain = new Timer(() => this.#begin(this.#prepareNext()))
+    this.#tidyAgain = new Timer(() => this.#begin(this.#afterRotation()))
+  }
+
+  /** Runs in the background; a flow that does not handle its failures has ended writing. */
+  #begin(flow: Flow<void>): void {
+    this.#background.begin(flow, (error) => {
+      if (!this.#isStopped) this.#parts.queue.fail(error as ShaleError)
+    })
+  }
+
+  get #hasEnded(): boolean {
+    return this.#isStopped || this.#parts.queue.failure !== undefined
+  }
+
+  // --- after commits -----------------------------------------------------------------------------
+
+  /** A group of commits was journaled. */
+  afterAppend(): void {
+    const { journal, syncInterval } = this.#parts
+    if (journal.stagedBytes > 0) this.#flushPoint.arm(FLUSH_POINT)
+    if (syncInterval > 0) this.#interval.arm(syncInterval)
+    if (journal.activeBytes >= this.#nextCheck) this.#checkSize()
+  }
+
+  #checkSize(): void {
+    const { journal, syncInterval } = this.#parts
+    const bytes = journal.activeBytes
+    if (syncInterval > 0 && bytes >= this.#nextSync) {
+      this.#begin(this.#backgroundSync())
+      this.#nextSync = bytes + SYNC_BYTES
+    }
+    if (bytes >= this.#rotateBytes && journal.hasNext) return this.#rotate()
+    if (bytes >= this.#rotateBytes / 2) this.prepare()
+    // Steps that are short against the distances above.
+    this.#nextCheck = bytes + Math.min(this.#rotateBytes / 8, SYNC_BYTES / 2)
+  }
+
+  /** Makes the next journal, unless there is one. */
+  prepare(): void {
+    if (this.#parts.journal.hasNext || this.#isPreparing) return
+    this.#isPreparing = true
+    this.#begin(this.#prepareNext())
+  }
+
+  #rotate(): void {
+    const { journal, watermarks } = this.#parts
+    if (this.#hasEnded || !this.#handOver()) return
+    journal.rotate(watermarks())
+    this.#nextCheck = 0
+    this.#nextSync = SYNC_BYTES
+    this.#begin(this.#afterRotation())
+  }
+
+  /** A sync of the journal succeeded. */
+  afterSync(): void {
+    this.#witness.arm(WITNESS)
+  }
+
+  // --- hand over and sync ------------------------------------------------------------------------
+
+  /** Throws why it cannot be. */
+  handOver(): void {
+    const { journal, queue, onState } = this.#parts
+    try {
+      journal.handOver()
+    } catch (error) {
+      onState(error as ShaleError)
+      if (journal.failure !== undefined) queue.fail(journal.failure as ShaleError)
+      throw error
+    }
+    onState(undefined)
+  }
+
+  #handOver(): boolean {
+    try {
+      this.handOver()
+      return true
+    } catch {
+      return false // The state says so.
+    }
+  }
+
+  /** Makes every commit up to `seqno` durable. */
+  *ensureDurable(seqno: number): Flow<void> {
+    const { journal, queue } = this.#parts
+    if (queue.failure !== undefined) throw queue.syncFailed()
+    if (journal.handedOver < seqno) this.handOver()
+    // No sync would ever reach a commit that no journal has.
+    if (journal.handedOver < seqno) {
+      throw corruption('a memtable holds a commit that is in no journal')
+    }
+    yield* queue.syncTo(seqno)
+  }
+
+  *#backgroundSync(): Flow<void> {
+    if (this.#hasEnded) return
+    const { journal, queue, syncInterval } = this.#parts
+    // What stays behind is tried again, whether anybody writes or not.
+    if (!this.#handOver()) this.#interval.arm(syncInterval)
+    if (this.#hasEnded) return
+    try {
+      yield* queue.syncTo(journal.handedOver)
+    } catch {
+      // The queue has told everybody.
+    }
+  }
+
+  #handOverBuffered(): void {
+    if (!this.#hasEnded && !this.#handOver()) this.#flushPoint.arm(FLUSH_POINT)
+  }
+
+  #stateDurable(): void {
+    if (this.#hasEnded) return
+    const { journal, onState } = this.#parts
+    try {
+      journal.witness()
+      onState(undefined)
+    } catch (error) {
+      onState(error as ShaleError)
+      this.#witness.arm(RETRY)
+    }
+  }
+
+  // --- files -------------------------------------------------------------------------------------
+
+  *#prepareNext(): Flow<void> {
+    if (this.#hasEnded) return
+    try {
+      yield* this.#createNext()
+      this.#isPreparing = false
+    } catch (error) {
+      if (isSyncFailure(error)) throw error
+      // Meanwhile the active journal just grows.
+      this.#parts.onState(error as ShaleError)
+      this.#prepareAgain.arm(RETRY)
+    }
+  }
+
+  *#createNext(): Flow<void> {
+    const { vfs, directory, manifest, journal } = this.#parts
+    const number = manifest.newFileNumber()
+    const path = pathIn(directory, fileName('journal', number))
+    const writer = yield* LogWriter.create(vfs, path, 'journal', number)
+    try {
+      yield* writer.sync()
+      yield* syncDirectory(vfs, directory)
+      yield* manifest.commit({ journalsAdded: [number] })
+    } catch (error) {
+      writer.close()
+      // After a failed sync the manifest may name it; what nobody names goes at the next open.
+      if (!isSyncFailure(error)) yield* tryRemove(vfs, path)
+      throw error
+    }
+    if (this.#isStopped) writer.close()
+    else journal.setNext(writer)
+  }
+
+  *#afterRotation(): Flow<void> {
+    if (this.#hasEnded) return
+    const { journal, queue, onState } = this.#parts
+    try {
+      yield* queue.syncTo(journal.handedOver)
+      // Its last record may be a witness, which no commit waits for.
+      yield* journal.sync()
+      yield* this.#recordSealed()
+      yield* this.evict()
+    } catch (error) {
+      if (isSyncFailure(error)) throw error
+      onState(error as ShaleError)
+      this.#tidyAgain.arm(RETRY)
+      return
+    }
+    this.#sealStragglers()
+  }
+
+  *#recordSealed(): Flow<void> {
+    const { journal, manifest } = this.#parts
+    const leave = yield* this.#manifestGate.enter
+    try {
+      const sealed = journal.unrecorded()
+      if (sealed.length === 0) return
+      const journalsSealed = sealed.map(({ number, bytes }) => ({ file: number, length: bytes }))
+      yield* manifest.commit({ journalsSealed })
+      for (const { number } of sealed) journal.markRecorded(number)
+    } finally {
+      leave()
+    }
+  }
+
+  /** Removes the journals of which everything is in tables. */
+  *evict(): Flow<void> {
+    const { vfs, directory, journal, manifest, flushedSeqno } = this.#parts
+    const leave = yield* this.#manifestGate.enter
+    try {
+      const evicted = journal.evictable(flushedSeqno)
+      if (evicted.length === 0) return
+      const numbers = evicted.map(({ number }) => number)
+      const lastSeqno = Math.max(...evicted.map((sealed) => sealed.lastSeqno))
+      yield* manifest.commit({ journalsRemoved: numbers, lastSeqno })
+      journal.drop(new Set(numbers))
+      // A file that stays is removed by the next open.
+      for (const number of numbers) {
+        yield* tryRemove(vfs, pathIn(directory, fileName('journal', number)))
+      }
+    } finally {
+      leave()
+    }
+  }
+
+  /** Something was flushed: journals may have become free to go. */
+  evictSoon(): void {
+    this.#begin(this.#evictQuietly())
+  }
+
+  *#evictQuietly(): Flow<void> {
+    if (this.#hasEnded) return
+    try {
+      yield* this.evict()
+    } catch (error) {
+      if (isSyncFailure(error)) throw error
+      this.#parts.onState(error as ShaleError)
+    }
+  }
+
+  #sealStragglers(): void {
+    const { journal, maxJournalSize, flushedSeqno, sealTree } = this.#parts
+    if (journal.sealedBytes <= maxJournalSize) return
+    for (const tree of journal.pinning(flushedSeqno)) sealTree(tree)
+  }
+
+  // --- the end -----------------------------------------------------------------------------------
+
+  /** Nothing new begins; an async caller waits for what runs. */
+  *stop(): Flow<void> {
+    this.#isStopped = true
+    const timers = [this.#interval, this.#flushPoint, this.#witness]
+    for (const timer of [...timers, this.#prepareAgain, this.#tidyAgain]) timer.stop()
+    yield* this.#background.end
+  }
+}
+
+function isSyncFailure(error: unknown): boolean {
+  return !(error instanceof ShaleError) || error.code === 'SYNC_FAILED'
+}

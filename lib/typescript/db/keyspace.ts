@@ -1,0 +1,33 @@
+/** A keyspace as the database keeps it: its tree, and what its upkeep has to remember. */
+
+import type { Tree } from '../tree/tree.ts'
+
+export class Keyspace {
+  readonly id: number
+  readonly name: string
+  readonly tree: Tree
+  isDeleted = false
+
+  // --- upkeep ------------------------------------------------------------------------------------
+  /** What of its memtables is counted in the bytes of all. */
+  countedActive = 0
+  countedSealed = 0
+  isFlushQueued = false
+  /** A flush waits until a compaction makes room in level 0. */
+  isFlushHeld = false
+  /** Its next flush does not wait for that. */
+  flushesNow = false
+  isCompactionQueued = false
+  /** Compactions that run, and major ones that run or wait for a claim. */
+  compactions = 0
+  majors = 0
+  /** Milliseconds until a failed job is tried again. */
+  flushRetry = 0
+  compactionRetry = 0
+
+  constructor(tree: Tree) {
+    this.id = tree.id
+    this.name = tree.name
+    this.tree = tree
+  }
+}

@@ -1,0 +1,225 @@
+/**
+ * The keyspaces of a database: finding, creating and changing them.
+ *
+ * A creation is a commit like any other: journaled and synced in order, then recorded in the
+ * manifest with its seqno. Others go on writing meanwhile; nothing can be written to the keyspace
+ * before it is there for good. Everybody who asks for a keyspace that is being created helps to end
+ * that, so a sync caller need not wait for an async one.
+ */
+
+import type { TreeSettingsGiven } from '../../engine.ts'
+import { ShaleError } from '../../errors.ts'
+import { CODEC_NONE, requireCodec } from '../base/compression.ts'
+import type { Flow } from '../base/flow.ts'
+import { compareBytes, equalBytes } from '../base/slice.ts'
+import type { TreeState } from '../tree/manifest-state.ts'
+import { encodeOptions, LEVELED, newOptions } from '../tree/options.ts'
+import type { StoredOptions } from '../tree/options.ts'
+import { Tree } from '../tree/tree.ts'
+import type { TreeContext } from '../tree/tree.ts'
+import type { CommitQueue } from './commit-queue.ts'
+import { Keyspace } from './keyspace.ts'
+import {
+  ENTRY_HEADER_BYTES,
+  KEYSPACE_CREATE,
+  KEYSPACE_DELETE,
+  putEntryHeader,
+} from './write-batch.ts'
+
+export interface KeyspacesParts {
+  readonly context: TreeContext
+  readonly queue: CommitQueue
+  readonly isReadOnly: boolean
+  /** Hands over a commit of its own with one record; returns its seqno. */
+  readonly appendRecord: (record: Uint8Array) => number
+  readonly onAdded: (keyspace: Keyspace) => void
+}
+
+/** A keyspace on its way. */
+interface Creation {
+  readonly state: TreeState
+  readonly keyspace: Keyspace
+  /** The manifest has its edit. */
+  isCommitting: boolean
+  /** Of the commit that took it back. */
+  takenBack: number
+  outcome: 'created' | { readonly error: unknown } | undefined
+}
+
+export class Keyspaces {
+  readonly #parts: KeyspacesParts
+  readonly #byName = new Map<string, Keyspace>()
+  readonly #byId = new Map<number, Keyspace>()
+  readonly #creations = new Map<string, Creation>()
+
+  constructor(parts: KeyspacesParts) {
+    this.#parts = parts
+  }
+
+  byId(id: number): Keyspace | undefined {
+    return this.#byId.get(id)
+  }
+
+  all(): Keyspace[] {
+    return [...this.#byId.values()]
+  }
+
+  /** In the order of their bytes. */
+  names(): string[] {
+    return [...this.#byName.keys()]
+      .map((name) => ({ name, bytes: Buffer.from(name) }))
+      .toSorted((a, b) => compareBytes(a.bytes, b.bytes))
+      .map(({ name }) => name)
+  }
+
+  add(keyspace: Keyspace): void {
+    this.#byName.set(keyspace.name, keyspace)
+    this.#byId.set(keyspace.id, keyspace)
+    if (!this.#parts.isReadOnly) this.#parts.onAdded(keyspace)
+  }
+
+  /** The keyspace with that name and these options; it is created if there is none. */
+  *open(name: string, given: TreeSettingsGiven): Flow<Keyspace> {
+    checkCodecs(given)
+    const found = this.#byName.get(name)
+    if (found === undefined && !this.#creations.has(name)) return yield* this.#create(name, given)
+    const keyspace = found ?? (yield* this.#finish(this.#creations.get(name)!))
+    yield* this.#change(keyspace, given)
+    return keyspace
+  }
+
+  *#change(keyspace: Keyspace, given: TreeSettingsGiven): Flow<void> {
+    const { tree } = keyspace
+    const before = tree.storedOptions
+    const after = mergedOptions(before, given)
+    const options = encodeOptions(after)
+    if (equalBytes(options, encodeOptions(before))) return
+    if (this.#parts.isReadOnly) {
+      const message = 'a read-only database keeps the stored options'
+      throw new ShaleError('READ_ONLY', message, { keyspace: keyspace.name })
+    }
+    const { manifest } = this.#parts.context
+    yield* manifest.commit(
+      { treeOptions: [{ tree: tree.id, options }] },
+      { durable: () => tree.setOptions(after), failed: (error) => this.#failIfLost(error) },
+    )
+  }
+
+  /** A failed sync of the manifest ends writing. */
+  #failIfLost(error: unknown): void {
+    if (error instanceof ShaleError && error.code === 'SYNC_FAILED') this.#parts.queue.fail(error)
+  }
+
+  *#create(name: string, given: TreeSettingsGiven): Flow<Keyspace> {
+    const { context, isReadOnly, appendRecord } = this.#parts
+    if (isReadOnly) {
+      throw new ShaleError('KEYSPACE_NOT_FOUND', 'there is no such keyspace', { keyspace: name })
+    }
+    const options = encodeOptions(newOptions(given))
+    const state = emptyTree(context.manifest.newTreeId(), name, options)
+    const keyspace = new Keyspace(yield* Tree.open(context, state))
+    const key = Buffer.from(name)
+    const createdSeqno = appendRecord(encodeRecord(KEYSPACE_CREATE, state.id, key, options))
+    const creation: Creation = {
+      state: { ...state, createdSeqno },
+      keyspace,
+      isCommitting: false,
+      takenBack: 0,
+      outcome: undefined,
+    }
+    this.#creations.set(name, creation)
+    return yield* this.#finish(creation)
+  }
+
+  /** Everybody who waits for it may drive it to its end. */
+  *#finish(creation: Creation): Flow<Keyspace> {
+    const { context, queue } = this.#parts
+    const { createdSeqno, id: tree, name, options } = creation.state
+    try {
+      yield* queue.syncTo(createdSeqno)
+    } catch (error) {
+      this.#creations.delete(name)
+      throw error
+    }
+    while (creation.outcome === undefined) {
+      if (creation.isCommitting) {
+        yield* context.manifest.settle()
+        continue
+      }
+      creation.isCommitting = true
+      try {
+        yield* context.manifest.commit(
+          { treesCreated: [{ tree, name, createdSeqno, options }] },
+          {
+            durable: () => this.#created(creation),
+            failed: (error) => this.#notCreated(creation, error),
+          },
+        )
+      } catch {
+        // The outcome says so.
+      }
+    }
+    if (creation.outcome === 'created') return creation.keyspace
+    // A failed sync fails the queue.
+    if (queue.failure === undefined) yield* queue.syncTo(creation.takenBack)
+    throw creation.outcome.error as Error
+  }
+
+  #created(creation: Creation): void {
+    creation.outcome = 'created'
+    this.#creations.delete(creation.state.name)
+    this.add(creation.keyspace)
+  }
+
+  /**
+   * The journal says that the keyspace exists and the manifest does not: another commit says that
+   * it does not. If that fails as well, nothing may follow.
+   */
+  #notCreated(creation: Creation, error: unknown): void {
+    creation.outcome = { error }
+    this.#creations.delete(creation.state.name)
+    this.#failIfLost(error)
+    const { queue, appendRecord } = this.#parts
+    if (queue.failure !== undefined) return
+    const nothing = new Uint8Array(0)
+    try {
+      const record = encodeRecord(KEYSPACE_DELETE, creation.state.id, nothing, nothing)
+      creation.takenBack = appendRecord(record)
+    } catch {
+      queue.fail(error as ShaleError)
+    }
+  }
+}
+
+function emptyTree(id: number, name: string, options: Uint8Array): TreeState {
+  return {
+    id,
+    name,
+    createdSeqno: 0,
+    options,
+    flushedSeqno: 0,
+    clearedSeqno: 0,
+    gcSeqno: 0,
+    tables: new Map(),
+    blobFiles: new Map(),
+  }
+}
+
+/** What holds once the given options are laid over the stored ones. */
+export function mergedOptions(stored: StoredOptions, given: TreeSettingsGiven): StoredOptions {
+  const settings = { ...stored.settings, ...given }
+  return { ...stored, settings, strategy: given.compaction ? LEVELED : stored.strategy }
+}
+
+/** NOT_SUPPORTED for a codec that this environment has not. */
+export function checkCodecs({ compression = [], indexCompression = [] }: TreeSettingsGiven): void {
+  for (const name of [...compression, ...indexCompression]) requireCodec(name)
+}
+
+function encodeRecord(kind: number, id: number, key: Uint8Array, value: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(ENTRY_HEADER_BYTES + key.length + value.length)
+  putEntryHeader(bytes, 0, kind, CODEC_NONE, key.length, id, value.length)
+  bytes.set(key, ENTRY_HEADER_BYTES)
+  bytes.set(value, ENTRY_HEADER_BYTES + key.length)
+  return bytes
+}

@@ -1,0 +1,489 @@
+/**
+ * When memtables are flushed and levels compacted, and what happens when that fails.
+ *
+ * In the background one flush runs at a time, and as many compactions as the database was given
+ * workers, over all keyspaces, with disjoint claims; the event loop gets its turns in between. A
+ * flush never waits for a compaction, except that level 0 has a limit of runs. A job that failed is
+ * tried again with a growing pause; meanwhile the state is degraded and heals by itself. A failed
+ * sync is handed on: it ends writing.
+ *
+ * Sync callers do such work here and now, whatever of it is under way.
+ */
+
+import type { PlanData } from '../../engine.ts'
+import { ShaleError } from '../../errors.ts'
+import { Background } from '../base/background.ts'
+import { Io, runSync } from '../base/flow.ts'
+import type { Flow } from '../base/flow.ts'
+import type { CompactionJob } from '../tree/compaction-job.ts'
+import { DEFAULT_SETTINGS } from '../tree/options.ts'
+import type { JobFigures } from '../tree/tree.ts'
+import type { Vfs } from '../vfs/vfs.ts'
+import type { Keyspace } from './keyspace.ts'
+import { Timer } from './timer.ts'
+import { LEVEL0_RUNS_MAX } from './write-control.ts'
+import type { WriteControl } from './write-control.ts'
+
+/** Milliseconds until a failed job is tried again: doubled from the one to the other. */
+const RETRY_MIN = 50
+const RETRY_MAX = 5000
+
+export interface MaintenanceParts {
+  readonly vfs: Vfs
+  /** Undefined: writers are not slowed. */
+  readonly control: WriteControl | undefined
+  readonly maxCompactions: number
+  /** Whether the strategy is asked after each job. */
+  readonly isAutomatic: boolean
+  /** Something may be evicted. */
+  readonly afterFlush: () => void
+  /** A sync failed. */
+  readonly onFatal: (cause: ShaleError) => void
+  /** Degraded by this; undefined: healed. */
+  readonly onState: (problem: ShaleError | undefined) => void
+}
+
+/** What a caller follows and stops a compaction by. */
+export class CompactionWatch {
+  job: CompactionJob | undefined
+  isStopped = false
+
+  stop(): void {
+    this.isStopped = true
+    this.job?.stop()
+  }
+}
+
+export interface MaintenanceFigures {
+  completed: number
+  /** Milliseconds. */
+  compacting: number
+}
+
+export class Maintenance {
+  readonly figures: MaintenanceFigures = { completed: 0, compacting: 0 }
+  /** Bytes of memtables, active and sealed, over all keyspaces. */
+  memory = 0
+  readonly #parts: MaintenanceParts
+  readonly #background = new Background()
+  readonly #keyspaces = new Set<Keyspace>()
+  #flushes: Keyspace[] = []
+  #isFlushing = false
+  #compactions: Keyspace[] = []
+  /** Compactions of the background that run or look for a plan. */
+  #working = 0
+  readonly #running = new Map<CompactionJob, Keyspace>()
+  /** Debt of level 0, sealed memtables counted as runs. */
+  readonly #level0 = new Map<Keyspace, number>()
+  /** What fails, by what is done for which keyspace. */
+  readonly #problems = new Map<string, ShaleError>()
+  readonly #timers = new Set<Timer>()
+  /** Told when a job ends, when no job is running any more, and when nothing is left to do. */
+  #jobWaiters: (() => void)[] = []
+  #pausers: Waiter[] = []
+  #drainers: Waiter[] = []
+  #isPaused = false
+  #isStopping = false
+
+  constructor(parts: MaintenanceParts) {
+    this.#parts = parts
+  }
+
+  // --- memory and level 0 ------------------------------------------------------------------------
+
+  /** A keyspace joins: counts what recovery left in it and schedules what it needs. */
+  opened(keyspace: Keyspace): void {
+    this.#keyspaces.add(keyspace)
+    this.countActive(keyspace)
+    this.#countSealed(keyspace)
+    this.#countLevel0(keyspace)
+    if (keyspace.tree.sealedCount > 0) this.#queueFlush(keyspace)
+    this.queueCompaction(keyspace)
+  }
+
+  /** Something was inserted. */
+  countActive(keyspace: Keyspace): void {
+    const active = keyspace.tree.activeBytes
+    this.memory += active - keyspace.countedActive
+    keyspace.countedActive = active
+  }
+
+  tellMemory(): void {
+    this.#parts.control?.setMemory(this.memory)
+  }
+
+  /** Seals the active memtable, to be flushed in the background; false if it is empty. */
+  rotate(keyspace: Keyspace): boolean {
+    if (!keyspace.tree.rotate()) return false
+    this.memory -= keyspace.countedActive
+    keyspace.countedActive = 0
+    this.#countSealed(keyspace)
+    this.#countLevel0(keyspace)
+    this.#queueFlush(keyspace)
+    return true
+  }
+
+  #countSealed(keyspace: Keyspace): void {
+    const sealed = keyspace.tree.sealedBytes
+    this.memory += sealed - keyspace.countedSealed
+    keyspace.countedSealed = sealed
+    this.tellMemory()
+  }
+
+  #countLevel0(keyspace: Keyspace): void {
+    const { level0Runs, sealedCount } = keyspace.tree
+    this.#level0.set(keyspace, level0Debt(keyspace, level0Runs + sealedCount))
+    this.#tellLevel0()
+  }
+
+  #tellLevel0(): void {
+    this.#parts.control?.setLevel0(this.#isPaused ? 0 : Math.max(0, ...this.#level0.values()))
+  }
+
+  /**
+   * What the event loop would have done if it had its turns: for sync writers under full pressure.
+   * Throws why it cannot be done.
+   */
+  relieve(): void {
+    const { control } = this.#parts
+    this.tellMemory()
+    while (control?.isMemoryFull === true) {
+      const keyspace = this.#largest()
+      if (keyspace.countedActive + keyspace.countedSealed === 0) return
+      this.rotate(keyspace)
+      runSync(this.flush(keyspace))
+    }
+    if (control?.isLevel0Full !== true) return
+    const [fullest] = [...this.#level0].toSorted(([, a], [, b]) => b - a)
+    if (fullest !== undefined) this.#compactNow(fullest[0])
+  }
+
+  #largest(): Keyspace {
+    const bytes = ({ countedActive, countedSealed }: Keyspace): number =>
+      countedActive + countedSealed
+    return [...this.#keyspaces].reduce((a, b) => (bytes(b) > bytes(a) ? b : a))
+  }
+
+  /** Flushes first, since sealed memtables count as runs; then one compaction. */
+  #compactNow(keyspace: Keyspace): void {
+    runSync(this.flush(keyspace))
+    let plan = keyspace.tree.choosePlan()
+    if (plan === undefined) {
+      runSync(keyspace.tree.takeOver())
+      plan = keyspace.tree.choosePlan()
+    }
+    if (plan !== undefined) runSync(this.compact(keyspace, plan))
+  }
+
+  // --- flush -------------------------------------------------------------------------------------
+
+  #queueFlush(keyspace: Keyspace): void {
+    if (this.#isStopping || keyspace.isFlushQueued) return
+    keyspace.isFlushQueued = true
+    this.#flushes.push(keyspace)
+    if (this.#isFlushing) return
+    this.#isFlushing = true
+    this.#background.begin(this.#runFlushes(), (error) => this.#failed(error))
+  }
+
+  *#runFlushes(): Flow<void> {
+    try {
+      for (;;) {
+        const keyspace = this.#flushes.shift()
+        if (keyspace === undefined || this.#isStopping) return
+        keyspace.isFlushQueued = false
+        if (this.#mustHold(keyspace)) continue
+        try {
+          yield* this.flush(keyspace)
+        } catch {
+          // The state says so, and it is tried again.
+        }
+      }
+    } finally {
+      this.#isFlushing = false
+    }
+  }
+
+  /** Level 0 is full: the flush waits until a compaction made room there. */
+  #mustHold(keyspace: Keyspace): boolean {
+    if (level0Debt(keyspace, keyspace.tree.level0Runs) < LEVEL0_RUNS_MAX) return false
+    if (this.#isPaused || keyspace.flushesNow || !this.#parts.isAutomatic) return false
+    keyspace.isFlushHeld = true
+    this.queueCompaction(keyspace)
+    return true
+  }
+
+  /** A flush that waits for room in level 0 goes ahead: no compaction will make it. */
+  #releaseFlush(keyspace: Keyspace): void {
+    if (!keyspace.isFlushHeld) return
+    keyspace.isFlushHeld = false
+    keyspace.flushesNow = true
+    this.#queueFlush(keyspace)
+  }
+
+  /** Writes everything sealed of a keyspace to tables; throws why it could not be. */
+  *flush(keyspace: Keyspace): Flow<void> {
+    const { vfs, control, afterFlush, isAutomatic } = this.#parts
+    const begin = vfs.monotonicMillis()
+    let figures: JobFigures | undefined
+    try {
+      figures = yield* keyspace.tree.flush()
+    } catch (error) {
+      this.#flushFailed(keyspace, error)
+      throw error
+    } finally {
+      this.#countSealed(keyspace)
+      this.#countLevel0(keyspace)
+    }
+    keyspace.flushRetry = 0
+    keyspace.flushesNow = false
+    this.#setProblem('flush', keyspace, undefined)
+    control?.noteFlush(figures.bytesWritten, vfs.monotonicMillis() - begin)
+    if (isAutomatic) this.queueCompaction(keyspace)
+    if (figures.bytesWritten > 0) afterFlush()
+  }
+
+  #flushFailed(keyspace: Keyspace, error: unknown): void {
+    if (this.#isAborted(error)) return
+    this.#setProblem('flush', keyspace, this.#failed(error))
+    if (isFatal(error) || this.#isStopping) return
+    keyspace.flushRetry = nextRetry(keyspace.flushRetry)
+    this.#after(keyspace.flushRetry, () => this.#queueFlush(keyspace))
+  }
+
+  // --- compaction --------------------------------------------------------------------------------
+
+  queueCompaction(keyspace: Keyspace): void {
+    if (this.#isStopping || !this.#parts.isAutomatic || keyspace.isCompactionQueued) return
+    keyspace.isCompactionQueued = true
+    this.#compactions.push(keyspace)
+    this.#pumpCompactions()
+  }
+
+  #pumpCompactions(): void {
+    const { maxCompactions } = this.#parts
+    while (!this.#isPaused && this.#compactions.length > 0 && this.#working < maxCompactions) {
+      const keyspace = this.#compactions.shift()!
+      keyspace.isCompactionQueued = false
+      this.#working++
+      this.#background.begin(this.#compactNext(keyspace), (error) => this.#failed(error))
+    }
+  }
+
+  *#compactNext(keyspace: Keyspace): Flow<void> {
+    try {
+      const plan = keyspace.majors > 0 ? undefined : keyspace.tree.choosePlan()
+      if (plan === undefined) {
+        this.#setProblem('compaction', keyspace, undefined)
+        if (keyspace.compactions === 0) this.#releaseFlush(keyspace)
+        return
+      }
+      yield* this.compact(keyspace, plan)
+    } catch {
+      // The state says so, and it is tried again.
+    } finally {
+      this.#working--
+      this.#pumpCompactions()
+      this.#tellIdle()
+    }
+  }
+
+  /** Runs a plan; throws why it could not be. */
+  *compact(keyspace: Keyspace, plan: PlanData, watch?: CompactionWatch): Flow<void> {
+    const job = keyspace.tree.claim(plan)
+    if (watch !== undefined) watch.job = job
+    this.#running.set(job, keyspace)
+    keyspace.compactions++
+    // Another worker may find a second plan beside this one.
+    if (this.#parts.maxCompactions > 1) this.queueCompaction(keyspace)
+    const { vfs, control } = this.#parts
+    const begin = vfs.monotonicMillis()
+    let problem: unknown
+    try {
+      const figures = yield* keyspace.tree.compact(job)
+      control?.noteCompaction(figures.bytesRead, vfs.monotonicMillis() - begin)
+      this.figures.completed++
+      keyspace.compactionRetry = 0
+    } catch (error) {
+      problem = error
+      throw error
+    } finally {
+      this.#running.delete(job)
+      keyspace.compactions--
+      this.figures.compacting += vfs.monotonicMillis() - begin
+      this.#countLevel0(keyspace)
+      this.#compactionEnded(keyspace, problem)
+    }
+  }
+
+  #compactionEnded(keyspace: Keyspace, problem: unknown): void {
+    const hasFailed = problem !== undefined && !this.#isAborted(problem)
+    this.#setProblem('compaction', keyspace, hasFailed ? this.#failed(problem) : undefined)
+    if (keyspace.isFlushHeld) {
+      keyspace.isFlushHeld = false
+      // While compactions fail, level 0 grows: waiting for them would try them again at once.
+      if (hasFailed) keyspace.flushesNow = true
+      this.#queueFlush(keyspace)
+    }
+    if (!hasFailed) {
+      this.queueCompaction(keyspace)
+    } else if (!isFatal(problem) && !this.#isStopping) {
+      keyspace.compactionRetry = nextRetry(keyspace.compactionRetry)
+      this.#after(keyspace.compactionRetry, () => this.queueCompaction(keyspace))
+    }
+    for (const told of this.#jobWaiters.splice(0)) told()
+  }
+
+  /** Merges all tables into the last level. */
+  *majorCompaction(
+    keyspace: Keyspace,
+    targetSize: number | undefined,
+    watch: CompactionWatch = new CompactionWatch(),
+  ): Flow<void> {
+    keyspace.majors++
+    try {
+      for (;;) {
+        if (watch.isStopped) throw new ShaleError('ABORTED', 'the compaction was stopped')
+        const plan = keyspace.tree.majorPlan(targetSize)
+        if (plan === undefined) return
+        try {
+          yield* this.compact(keyspace, plan, watch)
+          return
+        } catch (error) {
+          // Some of its tables are busy, or a sync caller took them over.
+          if (!this.#isAborted(error) || watch.isStopped || this.#isStopping) throw error
+          if (keyspace.compactions > 0) yield* this.#jobEnd(keyspace)
+        }
+      }
+    } finally {
+      keyspace.majors--
+      this.queueCompaction(keyspace)
+      this.#tellIdle()
+    }
+  }
+
+  /** Until a job of the keyspace has ended; a sync caller ends them. */
+  #jobEnd(keyspace: Keyspace): Io<void> {
+    return new Io<void>(
+      () => runSync(keyspace.tree.takeOver()),
+      async () => new Promise((resolve) => this.#jobWaiters.push(resolve)),
+    )
+  }
+
+  // --- failures ----------------------------------------------------------------------------------
+
+  #isAborted(error: unknown): boolean {
+    if (!(error instanceof ShaleError)) return false
+    return error.code === 'ABORTED' || error.code === 'PLAN_STALE'
+  }
+
+  /** What is not a failure of the system is a defect, and no less a problem. */
+  #failed(error: unknown): ShaleError {
+    const problem = error as ShaleError
+    if (isFatal(error) && !this.#isStopping) this.#parts.onFatal(problem)
+    return problem
+  }
+
+  /** A failing job is also why writers cannot be let go when memory is full. */
+  #setProblem(source: string, keyspace: Keyspace, problem: ShaleError | undefined): void {
+    const key = `${source} ${keyspace.id}`
+    if (problem === undefined && !this.#problems.delete(key)) return
+    if (problem !== undefined) this.#problems.set(key, problem)
+    const [first] = this.#problems.values()
+    this.#parts.control?.setObstacle(first)
+    this.#parts.onState(first)
+  }
+
+  #after(milliseconds: number, call: () => void): void {
+    const timer = new Timer(() => {
+      this.#timers.delete(timer)
+      call()
+    })
+    this.#timers.add(timer)
+    timer.arm(milliseconds)
+  }
+
+  // --- pause, drain, stop ------------------------------------------------------------------------
+
+  get state(): 'idle' | 'running' | 'paused' {
+    if (this.#isPaused) return 'paused'
+    return this.#running.size === 0 ? 'idle' : 'running'
+  }
+
+  jobs(): readonly { readonly keyspace: Keyspace; readonly job: CompactionJob }[] {
+    return [...this.#running].map(([job, keyspace]) => ({ keyspace, job }))
+  }
+
+  /** No new job starts; resolves when none runs. */
+  async pause(): Promise<void> {
+    this.#isPaused = true
+    for (const keyspace of this.#compactions) this.#releaseFlush(keyspace)
+    this.#tellLevel0()
+    return this.#until(this.#pausers)
+  }
+
+  resume(): void {
+    this.#isPaused = false
+    this.#tellLevel0()
+    this.#pumpCompactions()
+  }
+
+  /** Resolves when no strategy has anything left to do. */
+  async drain(): Promise<void> {
+    return this.#until(this.#drainers)
+  }
+
+  async #until(waiters: Waiter[]): Promise<void> {
+    const told = new Promise<void>((resolve, reject) => waiters.push({ resolve, reject }))
+    this.#tellIdle()
+    return told
+  }
+
+  #tellIdle(): void {
+    // One that decides may start a job, and so may a major compaction that waits for one to end.
+    if (this.#running.size > 0 || this.#working > 0) return
+    const hasMajors = [...this.#keyspaces].some(({ majors }) => majors > 0)
+    if (this.#isPaused && !hasMajors) for (const { resolve } of this.#pausers.splice(0)) resolve()
+    if (this.#compactions.length > 0) return
+    const [problem] = this.#problems.values()
+    for (const { resolve, reject } of this.#drainers.splice(0)) {
+      if (problem === undefined) resolve()
+      else reject(problem)
+    }
+  }
+
+  /** Nothing new begins; running compactions end without a commit. An async caller waits for it. */
+  *stop(refusal: ShaleError): Flow<void> {
+    this.#isStopping = true
+    for (const timer of this.#timers) timer.stop()
+    for (const job of this.#running.keys()) job.stop()
+    for (const told of this.#jobWaiters.splice(0)) told()
+    yield* this.#background.end
+    for (const { reject } of [...this.#pausers.splice(0), ...this.#drainers.splice(0)]) {
+      reject(refusal)
+    }
+  }
+}
+
+interface Waiter {
+  readonly resolve: () => void
+  readonly reject: (error: ShaleError) => void
+}
+
+function isFatal(error: unknown): boolean {
+  return error instanceof ShaleError && error.code === 'SYNC_FAILED'
+}
+
+function nextRetry(before: number): number {
+  return Math.min(Math.max(2 * before, RETRY_MIN), RETRY_MAX)
+}
+
+/**
+ * Runs in level 0 that weigh on writers: of those that the strategy leaves alone on purpose only as
+ * many as it leaves by default.
+ */
+function level0Debt({ tree }: Keyspace, runs: number): number {
+  const { l0Threshold } = tree.settings.compaction
+  const onPurpose = Math.max(0, l0Threshold - DEFAULT_SETTINGS.compaction.l0Threshold)
+  return Math.max(0, runs - onPurpose)
+}

@@ -1,0 +1,21 @@
+/** The read seqnos that open snapshots hold, so that flush and compaction keep what they see. */
+
+export class SnapshotTracker {
+  /** How many hold each. */
+  readonly #open = new Map<number, number>()
+
+  open(seqno: number): void {
+    this.#open.set(seqno, (this.#open.get(seqno) ?? 0) + 1)
+  }
+
+  close(seqno: number): void {
+    const holders = this.#open.get(seqno) ?? 0
+    if (holders > 1) this.#open.set(seqno, holders - 1)
+    else this.#open.delete(seqno)
+  }
+
+  /** Ascending. */
+  seqnos(): number[] {
+    return [...this.#open.keys()].toSorted((a, b) => a - b)
+  }
+}

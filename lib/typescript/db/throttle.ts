@@ -1,0 +1,36 @@
+/** Compactions pay for what they write, all from one purse, so that they leave the disk to others. */
+
+import type { Flow } from '../base/flow.ts'
+import type { Vfs } from '../vfs/vfs.ts'
+
+/** Milliseconds of one pause: closing does not wait longer. */
+const PAUSE_MAX = 20
+
+export class Throttle {
+  readonly #vfs: Vfs
+  /** Bytes per second; 0: unlimited. */
+  readonly #rate: number
+  #paidUntil = 0
+  #isStopped = false
+
+  constructor(vfs: Vfs, rate: number) {
+    this.#vfs = vfs
+    this.#rate = rate
+  }
+
+  *pay(bytes: number): Flow<void> {
+    if (this.#rate === 0 || bytes === 0) return
+    const until =
+      Math.max(this.#paidUntil, this.#vfs.monotonicMillis()) + (bytes * 1000) / this.#rate
+    this.#paidUntil = until
+    for (;;) {
+      const left = until - this.#vfs.monotonicMillis()
+      if (left <= 0 || this.#isStopped) return
+      yield* this.#vfs.sleep(Math.min(left, PAUSE_MAX))
+    }
+  }
+
+  stop(): void {
+    this.#isStopped = true
+  }
+}
