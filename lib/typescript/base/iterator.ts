@@ -21,7 +21,8 @@ export abstract class EntryIterator {
   valueEnd = 0
   /**
    * What the last move lacked. It has changed nothing else, and is made again by `retry` once this
-   * call was made. What lies in memory lacks nothing.
+   * call was made. What lies in memory lacks a turn of the event loop at most, where it has passed
+   * over much.
    */
   missing: Io<void> | undefined
 

@@ -3,11 +3,15 @@
  * came in, the entry itself stays where it is.
  */
 
+import { breath } from '../base/flow.ts'
 import { EntryIterator } from '../base/iterator.ts'
 import { READ_ALL } from '../base/internal-key.ts'
 import { NOWHERE } from './btree.ts'
 import type { Memtable } from './memtable.ts'
 import { lastNotBelow, versionBelow } from './version-chain.ts'
+
+/** Keys without a version to show that one move passes before it lacks a turn of the event loop. */
+const KEYS_A_TURN = 4096
 
 export class MemtableIterator extends EntryIterator {
   readonly #memtable: Memtable
@@ -16,6 +20,7 @@ export class MemtableIterator extends EntryIterator {
   #place = NOWHERE
   #changes = 0
   #entry = 0
+  #isForward = true
 
   constructor(memtable: Memtable, readSeqno: number | undefined) {
     super()
@@ -78,6 +83,14 @@ export class MemtableIterator extends EntryIterator {
     this.#backward()
   }
 
+  /** Goes on after a turn, in which keys may have come in. */
+  override retry(): void {
+    if (this.missing === undefined) return
+    this.#find()
+    if (this.#isForward) this.#forward()
+    else this.#backward()
+  }
+
   #enter(place: number): void {
     this.#place = place
     this.#changes = this.#memtable.tree.changes
@@ -116,27 +129,44 @@ export class MemtableIterator extends EntryIterator {
   /** Shows the first entry from the place on. */
   #forward(): void {
     const { tree } = this.#memtable
-    for (; this.#place !== NOWHERE; this.#place = tree.after(this.#place)) {
+    this.#isForward = true
+    for (let left = KEYS_A_TURN; this.#place !== NOWHERE; this.#place = tree.after(this.#place)) {
       const entry = this.#shownBelow(this.#place, READ_ALL)
       if (entry !== 0) return this.#show(entry)
+      if (--left === 0) return this.#pause()
     }
-    this.valid = false
+    this.#end()
   }
 
   /** Shows the last entry of the keys up to the place. */
   #backward(): void {
     const { tree } = this.#memtable
-    for (; this.#place !== NOWHERE; this.#place = tree.before(this.#place)) {
+    this.#isForward = false
+    for (let left = KEYS_A_TURN; this.#place !== NOWHERE; this.#place = tree.before(this.#place)) {
       const entry = this.#lastShownAbove(this.#place, -1)
       if (entry !== 0) return this.#show(entry)
+      if (--left === 0) return this.#pause()
     }
+    this.#end()
+  }
+
+  /** Waits at the place, which is known by its key. */
+  #pause(): void {
+    this.#show(this.#memtable.tree.entryAt(this.#place))
     this.valid = false
+    this.missing = breath
+  }
+
+  #end(): void {
+    this.valid = false
+    this.missing = undefined
   }
 
   #show(entry: number): void {
     const { arena } = this.#memtable
     this.#entry = entry
     this.valid = true
+    this.missing = undefined
     this.key = arena.chunkOf(entry)
     this.keyBegin = arena.keyBegin(entry)
     this.keyEnd = arena.keyEnd(entry)
