@@ -220,7 +220,7 @@ async function lifetime() {
     UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
   })
   try {
-    return await projects(['addon'], ['test/lifetime'])
+    return await projects(['addon', 'native'], ['test/lifetime', 'lifecycle'])
   } finally {
     process.env = env
   }

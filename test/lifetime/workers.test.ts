@@ -2,7 +2,14 @@
 
 import { describe, test } from 'vitest'
 import { scratchDirectory } from '../support/scratch.ts'
-import { expectScenario } from './child.ts'
+import { expectScenario } from '../support/scenario.ts'
+
+const script = new URL('children/workers.mjs', import.meta.url)
+
+async function run(name: string, ...more: string[]): Promise<void> {
+  const directory = scratchDirectory()
+  await expectScenario({ script, name, engines: ['native'], directory, more })
+}
 
 describe('a worker that ends, while others commit,', () => {
   test.each([
@@ -16,13 +23,13 @@ describe('a worker that ends, while others commit,', () => {
     'terminated',
     'terminatedInLoop',
   ])('by %s', async (how) => {
-    await expectScenario('workers.mjs', ['ending', scratchDirectory(), how])
+    await run('ending', how)
   })
 })
 
 describe('workers', () => {
   test.each(['return', 'throw', 'exit'])('load the addon alone and end by %s', async (how) => {
-    await expectScenario('workers.mjs', ['workerOnly', scratchDirectory(), how])
+    await run('workerOnly', how)
   })
 
   test.each([
@@ -32,7 +39,7 @@ describe('workers', () => {
     ['are refused other options', 'otherOptions'],
     ['with a second copy of the addon are refused', 'twoCopies'],
     ['and two copies of the library in one environment', 'bothModuleSystems'],
-  ])('%s', async (_, scenario) => {
-    await expectScenario('workers.mjs', [scenario, scratchDirectory()])
+  ])('%s', async (_, name) => {
+    await run(name)
   })
 })

@@ -2,7 +2,6 @@
 // `typescript`, or `alternating`, under which a directory changes its engine whenever it is opened
 // again. A test that opens a directory while it is open says so with `engine`.
 
-import { existsSync } from 'node:fs'
 import { basename } from 'node:path'
 import { hash } from 'fast-check'
 import { inject, onTestFailed } from 'vitest'
@@ -19,20 +18,20 @@ declare module 'vitest' {
 /** Under `alternating`: who opened each directory, in order. */
 const openings = new Map<string, Engine[]>()
 
-/** Who opens `path` next. A new directory begins with what the seed and its name draw. */
+/** Who opens `path` next. The first one follows from the seed and the last part of the path. */
 export function nextEngine(path: string): Engine {
   const provided = inject('engine')
   if (provided !== 'alternating') return provided
-  const known = existsSync(path) ? openings.get(path) : undefined
-  const turns = known ?? []
-  const first = (testSeed() + hash(basename(path))) % 2
-  const next = (first + turns.length) % 2 === 0 ? 'native' : 'typescript'
-  turns.push(next)
-  if (known === undefined) {
-    openings.set(path, turns)
-    onTestFailed(() => console.log(`${path} was opened by ${turns.join(', ')}`))
+  let turns = openings.get(path)
+  if (turns === undefined) {
+    const opened: Engine[] = []
+    onTestFailed(() => console.log(`${path} was opened by ${opened.join(', ')}`))
+    openings.set(path, (turns = opened))
   }
-  return next
+  const draw = testSeed() + hash(basename(path)) + turns.length
+  const engine = draw % 2 === 0 ? 'native' : 'typescript'
+  turns.push(engine)
+  return engine
 }
 
 /** Database.open on the engine whose turn it is. */

@@ -1,7 +1,7 @@
 // The model test: random command lists on a database with tiny memtables and blocks, so that flush
 // and compaction happen all the time, against ordered maps; under several option sets.
 
-import { rmSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
@@ -50,13 +50,15 @@ const SETS: Record<string, Omit<Setup, 'path'>> = {
 
 test.each(Object.entries(SETS))('%s', { timeout: 600_000 * LISTS }, async (name, set) => {
   const dir = scratchDirectory()
+  let list = 0
   let operations = 0
   const commands = fc.commands(COMMANDS, { maxCommands: COMMANDS_PER_LIST, size: 'max' })
   const property = fc.asyncProperty(commands, async (given) => {
-    const path = join(dir, name)
+    const parent = join(dir, String(list++))
+    mkdirSync(parent)
     let real: Real | undefined
     const setup = async () => {
-      real = await openReal({ path, ...set })
+      real = await openReal({ path: join(parent, name), ...set })
       return { model: emptyModel(set.keyspaceOptions.length), real }
     }
     try {
@@ -64,7 +66,7 @@ test.each(Object.entries(SETS))('%s', { timeout: 600_000 * LISTS }, async (name,
       operations += [...given].length
     } finally {
       await real?.db.close()
-      rmSync(path, { recursive: true, force: true })
+      rmSync(parent, { recursive: true, force: true })
     }
   })
   await fc.assert(property, { seed, numRuns: LISTS, endOnFailure: false })

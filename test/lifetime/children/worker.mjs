@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { parentPort, workerData } from 'node:worker_threads'
 import { Database, Tree } from '../../../dist/esm/index.js'
-import { key, value } from './support.mjs'
+import { key, value } from '../../support/scenario.mjs'
 
 const { path, ending, id, writes = 300, options } = workerData
 

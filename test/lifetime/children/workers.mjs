@@ -6,7 +6,7 @@ import { copyFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { key, main, value } from './support.mjs'
+import { key, main, value } from '../../support/scenario.mjs'
 
 const script = new URL('worker.mjs', import.meta.url)
 

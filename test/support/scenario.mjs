@@ -1,7 +1,32 @@
-// What the scenarios share.
+// What the scenarios of scenario.ts share. The command line of one: ENGINES NAME DIRECTORY [MORE],
+// where each directory is opened by the engines, separated by commas, in turn.
 
 import assert from 'node:assert/strict'
-import { ShaleError } from '../../../dist/esm/index.js'
+import { Database, ShaleError, Tree } from '../../dist/esm/index.js'
+
+const [engines, name, directory, ...more] = process.argv.slice(2)
+const openings = new Map()
+
+function nextEngine(path) {
+  const turn = openings.get(path) ?? 0
+  openings.set(path, turn + 1)
+  const inTurn = engines.split(',')
+  return inTurn[turn % inTurn.length]
+}
+
+/** Database.open on the engine whose turn it is. */
+export function openDatabase(path, options) {
+  return Database.open(path, { engine: nextEngine(path), ...options })
+}
+
+export function openDatabaseSync(path, options) {
+  return Database.openSync(path, { engine: nextEngine(path), ...options })
+}
+
+/** Tree.open on the engine whose turn it is. */
+export function openTree(path, options) {
+  return Tree.open(path, { engine: nextEngine(path), ...options })
+}
 
 /** Keys that sort as their numbers do. */
 export function key(i) {
@@ -57,9 +82,8 @@ export async function collectUntil(done) {
   assert.fail('was not collected')
 }
 
-/** Runs the scenario that the command line names: <name> <directory> [more]. */
+/** Runs the scenario that the command line names. */
 export async function main(scenarios) {
-  const [name, directory, ...more] = process.argv.slice(2)
   assert(name in scenarios, `no scenario ${name}`)
   await scenarios[name](directory, ...more)
   console.log('done')

@@ -1,8 +1,12 @@
 // Memory that crosses the border: changed, detached, shared or shrunk by its owner.
 
+import { join } from 'node:path'
 import { describe, test } from 'vitest'
-import { scratchDirectory } from '../support/scratch.ts'
-import { expectScenario } from './child.ts'
+import { nextEngine } from '../../support/engine.ts'
+import { scratchDirectory } from '../../support/scratch.ts'
+import { expectScenario } from '../../support/scenario.ts'
+
+const script = new URL('children/buffers.mjs', import.meta.url)
 
 describe('buffers', () => {
   test.each([
@@ -16,7 +20,9 @@ describe('buffers', () => {
     ['sizes around every threshold', 'sizes'],
     ['strings of every width', 'strings'],
     ['of a bare tree', 'treeValues'],
-  ])('%s', async (_, scenario) => {
-    await expectScenario('buffers.mjs', [scenario, scratchDirectory()])
+  ])('%s', async (_, name) => {
+    const directory = scratchDirectory()
+    const engines = [nextEngine(join(directory, 'db'))]
+    await expectScenario({ script, name, engines, directory })
   })
 })

@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { join } from 'node:path'
-import { Database, MAX_SEQNO, Tree } from '../../../dist/esm/index.js'
-import { failureOf, key, main } from './support.mjs'
+import { MAX_SEQNO } from '../../../../dist/esm/index.js'
+import { failureOf, key, main, openDatabase, openTree } from '../../../support/scenario.mjs'
 
 async function withKeyspace(directory, use) {
-  const db = await Database.open(join(directory, 'db'))
+  const db = await openDatabase(join(directory, 'db'))
   await use(await db.keyspace('k'), db)
   await db.close()
 }
@@ -279,7 +279,7 @@ async function strings(directory) {
 }
 
 async function treeValues(directory) {
-  const tree = await Tree.open(join(directory, 'tree'))
+  const tree = await openTree(join(directory, 'tree'))
   const k = Buffer.from('key')
   const v = Buffer.from('value')
   tree.insertSync(k, v, 1)

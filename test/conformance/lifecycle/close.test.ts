@@ -1,8 +1,12 @@
 // Closing: with work in flight, twice, at odd moments, and what every method says afterwards.
 
+import { join } from 'node:path'
 import { describe, test } from 'vitest'
-import { scratchDirectory } from '../support/scratch.ts'
-import { expectScenario } from './child.ts'
+import { nextEngine } from '../../support/engine.ts'
+import { scratchDirectory } from '../../support/scratch.ts'
+import { expectScenario } from '../../support/scenario.ts'
+
+const script = new URL('children/close.mjs', import.meta.url)
 
 describe('close', () => {
   test.each([
@@ -14,7 +18,10 @@ describe('close', () => {
     ['then every method of a database is DB_CLOSED', 'databaseAfterClose'],
     ['then every method of a bare tree is DB_CLOSED', 'treeAfterClose'],
     ['inside a visitor', 'closeInsideVisitor'],
-  ])('%s', async (_, scenario) => {
-    await expectScenario('close.mjs', [scenario, scratchDirectory()])
+  ])('%s', async (_, name) => {
+    const directory = scratchDirectory()
+    const path = join(directory, 'db')
+    const engines = [nextEngine(path), nextEngine(path)]
+    await expectScenario({ script, name, engines, directory })
   })
 })

@@ -1,8 +1,24 @@
 // The end of the process: by itself, by process.exit, by an error, with everything open.
 
+import { join } from 'node:path'
 import { describe, test } from 'vitest'
-import { scratchDirectory } from '../support/scratch.ts'
-import { expectScenario } from './child.ts'
+import { nextEngine } from '../../support/engine.ts'
+import { scratchDirectory } from '../../support/scratch.ts'
+import { expectScenario } from '../../support/scenario.ts'
+
+const script = new URL('children/exit.mjs', import.meta.url)
+
+/** One process of several that open the same directory, one after the other. */
+async function run(
+  name: string,
+  directory: string,
+  end?: { code: number; said: string },
+): Promise<void> {
+  await expectScenario(
+    { script, name, engines: [nextEngine(join(directory, 'db'))], directory },
+    end,
+  )
+}
 
 describe('the process', () => {
   test.each([
@@ -15,10 +31,10 @@ describe('the process', () => {
     ['exits while closing', 'exitWhileClosing', 7, 'leaving'],
     ['closes in the exit event', 'closeAtExit', 7, 'leaving'],
     ['ends by an uncaught error', 'uncaught', 1, 'done'],
-  ])('%s', async (_, scenario, code, said) => {
+  ])('%s', async (_, name, code, said) => {
     const directory = scratchDirectory()
-    await expectScenario('exit.mjs', [scenario, directory], { code, said })
-    await expectScenario('exit.mjs', ['check', directory])
+    await run(name, directory, { code, said })
+    await run('check', directory)
   })
 
   test.each([
@@ -27,9 +43,9 @@ describe('the process', () => {
     ['an uncaught error', 'bufferedUncaught', 1],
     ['process.exit in a worker', 'bufferedWorker', 7],
     ['its natural end', 'bufferedEnd', 0],
-  ])('keeps what was buffered when it ends by %s', async (_, scenario, code) => {
+  ])('keeps what was buffered when it ends by %s', async (_, name, code) => {
     const directory = scratchDirectory()
-    await expectScenario('exit.mjs', [scenario, directory], { code, said: 'leaving' })
-    await expectScenario('exit.mjs', ['checkBuffered', directory])
+    await run(name, directory, { code, said: 'leaving' })
+    await run('checkBuffered', directory)
   })
 })

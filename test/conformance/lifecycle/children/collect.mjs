@@ -3,8 +3,16 @@
 import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { Database, MAX_SEQNO, Tree } from '../../../dist/esm/index.js'
-import { codeOf, collectUntil, key, main, value } from './support.mjs'
+import { MAX_SEQNO } from '../../../../dist/esm/index.js'
+import {
+  codeOf,
+  collectUntil,
+  key,
+  main,
+  openDatabase,
+  openTree,
+  value,
+} from '../../../support/scenario.mjs'
 
 /** Other options than before: refused with DB_LOCKED while the core of this process is open. */
 const OTHER = { cacheSize: 77_777_777 }
@@ -12,7 +20,7 @@ const OTHER = { cacheSize: 77_777_777 }
 /** True once nothing of this process has the directory open. */
 async function canReopen(path) {
   try {
-    await (await Database.open(path, OTHER)).close()
+    await (await openDatabase(path, OTHER)).close()
     return true
   } catch (error) {
     assert.equal(error.code, 'DB_LOCKED')
@@ -25,7 +33,7 @@ async function canReopen(path) {
 async function database(directory) {
   const path = join(directory, 'db')
   const use = async () => {
-    const db = await Database.open(path)
+    const db = await openDatabase(path)
     const keyspace = await db.keyspace('k')
     keyspace.insertSync('a', '1')
     db.snapshot()
@@ -34,7 +42,7 @@ async function database(directory) {
   }
   assert.equal(String(await use()), '1')
   await collectUntil(() => canReopen(path))
-  const db = await Database.open(path)
+  const db = await openDatabase(path)
   assert.equal((await db.keyspace('k')).getTextSync('a'), '1')
   await db.close()
 }
@@ -42,7 +50,7 @@ async function database(directory) {
 /** A keyspace, a range or a pending call keeps its database open. */
 async function keptOpen(directory) {
   const path = join(directory, 'db')
-  let keyspace = await Database.open(path).then((db) => db.keyspace('k'))
+  let keyspace = await openDatabase(path).then((db) => db.keyspace('k'))
   for (let i = 0; i < 10; i++) {
     globalThis.gc()
     await new Promise((resolve) => setImmediate(resolve))
@@ -61,7 +69,7 @@ async function keptOpen(directory) {
 
 /** Dropped iterators and snapshots let go of the super versions they pin. */
 async function pins(directory) {
-  const tree = await Tree.open(join(directory, 'tree'))
+  const tree = await openTree(join(directory, 'tree'))
   const dropped = () => {
     for (let i = 0; i < 50; i++) {
       tree.insertSync(key(i), value(i), i + 1)
@@ -80,7 +88,7 @@ async function pins(directory) {
 /** Tables that only a dropped iterator still read are deleted with it. */
 async function files(directory) {
   const path = join(directory, 'db')
-  const db = await Database.open(path)
+  const db = await openDatabase(path)
   const keyspace = await db.keyspace('k')
   const tables = () => readdirSync(path).filter((name) => name.endsWith('.table')).length
   const dropped = async () => {
@@ -104,7 +112,7 @@ async function files(directory) {
 
 /** The collector running in the middle of everything: operations and iterations go on. */
 async function underStress(directory) {
-  const db = await Database.open(join(directory, 'db'), { cacheSize: 1 << 20 })
+  const db = await openDatabase(join(directory, 'db'), { cacheSize: 1 << 20 })
   const keyspace = await db.keyspace('k', { maxMemtableSize: 64 * 1024 })
   for (let i = 0; i < 3000; i++) keyspace.insertSync(key(i), value(i, i % 2 ? 100 : 5000))
   for (let round = 0; round < 30; round++) {
@@ -131,7 +139,7 @@ async function underStress(directory) {
 
 /** Values stay what they were, however many slabs were used up since. */
 async function retainedValues(directory) {
-  const db = await Database.open(join(directory, 'db'))
+  const db = await openDatabase(join(directory, 'db'))
   const keyspace = await db.keyspace('k')
   const kept = []
   for (let i = 0; i < 20_000; i++) {
@@ -152,13 +160,13 @@ async function retainedValues(directory) {
 async function cycles(directory) {
   const count = (what) => readdirSync(`/proc/self/${what}`).length
   const once = async (i) => {
-    const db = await Database.open(join(directory, 'db'))
+    const db = await openDatabase(join(directory, 'db'))
     const keyspace = await db.keyspace('k')
     await keyspace.insert(key(i), value(i))
     assert.equal(String(await keyspace.get(key(i))), value(i))
     if (i % 2) await db.close()
     else db.closeSync()
-    const tree = await Tree.open(join(directory, 'tree'))
+    const tree = await openTree(join(directory, 'tree'))
     tree.insertSync(key(i), value(i), i)
     await tree.flush()
     await tree.close()
@@ -170,7 +178,7 @@ async function cycles(directory) {
   // An environment keeps up to 8 threads for calls that block.
   await collectUntil(() => count('fd') <= before.fd && count('task') <= before.task + 8)
   assert.equal(
-    await codeOf(Database.open(join(directory, 'db')).then((db) => db.close())),
+    await codeOf(openDatabase(join(directory, 'db')).then((db) => db.close())),
     undefined,
   )
 }

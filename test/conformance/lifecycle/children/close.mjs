@@ -2,25 +2,35 @@
 
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
-import { Database, LeveledCompaction, MAX_SEQNO, Tree } from '../../../dist/esm/index.js'
-import { allSettle, codeOf, failureOf, key, main, value } from './support.mjs'
+import { LeveledCompaction, MAX_SEQNO } from '../../../../dist/esm/index.js'
+import {
+  allSettle,
+  codeOf,
+  failureOf,
+  key,
+  main,
+  openDatabase,
+  openDatabaseSync,
+  openTree,
+  value,
+} from '../../../support/scenario.mjs'
 
 const ENDED = ['DB_CLOSED', 'ABORTED']
 
 /** A database whose entries are in tables and in no cache. */
 async function openCold(path, entries) {
-  const first = await Database.open(path)
+  const first = await openDatabase(path)
   const filled = await first.keyspace('k')
   for (let i = 0; i < entries; i++) filled.insertSync(key(i), value(i))
   await filled.rotateMemtableAndWait()
   await first.close()
-  const db = await Database.open(path, { cacheSize: 1024 * 1024 })
+  const db = await openDatabase(path, { cacheSize: 1024 * 1024 })
   return { db, keyspace: await db.keyspace('k', { pinIndex: false, pinFilter: false }) }
 }
 
 async function pendingWrites(directory) {
   const path = join(directory, 'db')
-  const db = await Database.open(path)
+  const db = await openDatabase(path)
   const keyspace = await db.keyspace('k')
   const writes = []
   for (let i = 0; i < 400; i++) {
@@ -35,7 +45,7 @@ async function pendingWrites(directory) {
   const outcomes = await Promise.all(writes.map(codeOf))
   assert.equal(await late, 'DB_CLOSED')
   await closed
-  const again = await Database.open(path)
+  const again = await openDatabase(path)
   const found = await again.keyspace('k')
   outcomes.forEach((code, i) => {
     assert(code === undefined || ENDED.includes(code), `write ${i}: ${code}`)
@@ -67,7 +77,7 @@ async function pendingReads(directory) {
 
 async function pendingJobs(directory) {
   const path = join(directory, 'db')
-  const db = await Database.open(path)
+  const db = await openDatabase(path)
   const keyspace = await db.keyspace('k', { maxMemtableSize: 256 * 1024 })
   for (let i = 0; i < 40_000; i++) keyspace.insertSync(key((i * 7919) % 40_000), value(i))
   const progress = []
@@ -83,7 +93,7 @@ async function pendingJobs(directory) {
   await allSettle(jobs, ENDED)
   await closed
   for (const { done, total, unit } of progress) assert(done <= total && unit === 'bytes')
-  const again = await Database.open(path)
+  const again = await openDatabase(path)
   const found = await again.keyspace('k')
   assert.equal(await found.len(), 40_000)
   const controller = new AbortController()
@@ -96,7 +106,7 @@ async function pendingJobs(directory) {
 
 async function twice(directory) {
   const path = join(directory, 'db')
-  const db = await Database.open(path)
+  const db = await openDatabase(path)
   const keyspace = await db.keyspace('k')
   keyspace.insertSync('a', '1')
   const first = db.close()
@@ -108,28 +118,30 @@ async function twice(directory) {
   db.closeSync()
   await db.close()
 
-  const second = Database.openSync(path)
+  const second = openDatabaseSync(path)
   second.closeSync()
   await second.close()
   assert.equal(second.status, 'closed')
 
-  const third = await Database.open(path)
+  const third = await openDatabase(path)
   assert.equal((await third.keyspace('k')).getTextSync('a'), '1')
   assert.equal(await codeOf(third[Symbol.asyncDispose]()), undefined)
   assert.equal(third.status, 'closed')
-  const fourth = Database.openSync(path)
+  const fourth = openDatabaseSync(path)
   assert.equal(fourth.keyspaceSync('k').getTextSync('a'), '1')
   fourth[Symbol.dispose]()
   assert.equal(fourth.status, 'closed')
   // Opening many at once and closing each as soon as it is there: one core or one after the other.
-  await Promise.all(Array.from({ length: 8 }, async () => (await Database.open(path)).close()))
+  const { engine } = fourth
+  const openAndClose = async () => (await openDatabase(path, { engine })).close()
+  await Promise.all(Array.from({ length: 8 }, openAndClose))
 }
 
 /** Two opens of one directory in one environment are two handles on one core. */
 async function sharedCore(directory) {
   const path = join(directory, 'db')
-  const one = await Database.open(path)
-  const two = await Database.open(join(directory, '.', 'db'))
+  const one = await openDatabase(path)
+  const two = await openDatabase(join(directory, '.', 'db'), { engine: one.engine })
   const a = await one.keyspace('k')
   const b = await two.keyspace('k')
   a.insertSync('x', '1')
@@ -140,16 +152,19 @@ async function sharedCore(directory) {
   assert.equal(snapshot.closed, true)
   b.insertSync('y', '2')
   assert.equal(await b.getText('y'), '2')
-  assert.equal(await codeOf(Database.open(path, { cacheSize: 123_456_789 })), 'DB_LOCKED')
+  assert.equal(
+    await codeOf(openDatabase(path, { engine: two.engine, cacheSize: 123_456_789 })),
+    'DB_LOCKED',
+  )
   await two.close()
-  const three = await Database.open(path, { cacheSize: 123_456_789 })
+  const three = await openDatabase(path, { cacheSize: 123_456_789 })
   assert.equal((await three.keyspace('k')).getTextSync('y'), '2')
   await three.close()
 }
 
 async function databaseAfterClose(directory) {
   const path = join(directory, 'db')
-  const db = await Database.open(path)
+  const db = await openDatabase(path)
   const keyspace = await db.keyspace('k')
   keyspace.insertSync('a', '1')
   const snapshot = db.snapshot()
@@ -240,7 +255,7 @@ async function databaseAfterClose(directory) {
 }
 
 async function treeAfterClose(directory) {
-  const tree = await Tree.open(join(directory, 'tree'))
+  const tree = await openTree(join(directory, 'tree'))
   tree.insertSync('a', '1', 1)
   const range = tree.iter(MAX_SEQNO)
   const cursor = range.cursor()

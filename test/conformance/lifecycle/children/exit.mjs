@@ -3,11 +3,10 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
-import { Database, Tree } from '../../../dist/esm/index.js'
-import { key, main, value } from './support.mjs'
+import { key, main, openDatabase, openTree, value } from '../../../support/scenario.mjs'
 
 async function open(directory) {
-  const db = await Database.open(join(directory, 'db'))
+  const db = await openDatabase(join(directory, 'db'))
   const keyspace = await db.keyspace('k', { maxMemtableSize: 64 * 1024 })
   for (let i = 0; i < 1000; i++) keyspace.insertSync(key(i), value(i))
   return { db, keyspace }
@@ -27,7 +26,7 @@ function leavePending(db, keyspace) {
 
 /** A hundred buffered commits, and one more in the last listener of all. */
 async function writeBuffered(directory) {
-  const db = await Database.open(join(directory, 'db'))
+  const db = await openDatabase(join(directory, 'db'))
   const keyspace = await db.keyspace('k')
   const insert = (i) => keyspace.insertSync(key(i), value(i), { durability: 'buffered' })
   for (let i = 0; i < 100; i++) insert(i)
@@ -46,7 +45,7 @@ await main({
       db,
       db.snapshot(),
       keyspace.iter().cursor(),
-      await Tree.open(join(directory, 'tree')),
+      await openTree(join(directory, 'tree')),
     ]
   },
 
@@ -122,7 +121,7 @@ await main({
   },
 
   async bufferedClosing(directory) {
-    const db = await Database.open(join(directory, 'db'))
+    const db = await openDatabase(join(directory, 'db'))
     const keyspace = await db.keyspace('k')
     for (let i = 0; i <= 100; i++) keyspace.insertSync(key(i), value(i), { durability: 'buffered' })
     console.log('leaving')
@@ -145,7 +144,7 @@ await main({
       console.log('leaving')
       process.exit(7)
     }
-    const db = await Database.open(join(directory, 'db'))
+    const db = await openDatabase(join(directory, 'db'))
     const keyspace = await db.keyspace('k')
     for (let i = 0; i <= 100; i++) keyspace.insertSync(key(i), value(i), { durability: 'buffered' })
     parentPort.postMessage('written')
@@ -158,7 +157,7 @@ await main({
   },
 
   async checkBuffered(directory) {
-    const db = await Database.open(join(directory, 'db'))
+    const db = await openDatabase(join(directory, 'db'))
     const keyspace = await db.keyspace('k')
     assert.equal(await keyspace.len(), 101)
     assert.equal(keyspace.getTextSync(key(100)), value(100))

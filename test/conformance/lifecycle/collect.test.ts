@@ -1,8 +1,12 @@
 // What is dropped without close is given back by the collector, and nothing that is in use is.
 
+import { join } from 'node:path'
 import { describe, test } from 'vitest'
-import { scratchDirectory } from '../support/scratch.ts'
-import { expectScenario } from './child.ts'
+import { nextEngine } from '../../support/engine.ts'
+import { scratchDirectory } from '../../support/scratch.ts'
+import { expectScenario } from '../../support/scenario.ts'
+
+const script = new URL('children/collect.mjs', import.meta.url)
 
 describe('collected', () => {
   test.each([
@@ -13,7 +17,9 @@ describe('collected', () => {
     ['the collector runs in the middle of operations', 'underStress'],
     ['values outlive their slabs', 'retainedValues'],
     ['opening and closing leaves nothing behind', 'cycles'],
-  ])('%s', async (_, scenario) => {
-    await expectScenario('collect.mjs', [scenario, scratchDirectory()], { flags: ['--expose-gc'] })
+  ])('%s', async (_, name) => {
+    const directory = scratchDirectory()
+    const engines = [nextEngine(join(directory, 'db'))]
+    await expectScenario({ script, name, engines, directory, flags: ['--expose-gc'] })
   })
 })
