@@ -3,8 +3,10 @@
  *
  * A call (`Io`) has both forms. `const got = yield* file.read(...)` inside a flow waits for it,
  * whoever drives the flow: `runSync` blocks, `run` gives the event loop its turns. So nothing is
- * written twice, and background work runs in slices simply by yielding `breath()` now and then.
+ * written twice, and long work runs in slices simply by yielding a `breath` now and then.
  */
+
+import { wakeLoop } from './keep-alive.ts'
 
 /** One call of the system, not made yet; `sync` or `async` makes it. */
 export class Io<T> {
@@ -70,11 +72,65 @@ export async function run<T>(flow: Flow<T>): Promise<T> {
   return step.value
 }
 
-/** Lets the event loop turn; nothing to a flow that blocks. */
+/** Flows that let the event loop turn, in the order in which they go on. */
+const waiting: (() => void)[] = []
+
+/** It holds no process. */
+function awaitTurn(): void {
+  setImmediate(takeTurn).unref()
+  wakeLoop()
+}
+
+function takeTurn(): void {
+  waiting.shift()?.()
+  if (waiting.length > 0) awaitTurn()
+}
+
+/**
+ * Lets the event loop turn; nothing to a flow that blocks. Of all flows that wait here one goes on
+ * in each turn, so that several hold the loop no longer than one.
+ */
 export const breath: Io<void> = new Io<void>(
   () => undefined,
   async () =>
     new Promise((resolve) => {
-      setImmediate(resolve)
+      waiting.push(resolve)
+      if (waiting.length === 1) awaitTurn()
     }),
 )
+
+/** Milliseconds that a job works in a row. */
+const SLICE_MILLIS = 2
+
+/**
+ * The time that a job works in a row before it lets the event loop turn. What it waited for counts
+ * as work: in the turn of an answer others may have had theirs.
+ */
+export class Slice {
+  readonly #clock: () => number
+  #end: number
+
+  /** Milliseconds that never go back. */
+  constructor(clock: () => number) {
+    this.#clock = clock
+    this.#end = clock() + SLICE_MILLIS
+  }
+
+  /** Whether it is used up: `if (slice.isOver) yield* slice.pass`. */
+  get isOver(): boolean {
+    return this.#clock() >= this.#end
+  }
+
+  /** Lets the event loop turn; the next slice begins. */
+  readonly pass: Io<void> = new Io<void>(
+    () => this.#begin(),
+    async () => {
+      await breath.async()
+      this.#begin()
+    },
+  )
+
+  #begin(): void {
+    this.#end = this.#clock() + SLICE_MILLIS
+  }
+}

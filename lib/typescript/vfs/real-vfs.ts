@@ -384,7 +384,7 @@ class RealVfs implements Vfs {
       () => void Atomics.wait(this.#sleeper, 0, 0, milliseconds),
       async () =>
         new Promise((resolve) => {
-          setTimeout(resolve, milliseconds)
+          setTimeout(resolve, milliseconds).unref()
         }),
     )
   }

@@ -83,5 +83,6 @@ export interface Vfs {
   wallMillis(): number
   /** 32 bits, unsigned. */
   random(): number
+  /** Keeps no process alive. */
   sleep(milliseconds: number): Io<void>
 }

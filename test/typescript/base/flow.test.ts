@@ -1,7 +1,7 @@
 // Flows: the same work in both forms, with the same answers and the same errors.
 
 import { describe, expect, test } from 'vitest'
-import { breath, Io, run, runSync } from '../../../lib/typescript/base/flow.ts'
+import { breath, Io, run, runSync, Slice } from '../../../lib/typescript/base/flow.ts'
 import type { Flow } from '../../../lib/typescript/base/flow.ts'
 
 /** A call that notes in which form it was made. */
@@ -67,5 +67,47 @@ describe('a flow', () => {
       })(),
     )
     expect(log).toEqual(['turn', 'flow'])
+  })
+})
+
+describe('several flows that breathe', () => {
+  test('go on one in each turn of the event loop, in the order in which they wait', async () => {
+    const log: string[] = []
+    function* job(name: string): Flow<void> {
+      for (let i = 0; i < 3; i++) {
+        yield* breath
+        log.push(name)
+      }
+    }
+    let isOver = false
+    const turn = (): void => {
+      log.push('|')
+      if (!isOver) setImmediate(turn)
+    }
+    setImmediate(turn)
+    await Promise.all(['a', 'b', 'c'].map(async (name) => run(job(name))))
+    isOver = true
+    const turns = log.join('').split('|')
+    expect(turns.filter((names) => names.length > 1)).toEqual([])
+    expect(turns.join('')).toBe('abcabcabc')
+  })
+})
+
+describe('a slice', () => {
+  test('is over after its time, and begins anew with a turn of the event loop', async () => {
+    let now = 100
+    const slice = new Slice(() => now)
+    expect(slice.isOver).toBe(false)
+    now += 1
+    expect(slice.isOver).toBe(false)
+    now += 1
+    expect(slice.isOver).toBe(true)
+    let turned = false
+    setImmediate(() => (turned = true))
+    await slice.pass.async()
+    expect([turned, slice.isOver]).toEqual([true, false])
+    now += 2
+    slice.pass.sync()
+    expect(slice.isOver).toBe(false)
   })
 })
