@@ -10,6 +10,7 @@
 import type {
   DatabaseFigures,
   DatabaseSettings,
+  TreeSettingsGiven,
   EngineStatus,
   RecoveryFigures,
 } from '../../engine.ts'
@@ -270,6 +271,14 @@ export class Database implements CommitSink {
   }
 
   // --- writes ------------------------------------------------------------------------------------
+
+  /** The keyspace with that name and these options; it is created if there is none. */
+  *openKeyspace(name: string, given: TreeSettingsGiven): Flow<Keyspace> {
+    this.check()
+    // A creation is a commit and keeps its place in the order of all.
+    this.#queue.drain()
+    return yield* this.keyspaces.open(name, given)
+  }
 
   #checkWritable(): void {
     this.check()

@@ -39,8 +39,17 @@ export class EntryEncoder {
   }
 }
 
+/** The bytes of a value: its own, or of a text some that are good until the next call. */
+export function valueBytes(value: ValueInput, limit: number): Uint8Array {
+  const length = lengthOf(value, limit)
+  if (typeof value !== 'string') return value
+  const bytes = length > SCRATCH_BYTES ? Buffer.allocUnsafe(length) : scratch.subarray(0, length)
+  putValue(value, bytes, 0, length)
+  return bytes
+}
+
 /** Bytes of a value; throws what is wrong with it. */
-export function lengthOf(value: ValueInput, limit: number): number {
+function lengthOf(value: ValueInput, limit: number): number {
   let length: number
   if (typeof value === 'string') {
     length = Buffer.byteLength(value)
@@ -55,7 +64,7 @@ export function lengthOf(value: ValueInput, limit: number): number {
 }
 
 /** Writes a value whose length is known. */
-export function putValue(value: ValueInput, target: Buffer, at: number, length: number): void {
+function putValue(value: ValueInput, target: Buffer, at: number, length: number): void {
   if (typeof value !== 'string') {
     if (length > LOOP_BYTES) set.call(target, value, at)
     else for (let i = 0; i < length; i++) target[at + i] = value[i]!

@@ -33,7 +33,7 @@ export interface MaintenanceParts {
   /** Undefined: writers are not slowed. */
   readonly control: WriteControl | undefined
   readonly maxCompactions: number
-  /** Whether the strategy is asked after each job. */
+  /** Whether it flushes and compacts by itself. */
   readonly isAutomatic: boolean
   /** Something may be evicted. */
   readonly afterFlush: () => void
@@ -178,7 +178,7 @@ export class Maintenance {
   // --- flush -------------------------------------------------------------------------------------
 
   #queueFlush(keyspace: Keyspace): void {
-    if (this.#isStopping || keyspace.isFlushQueued) return
+    if (this.#isStopping || !this.#parts.isAutomatic || keyspace.isFlushQueued) return
     keyspace.isFlushQueued = true
     this.#flushes.push(keyspace)
     if (this.#isFlushing) return
@@ -207,7 +207,7 @@ export class Maintenance {
   /** Level 0 is full: the flush waits until a compaction made room there. */
   #mustHold(keyspace: Keyspace): boolean {
     if (level0Debt(keyspace, keyspace.tree.level0Runs) < LEVEL0_RUNS_MAX) return false
-    if (this.#isPaused || keyspace.flushesNow || !this.#parts.isAutomatic) return false
+    if (this.#isPaused || keyspace.flushesNow) return false
     keyspace.isFlushHeld = true
     this.queueCompaction(keyspace)
     return true
@@ -223,7 +223,7 @@ export class Maintenance {
 
   /** Writes everything sealed of a keyspace to tables; throws why it could not be. */
   *flush(keyspace: Keyspace): Flow<void> {
-    const { vfs, control, afterFlush, isAutomatic } = this.#parts
+    const { vfs, control, afterFlush } = this.#parts
     const begin = vfs.monotonicMillis()
     let figures: JobFigures | undefined
     try {
@@ -239,7 +239,7 @@ export class Maintenance {
     keyspace.flushesNow = false
     this.#setProblem('flush', keyspace, undefined)
     control?.noteFlush(figures.bytesWritten, vfs.monotonicMillis() - begin)
-    if (isAutomatic) this.queueCompaction(keyspace)
+    this.queueCompaction(keyspace)
     if (figures.bytesWritten > 0) afterFlush()
   }
 

@@ -250,7 +250,12 @@ export class Tree {
     const leave = yield* this.#flushGate.enter
     try {
       while (wanted.some((memtable) => this.#unflushed().includes(memtable))) {
-        yield* this.#flushSealed(figures)
+        try {
+          yield* this.#flushSealed(figures)
+        } catch (error) {
+          // A sync caller may have done it meanwhile, and closed the tree.
+          if (wanted.some((memtable) => this.#super.sealed.includes(memtable))) throw error
+        }
       }
     } finally {
       leave()

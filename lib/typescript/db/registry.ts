@@ -1,0 +1,172 @@
+/**
+ * The databases that are open in this environment: who opens a directory again shares what is open,
+ * and the last one to close ends it. Other environments of the process are kept out by the lock.
+ */
+
+import type { DatabaseSettings } from '../../engine.ts'
+import { ShaleError } from '../../errors.ts'
+import { Io, run } from '../base/flow.ts'
+import type { Flow } from '../base/flow.ts'
+import { isErrno } from '../base/status.ts'
+import type { FileInfo, Vfs } from '../vfs/vfs.ts'
+import { Database } from './database.ts'
+
+interface Core {
+  /** Undefined while it is being opened. */
+  database: Database | undefined
+  readonly settings: DatabaseSettings
+  handles: number
+  /** It is being opened or closed; told when that is done. */
+  waiting: (() => void)[] | undefined
+}
+
+/** By what identifies a directory, whatever the path to it. */
+const cores = new Map<string, Core>()
+
+let isExitWatched = false
+/** What was acknowledged as buffered is in this process alone. */
+function watchExit(): void {
+  if (isExitWatched) return
+  isExitWatched = true
+  process.on('exit', () => {
+    for (const { database } of cores.values()) {
+      try {
+        database?.handOver()
+      } catch {
+        // Nobody is left to tell.
+      }
+    }
+  })
+}
+
+/** One open of a database, to be closed once. */
+export class DatabaseHandle {
+  readonly database: Database
+  readonly #identity: string | undefined
+  #isClosed = false
+
+  private constructor(database: Database, identity: string | undefined) {
+    this.database = database
+    this.#identity = identity
+  }
+
+  static *open(vfs: Vfs, path: string, settings: DatabaseSettings): Flow<DatabaseHandle> {
+    const identity = yield* locate(vfs, path, settings)
+    const database =
+      identity === undefined
+        ? yield* Database.open(vfs, path, settings)
+        : yield* join(vfs, identity, path, settings)
+    return new DatabaseHandle(database, identity)
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  /** The last handle ends the database. */
+  *close(): Flow<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    const core = this.#identity === undefined ? undefined : cores.get(this.#identity)
+    if (core === undefined) return yield* this.database.close()
+    if (--core.handles > 0) return
+    core.waiting = []
+    try {
+      yield* this.database.close()
+    } finally {
+      leave(this.#identity!, core)
+    }
+  }
+
+  /** In the background: its user has forgotten it. */
+  abandon(): void {
+    run(this.close()).catch(() => {}) // nobody is left to tell
+  }
+}
+
+/** Undefined if there is no such directory and none can be made: Database.open says why. */
+function* locate(vfs: Vfs, path: string, settings: DatabaseSettings): Flow<string | undefined> {
+  let info: FileInfo | undefined
+  try {
+    info = yield* vfs.statTarget(path)
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT') || !settings.createIfMissing || settings.readOnly)
+      return undefined
+    try {
+      yield* vfs.makeDir(path)
+      info = yield* vfs.statTarget(path)
+    } catch {
+      return undefined
+    }
+  }
+  return info.type === 'directory' ? info.identity : undefined
+}
+
+/** Joins a database that is open, or opens it. */
+function* join(
+  vfs: Vfs,
+  identity: string,
+  path: string,
+  settings: DatabaseSettings,
+): Flow<Database> {
+  for (let core = cores.get(identity); core !== undefined; core = cores.get(identity)) {
+    if (core.waiting !== undefined) {
+      yield* untilDone(core, path)
+      continue
+    }
+    if (settings.errorIfExists) {
+      throw new ShaleError('DB_EXISTS', 'the folder holds a database', { path })
+    }
+    const differing = differences(settings, core.settings)
+    if (differing.length > 0) {
+      throw lockedHere(path, `with another ${differing.join(', ')}`)
+    }
+    core.handles++
+    return core.database!
+  }
+  watchExit()
+  const core: Core = { database: undefined, settings, handles: 1, waiting: [] }
+  cores.set(identity, core)
+  try {
+    core.database = yield* Database.open(vfs, path, settings)
+  } catch (error) {
+    leave(identity, core)
+    throw error
+  }
+  wake(core)
+  return core.database
+}
+
+/** A sync caller cannot wait for an async one. */
+function untilDone(core: Core, path: string): Io<void> {
+  return new Io<void>(
+    () => {
+      throw lockedHere(path, 'by a call that has not ended')
+    },
+    async () => new Promise((resolve) => core.waiting?.push(resolve)),
+  )
+}
+
+function leave(identity: string, core: Core): void {
+  cores.delete(identity)
+  wake(core)
+}
+
+function wake(core: Core): void {
+  const { waiting = [] } = core
+  core.waiting = undefined
+  for (const told of waiting) told()
+}
+
+function lockedHere(path: string, how: string): ShaleError {
+  const message = `${path} is open already, in this process, ${how}`
+  return new ShaleError('DB_LOCKED', message, { path, pid: process.pid, sameProcess: true })
+}
+
+/** Options by name that two opens do not agree on; those that say what a call may do aside. */
+function differences(a: DatabaseSettings, b: DatabaseSettings): string[] {
+  const names = Object.keys(a) as (keyof DatabaseSettings)[]
+  return names.filter(
+    (name) => name !== 'createIfMissing' && name !== 'errorIfExists' && a[name] !== b[name],
+  )
+}

@@ -1,0 +1,258 @@
+/**
+ * One bare LSM-tree in a directory of its own, without a journal; the caller supplies seqnos. What
+ * is not flushed is lost at close.
+ */
+
+import type { EntryKind, PlanData, StrategySetting, TreeEngineSettings } from '../../engine.ts'
+import { ShaleError } from '../../errors.ts'
+import { Cache } from '../base/cache.ts'
+import type { Flow } from '../base/flow.ts'
+import { READ_ALL, SEQNO_MAX } from '../base/internal-key.ts'
+import { equalBytes } from '../base/slice.ts'
+import { BARE_TREE } from '../tree/manifest-edit.ts'
+import type { Manifest } from '../tree/manifest.ts'
+import { decodeOptions, encodeOptions, newOptions } from '../tree/options.ts'
+import type { RetentionView } from '../tree/retention.ts'
+import { Tree } from '../tree/tree.ts'
+import type { TreeContext } from '../tree/tree.ts'
+import { tryRemove } from '../vfs/directory.ts'
+import { FileCache } from '../vfs/file-cache.ts'
+import { parseFileName, pathIn } from '../vfs/file-name.ts'
+import { FileRemover } from '../vfs/file-remover.ts'
+import type { Vfs } from '../vfs/vfs.ts'
+import type { DirectoryLock } from './directory-lock.ts'
+import { checkCodecs, mergedOptions } from './keyspaces.ts'
+import { Keyspace } from './keyspace.ts'
+import { Maintenance } from './maintenance.ts'
+import type { CompactionWatch } from './maintenance.ts'
+import { openDirectory } from './open-directory.ts'
+
+/** Id of the only tree of a directory. */
+const TREE_ID = 1
+/** Compactions that run at the same time in the background. */
+const COMPACTIONS_MAX = 1
+
+const RULES = {
+  kind: BARE_TREE,
+  createIfMissing: true,
+  errorIfExists: false,
+  readOnly: false,
+} as const
+
+export class StandaloneTree {
+  readonly path: string
+  readonly maintenance: Maintenance
+  readonly #vfs: Vfs
+  readonly #settings: TreeEngineSettings
+  readonly #lock: DirectoryLock | undefined
+  readonly #manifest: Manifest
+  readonly #remover: FileRemover
+  #keyspace!: Keyspace
+  /** What reads still need, as the caller says, and as the manifest does. */
+  #gcSeqno = 0
+  #recordedGcSeqno = 0
+  #isClosed = false
+
+  private constructor(
+    vfs: Vfs,
+    path: string,
+    settings: TreeEngineSettings,
+    lock: DirectoryLock | undefined,
+    manifest: Manifest,
+  ) {
+    this.path = path
+    this.#vfs = vfs
+    this.#settings = settings
+    this.#lock = lock
+    this.#manifest = manifest
+    this.#remover = new FileRemover(vfs)
+    this.maintenance = new Maintenance({
+      vfs,
+      control: undefined,
+      maxCompactions: COMPACTIONS_MAX,
+      isAutomatic: settings.backgroundCompaction,
+      // What fails is told by the call that wanted it, and tried again in the background.
+      afterFlush: () => {},
+      onFatal: () => {},
+      onState: () => {},
+    })
+  }
+
+  static *open(vfs: Vfs, path: string, settings: TreeEngineSettings): Flow<StandaloneTree> {
+    checkCodecs(settings.tree)
+    const { lock, manifest } = yield* openDirectory(vfs, path, RULES)
+    const opened = new StandaloneTree(vfs, path, settings, lock, manifest)
+    try {
+      yield* opened.#applyOptions()
+      yield* opened.#openTree()
+      return opened
+    } catch (error) {
+      yield* opened.#letGo()
+      throw error
+    }
+  }
+
+  *#applyOptions(): Flow<void> {
+    const state = this.#manifest.state.trees.get(TREE_ID)
+    const { tree: given } = this.#settings
+    if (state === undefined) {
+      const options = encodeOptions(newOptions(given))
+      const created = { tree: this.#manifest.newTreeId(), name: '', createdSeqno: 0, options }
+      return yield* this.#manifest.commit({ treesCreated: [created] })
+    }
+    const options = encodeOptions(mergedOptions(decodeOptions(state.options), given))
+    if (equalBytes(options, state.options)) return
+    yield* this.#manifest.commit({ treeOptions: [{ tree: TREE_ID, options }] })
+  }
+
+  *#openTree(): Flow<void> {
+    const state = this.#manifest.state.trees.get(TREE_ID)!
+    this.#gcSeqno = state.gcSeqno
+    this.#recordedGcSeqno = state.gcSeqno
+    const tree = yield* Tree.open(this.#context(), state)
+    this.#keyspace = new Keyspace(tree)
+    for (const name of yield* this.#vfs.list(this.path)) {
+      const { kind, number } = parseFileName(name)
+      const isOurs = kind === 'table' || kind === 'blob'
+      const isNamed = state.tables.has(number) || state.blobFiles.has(number)
+      if (isOurs && !isNamed) yield* tryRemove(this.#vfs, pathIn(this.path, name))
+    }
+    this.maintenance.opened(this.#keyspace)
+  }
+
+  #context(): TreeContext {
+    const { cacheSize, maxOpenFiles } = this.#settings
+    return {
+      vfs: this.#vfs,
+      directory: this.path,
+      manifest: this.#manifest,
+      cache: new Cache(cacheSize),
+      files: new FileCache(this.#vfs, maxOpenFiles),
+      remove: (path) => this.#remover.remove(path),
+      view: () => this.#view(),
+      beforeFlushCommit: function* () {},
+      throttle: function* () {},
+    }
+  }
+
+  /**
+   * Everything that a read at the gc seqno or above may need is kept. If that cannot be recorded,
+   * what the manifest says holds.
+   */
+  *#view(): Flow<RetentionView> {
+    try {
+      yield* this.#recordGcSeqno()
+    } catch {
+      // The job fails for the same reason, or succeeds with the older one.
+    }
+    return { snapshots: [], visible: this.#recordedGcSeqno }
+  }
+
+  /** Not before a job may drop what reads below it would need, and not for every call. */
+  *#recordGcSeqno(): Flow<void> {
+    const wanted = this.#gcSeqno
+    if (wanted === this.#recordedGcSeqno) return
+    yield* this.#manifest.commit({ gcSeqnos: [{ tree: TREE_ID, seqno: wanted }] })
+    this.#recordedGcSeqno = Math.max(this.#recordedGcSeqno, wanted)
+  }
+
+  get tree(): Tree {
+    return this.#keyspace.tree
+  }
+
+  /** Throws DB_CLOSED once it is closing. */
+  check(): void {
+    if (this.#isClosed) throw this.closedError()
+  }
+
+  closedError(): ShaleError {
+    return new ShaleError('DB_CLOSED', 'the tree is closed', { path: this.path })
+  }
+
+  /** Key and value are parts of arrays that are copied. */
+  add(
+    kind: EntryKind,
+    seqno: number,
+    key: Uint8Array,
+    keyEnd: number,
+    value: Uint8Array,
+    valueEnd: number,
+  ): { itemSize: number; memtableSize: number } {
+    this.check()
+    const { tree } = this
+    const sealed = tree.highestSealedSeqno
+    if (seqno >= SEQNO_MAX || seqno < sealed) throw badSeqno(seqno, sealed)
+    const itemSize = tree.insert(kind, seqno, key, 0, keyEnd, value, 0, valueEnd)
+    const memtableSize = tree.activeBytes
+    this.maintenance.countActive(this.#keyspace)
+    const isFull = memtableSize >= tree.settings.maxMemtableSize
+    if (isFull && this.#settings.backgroundCompaction) this.maintenance.rotate(this.#keyspace)
+    return { itemSize, memtableSize }
+  }
+
+  get gcSeqno(): number {
+    return this.#gcSeqno
+  }
+
+  setGcSeqno(seqno: number): void {
+    this.check()
+    if (seqno < this.#gcSeqno || seqno > READ_ALL) {
+      const message = `gcSeqno ${seqno} is below what it was: ${this.#gcSeqno}`
+      throw new ShaleError('INVALID_ARGUMENT', message)
+    }
+    this.#gcSeqno = seqno
+  }
+
+  rotate(): boolean {
+    return !this.#isClosed && this.maintenance.rotate(this.#keyspace)
+  }
+
+  *flush(): Flow<void> {
+    this.check()
+    this.rotate()
+    yield* this.maintenance.flush(this.#keyspace)
+  }
+
+  /** One decision of a strategy and its execution, or a plan. */
+  *compact(what: StrategySetting | PlanData, watch: CompactionWatch): Flow<void> {
+    this.check()
+    const plan = 'kind' in what ? what : this.tree.choosePlan(what)
+    if (plan !== undefined) yield* this.maintenance.compact(this.#keyspace, plan, watch)
+  }
+
+  *majorCompaction(targetSize: number | undefined, watch: CompactionWatch): Flow<void> {
+    this.check()
+    yield* this.maintenance.majorCompaction(this.#keyspace, targetSize, watch)
+  }
+
+  *close(): Flow<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    yield* this.maintenance.stop(this.closedError())
+    let problem: unknown
+    try {
+      yield* this.#manifest.settle()
+      yield* this.#recordGcSeqno()
+    } catch (error) {
+      problem = error
+    }
+    this.tree.close()
+    yield* this.#letGo()
+    if (problem !== undefined) throw problem as Error
+  }
+
+  *#letGo(): Flow<void> {
+    yield* this.#remover.stop()
+    this.#manifest.close()
+    if (this.#lock !== undefined) yield* this.#lock.release()
+  }
+}
+
+/** Nothing could follow an entry that has the largest of all seqnos. */
+function badSeqno(seqno: number, sealed: number): ShaleError {
+  const message =
+    seqno < sealed
+      ? `seqno ${seqno} is below ${sealed}, the highest that was sealed`
+      : `seqno ${seqno} is for reads; an entry has at most ${SEQNO_MAX - 1}`
+  return new ShaleError('INVALID_ARGUMENT', message)
+}

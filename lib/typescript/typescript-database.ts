@@ -1,0 +1,130 @@
+/** Databases of the TypeScript engine. */
+
+import type {
+  CompactorEngine,
+  DatabaseEngine,
+  DatabaseFigures,
+  EngineStatus,
+  KeyspaceEngine,
+  RecoveryFigures,
+  TreeSettingsGiven,
+} from '../engine.ts'
+import type { Durability } from '../types.ts'
+import { run, runSync } from './base/flow.ts'
+import type { Flow } from './base/flow.ts'
+import { keepAlive } from './base/keep-alive.ts'
+import type { Database } from './db/database.ts'
+import type { DatabaseHandle } from './db/registry.ts'
+import { TypescriptCompactor } from './typescript-compactor.ts'
+import { TypescriptKeyspace } from './typescript-keyspace.ts'
+import type { KeyspaceOwner } from './typescript-keyspace.ts'
+
+/** Closes the handles of databases that were dropped. */
+const abandoned = new FinalizationRegistry<DatabaseHandle>((handle) => {
+  handle.abandon()
+})
+
+export class TypescriptDatabase implements DatabaseEngine, KeyspaceOwner {
+  readonly path: string
+  readonly recovery: RecoveryFigures
+  readonly compactor: CompactorEngine
+  readonly database: Database
+  readonly #handle: DatabaseHandle
+  #isEnded = false
+  #closing: Promise<void> | undefined
+
+  constructor(handle: DatabaseHandle) {
+    this.#handle = handle
+    this.database = handle.database
+    this.path = handle.database.path
+    this.recovery = handle.database.recovery
+    this.compactor = new TypescriptCompactor({
+      maintenance: this.database.maintenance,
+      check: () => this.check(),
+    })
+    abandoned.register(this, handle, this)
+  }
+
+  status(): EngineStatus {
+    if (!this.#handle.isClosed) return this.database.status
+    return this.#isEnded ? 'closed' : 'closing'
+  }
+
+  check(): void {
+    if (this.#handle.isClosed) throw this.database.closedError()
+    this.database.check()
+  }
+
+  async openKeyspace(name: string, given: TreeSettingsGiven): Promise<KeyspaceEngine> {
+    return keepAlive(run(this.#openKeyspace(name, given)))
+  }
+
+  openKeyspaceSync(name: string, given: TreeSettingsGiven): KeyspaceEngine {
+    return runSync(this.#openKeyspace(name, given))
+  }
+
+  *#openKeyspace(name: string, given: TreeSettingsGiven): Flow<KeyspaceEngine> {
+    this.check()
+    return new TypescriptKeyspace(this, yield* this.database.openKeyspace(name, given))
+  }
+
+  keyspaceNames(): string[] {
+    this.check()
+    return this.database.keyspaces.names()
+  }
+
+  async write(entries: Uint8Array, durability: Durability): Promise<void> {
+    this.check()
+    return this.database.write(entries, durability)
+  }
+
+  writeSync(entries: Uint8Array, durability: Durability): void {
+    this.check()
+    this.database.writeSync(entries, durability)
+  }
+
+  async persist(durability: Durability): Promise<void> {
+    this.check()
+    return keepAlive(run(this.database.persist(durability)))
+  }
+
+  persistSync(durability: Durability): void {
+    this.check()
+    runSync(this.database.persist(durability))
+  }
+
+  openSnapshot(): number {
+    this.check()
+    const { snapshots, visible } = this.database
+    snapshots.open(visible)
+    return visible
+  }
+
+  closeSnapshot(seqno: number): void {
+    this.database.snapshots.close(seqno)
+  }
+
+  figures(): DatabaseFigures {
+    this.check()
+    return this.database.figures()
+  }
+
+  async close(): Promise<void> {
+    this.#closing ??= keepAlive(run(this.#close()))
+    return this.#closing
+  }
+
+  closeSync(): void {
+    runSync(this.#close())
+  }
+
+  *#close(): Flow<void> {
+    if (this.#handle.isClosed) return
+    abandoned.unregister(this)
+    try {
+      yield* this.#handle.close()
+    } finally {
+      this.#isEnded = true
+    }
+  }
+}

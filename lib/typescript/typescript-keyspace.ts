@@ -1,0 +1,111 @@
+/** Keyspaces of the TypeScript engine. */
+
+import { VALUE } from '../engine.ts'
+import type { EntryKind, KeyspaceEngine, MajorCompaction, TreeSettings } from '../engine.ts'
+import type { Durability, KeyInput, ValueInput } from '../types.ts'
+import { run, runSync } from './base/flow.ts'
+import { keepAlive } from './base/keep-alive.ts'
+import type { Database } from './db/database.ts'
+import { EntryEncoder } from './db/entry-encoder.ts'
+import type { Keyspace } from './db/keyspace.ts'
+import { watched } from './typescript-compactor.ts'
+import { TypescriptReads } from './typescript-reads.ts'
+
+/** What keyspaces need of the handle that they were opened through. */
+export interface KeyspaceOwner {
+  readonly database: Database
+  /** Throws DB_CLOSED once it is closing. */
+  check(): void
+}
+
+export class TypescriptKeyspace extends TypescriptReads implements KeyspaceEngine {
+  readonly id: number
+  readonly name: string
+  readonly #owner: KeyspaceOwner
+  readonly #database: Database
+  readonly #keyspace: Keyspace
+  readonly #encoder: EntryEncoder
+
+  constructor(owner: KeyspaceOwner, keyspace: Keyspace) {
+    const { database } = owner
+    super({
+      tree: keyspace.tree,
+      get visible() {
+        return database.visible
+      },
+      check: () => owner.check(),
+    })
+    this.id = keyspace.id
+    this.name = keyspace.name
+    this.#owner = owner
+    this.#database = database
+    this.#keyspace = keyspace
+    this.#encoder = new EntryEncoder(keyspace.id, database.settings.maxValueSize)
+  }
+
+  settings(): TreeSettings {
+    this.#owner.check()
+    return this.#keyspace.tree.settings
+  }
+
+  insertSync(key: KeyInput, value: ValueInput, durability: Durability): void {
+    this.#writeSync(VALUE, key, value, durability)
+  }
+
+  async insert(key: KeyInput, value: ValueInput, durability: Durability): Promise<void> {
+    return this.#write(VALUE, key, value, durability)
+  }
+
+  removeSync(kind: EntryKind, key: KeyInput, durability: Durability): void {
+    this.#writeSync(kind, key, '', durability)
+  }
+
+  async remove(kind: EntryKind, key: KeyInput, durability: Durability): Promise<void> {
+    return this.#write(kind, key, '', durability)
+  }
+
+  #writeSync(kind: EntryKind, key: KeyInput, value: ValueInput, durability: Durability): void {
+    const entry = this.#encoder.encode(kind, key, value, false)
+    this.#owner.check()
+    this.#database.checkWrite(this.#keyspace)
+    this.#database.writeOneSync(entry, durability)
+  }
+
+  #write(kind: EntryKind, key: KeyInput, value: ValueInput, durability: Durability): Promise<void> {
+    const entry = this.#encoder.encode(kind, key, value, true)
+    this.#owner.check()
+    this.#database.checkWrite(this.#keyspace)
+    return this.#database.writeOne(entry, durability)
+  }
+
+  rotateMemtable(): boolean {
+    this.#owner.check()
+    return this.#database.rotate(this.#keyspace)
+  }
+
+  async rotateMemtableAndWait(): Promise<void> {
+    this.#owner.check()
+    return keepAlive(run(this.#database.flush(this.#keyspace)))
+  }
+
+  rotateMemtableAndWaitSync(): void {
+    this.#owner.check()
+    runSync(this.#database.flush(this.#keyspace))
+  }
+
+  async majorCompaction(options: MajorCompaction): Promise<void> {
+    this.#owner.check()
+    this.#database.checkWrite(this.#keyspace)
+    const { maintenance } = this.#database
+    return watched(
+      (watch) => run(maintenance.majorCompaction(this.#keyspace, options.targetSize, watch)),
+      options,
+    )
+  }
+
+  majorCompactionSync(options: MajorCompaction): void {
+    this.#owner.check()
+    this.#database.checkWrite(this.#keyspace)
+    runSync(this.#database.maintenance.majorCompaction(this.#keyspace, options.targetSize))
+  }
+}
