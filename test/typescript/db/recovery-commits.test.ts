@@ -4,7 +4,6 @@
 import { describe, expect, test } from 'vitest'
 import { compress } from '../../../lib/typescript/base/compression.ts'
 import { breath } from '../../../lib/typescript/base/flow.ts'
-import { putRecordHeader } from '../../../lib/typescript/journal/log-format.ts'
 import { keepNothing } from '../../../lib/typescript/vfs/mem-vfs.ts'
 import { payloadsOf, readLog } from '../support/logs.ts'
 import {
@@ -20,24 +19,11 @@ import {
   recoverAndDie,
   recovering,
   refusal,
+  reopened,
   rows,
   synced,
 } from '../support/recoveries.ts'
 import type { RecoverOptions } from '../support/recoveries.ts'
-
-/** A record of a journal at `offset`. */
-function recordBytes(
-  fileNumber: number,
-  offset: number,
-  seqno: number,
-  payload: Uint8Array,
-): Buffer {
-  const bytes = Buffer.alloc(32 + payload.length)
-  bytes.set(payload, 32)
-  const record = { type: 1, count: 1, syncedTo: 0, seqno, payloadLength: payload.length }
-  putRecordHeader(bytes, 0, fileNumber, offset, record)
-  return bytes
-}
 
 describe('6: entries', () => {
   test('of several keyspaces, values and tombstones, compressed ones too', () => {
@@ -142,14 +128,9 @@ describe('6: entries', () => {
     const first = recoverAndDie(vfs, { writeBuffer: 4000 })
     expect(filesOf(vfs, 'table').length).toBeGreaterThan(0)
     const again = vfs.crash(keepNothing)
-    const path = journalPath(first.journals!.activeNumber)
-    changeFile(again, path, (bytes) => {
-      const payload = entryBytes(0x41, 2, '')
-      return Buffer.concat([
-        bytes,
-        recordBytes(first.journals!.activeNumber, bytes.length, 101, payload),
-      ])
-    })
+    const writer = reopened(again, first.journals!)
+    writer.append(1, 101, entryBytes(0x41, 2, ''))
+    writer.close()
     const { contents, manifest, nextSeqno } = recoverAndDie(again)
     expect(contents).toEqual({ a: rows(51, 100) })
     expect([...manifest.state.trees.keys(), nextSeqno]).toEqual([1, 102])

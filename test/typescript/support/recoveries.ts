@@ -251,6 +251,12 @@ export async function recoverAsync(vfs: Vfs, options?: RecoverOptions): Promise<
   return run(recovering(vfs, options))
 }
 
+/** The active journal of a process that is gone, to write on in it. */
+export function reopened(vfs: Vfs, { activeNumber, activeBytes }: JournalManager): LogWriter {
+  const file = vfs.open(journalPath(activeNumber), 'write').sync()
+  return new LogWriter(file, activeNumber, activeBytes, 0)
+}
+
 /** Names of the files of one kind. */
 export function filesOf(vfs: Vfs, kind: string): string[] {
   return vfs
