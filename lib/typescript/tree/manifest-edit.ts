@@ -8,7 +8,7 @@ import { CODEC_MAX } from '../base/compression.ts'
 import { Decoder, Encoder } from '../base/coding.ts'
 import { SEQNO_MAX } from '../base/internal-key.ts'
 import { KEY_BYTES_MAX, LEVEL_COUNT, NAME_BYTES_MAX } from '../base/limits.ts'
-import { compareBytes } from '../base/slice.ts'
+import { compareBytes, copyOf } from '../base/slice.ts'
 import { corruption } from '../base/status.ts'
 import type { BlobReference } from '../table/blob-references.ts'
 import { BOUND_INCLUSIVE, BOUND_UNBOUNDED } from '../table/table-format.ts'
@@ -134,10 +134,6 @@ function levelOf(body: Decoder): number {
   const level = body.u8()
   check(level < LEVEL_COUNT, 'a level is out of range')
   return level
-}
-
-function copyOf(bytes: Uint8Array): Uint8Array {
-  return bytes.slice()
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -272,17 +268,17 @@ const LISTS: ReadonlyMap<number, ListCoder> = new Map([
   list(8, 'journalsRemoved', fileCoder),
   list(9, 'treesCreated', {
     write: (out, { tree, name, createdSeqno, options }) =>
-      out.varint(tree).prefixed(Buffer.from(name)).varint(createdSeqno).raw(options),
+      out.varint(tree).prefixed(Buffer.from(name)).varint(createdSeqno).prefixed(options),
     read: (body) => ({
       tree: treeId(body),
       name: nameOf(body),
       createdSeqno: seqnoOf(body),
-      options: restOf(body),
+      options: copyOf(body.prefixed()),
     }),
   }),
   list(10, 'treeOptions', {
-    write: (out, { tree, options }) => out.varint(tree).raw(options),
-    read: (body) => ({ tree: treeId(body), options: restOf(body) }),
+    write: (out, { tree, options }) => out.varint(tree).prefixed(options),
+    read: (body) => ({ tree: treeId(body), options: copyOf(body.prefixed()) }),
   }),
   list(11, 'flushedSeqnos', treeSeqno),
   list(12, 'clearedSeqnos', treeSeqno),
@@ -319,11 +315,6 @@ const LISTS: ReadonlyMap<number, ListCoder> = new Map([
   }),
   list(20, 'treesDeleted', { write: (out, tree) => out.varint(tree), read: treeId }),
 ])
-
-function restOf(body: Decoder): Uint8Array {
-  const begin = body.skip(body.left)
-  return body.bytes.slice(begin, body.end)
-}
 
 /** The payload of a record. */
 export function encodeEdit(edit: ManifestEdit): Uint8Array {
