@@ -304,13 +304,13 @@ export class Manifest {
       this.#retire(retiring)
     }
     yield* writer.sync()
-    writer.witness()
+    witness(writer)
   }
 
   /** Its last record is durable. */
   #retire(writer: LogWriter): void {
     if (this.#retiring !== writer) return
-    writer.witness()
+    witness(writer)
     writer.close()
     this.#retiring = undefined
   }
@@ -389,6 +389,15 @@ export class Manifest {
     this.#succession?.writer.close()
     this.#retiring?.close()
     this.#writer.close()
+  }
+}
+
+/** A commit that is durable does not fail for the want of one: it is less well guarded, no more. */
+function witness(writer: LogWriter): void {
+  try {
+    writer.witness()
+  } catch {
+    // What could not be taken back is in `failure`, for the next commit.
   }
 }
 
