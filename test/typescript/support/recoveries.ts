@@ -217,16 +217,16 @@ export function* recovering(vfs: Vfs, options: RecoverOptions = {}): Flow<Recove
       journals = yield* recovery.finish()
       yield* recovery.removeOrphans(journals.numbers)
     }
+    const contents: Record<string, Record<string, string>> = {}
+    for (const tree of trees.values()) contents[tree.name] = rowsOf(tree)
+    const { report, nextSeqno } = recovery
+    return { contents, report, nextSeqno, manifest, trees, journals, close }
   } catch (error) {
     close()
     throw error
   } finally {
     recovery?.close()
   }
-  const contents: Record<string, Record<string, string>> = {}
-  for (const tree of trees.values()) contents[tree.name] = rowsOf(tree)
-  const { report, nextSeqno } = recovery
-  return { contents, report, nextSeqno, manifest, trees, journals, close }
 }
 
 /** Recovers a directory and leaves it open. */
