@@ -50,6 +50,8 @@ export class Cursor {
   #hasKey = false
   /** Backward: whether the fields hold the newest version of `key` that was met. */
   #hasVersion = false
+  /** Versions that do not show, one after the other. */
+  #walked = 0
   /** Backward: the entries were sent to the newest version of `key` that the read sees. */
   #isJumping = false
   /** A move has failed: where the entries stand says nothing. */
@@ -143,16 +145,15 @@ export class Cursor {
   #runForward(): void {
     const entries = this.#entries
     const { upper } = this.#bounds
-    let walked = 0
     for (let left = ENTRIES_A_TURN; entries.valid; left--) {
       if (left === 0) return this.#pause()
       const isOlder = this.#isSameKey()
       if (!isOlder && upper !== undefined && this.#compareKey(upper) >= 0) return
       if (isOlder || entries.seqno >= this.#readSeqno) {
-        if (++walked <= WALK_MAX) {
+        if (++this.#walked <= WALK_MAX) {
           entries.next()
         } else {
-          walked = 0
+          this.#walked = 0
           if (isOlder) entries.seek(this.key, 0, this.keyEnd, -1)
           else this.#seekVisible()
         }
@@ -164,7 +165,6 @@ export class Cursor {
         this.valid = true
         return
       }
-      walked = 0
       entries.next()
     }
   }
@@ -173,21 +173,19 @@ export class Cursor {
   #runBackward(): void {
     const entries = this.#entries
     const { lower } = this.#bounds
-    let walked = 0
     for (let left = ENTRIES_A_TURN; entries.valid; left--) {
       if (left === 0) return this.#pause()
       if (!this.#isSameKey()) {
         if (this.#showVersion()) return
         if (lower !== undefined && this.#compareKey(lower) < 0) return
         this.#keepKey()
-        walked = 0
       }
       const isVisible = entries.seqno < this.#readSeqno
       if (isVisible) {
         this.#keepVersion()
         this.#hasVersion = true
       }
-      const isTooMany = ++walked > WALK_MAX
+      const isTooMany = ++this.#walked > WALK_MAX
       if (this.#isJumping || (isTooMany && !isVisible)) {
         this.#isJumping = false
         entries.seekBefore(this.key, 0, this.keyEnd, SEQNO_MAX)
@@ -244,6 +242,7 @@ export class Cursor {
     copyRange(key, keyBegin, keyEnd, this.key, 0)
     this.keyEnd = length
     this.#hasKey = true
+    this.#walked = 0
   }
 
   #keepVersion(): void {

@@ -7,6 +7,7 @@ import { isTombstone, READ_ALL } from '../../../lib/typescript/base/internal-key
 import { settled } from '../../../lib/typescript/base/iterator.ts'
 import type { EntryIterator } from '../../../lib/typescript/base/iterator.ts'
 import { Memtable } from '../../../lib/typescript/memtable/memtable.ts'
+import { CompositeIterator } from '../../../lib/typescript/tree/composite-iterator.ts'
 import { Cursor } from '../../../lib/typescript/tree/cursor.ts'
 import { MergeIterator } from '../../../lib/typescript/tree/merge-iterator.ts'
 import { Retention } from '../../../lib/typescript/tree/retention.ts'
@@ -22,6 +23,7 @@ import {
 } from '../support/entries.ts'
 import type { Entry } from '../support/entries.ts'
 import { newMachine } from '../support/machine.ts'
+import { Random } from '../support/random.ts'
 import { openTable, writeTable } from '../support/tables.ts'
 
 /** One source over some entries: a memtable, or a table nothing of which is in memory. */
@@ -131,6 +133,134 @@ describe('cursor', () => {
         expect(rowsOf(backward, key)).toEqual(text(before.toReversed()))
       }),
     )
+  })
+})
+
+describe('cursor, where it is hard', () => {
+  /** Few keys with many versions each, in four sources. */
+  const histories = fc
+    .array(
+      fc.record({
+        key: fc.constantFrom('a', 'b', 'c').map((name) => Buffer.from(name)),
+        seqno: fc.integer({ min: 1, max: 300 }),
+        kind: kinds,
+        source: fc.nat(3),
+      }),
+      { minLength: 40, maxLength: 250, size: 'max' },
+    )
+    .map((list) => {
+      const unique = new Map(list.map((one) => [`${one.key.toString()}@${one.seqno}`, one]))
+      return [...unique.values()]
+        .map(({ key, seqno, kind, source }) => {
+          const value = Buffer.from(kind === 0 ? `${key.toString()}${seqno}` : '')
+          return { entry: { key, seqno, kind, value }, source }
+        })
+        .toSorted((a, b) => compareEntries(a.entry, b.entry))
+    })
+
+  /** Rows as the cursor of a scan is driven: what fails is tried again. */
+  function rowsOf(cursor: Cursor): { readonly rows: string[]; readonly failures: number } {
+    const rows: string[] = []
+    let failures = 0
+    const attempt = (move: () => void): boolean => {
+      try {
+        move()
+        return true
+      } catch (error) {
+        if (!(error instanceof Error) || error.message !== 'flaky') throw error
+        failures++
+        return false
+      }
+    }
+    while (!attempt(() => cursor.start()));
+    for (;;) {
+      while (cursor.missing !== undefined) {
+        cursor.missing.sync()
+        if (!attempt(() => cursor.retry()) && cursor.missing === undefined) {
+          while (!attempt(() => cursor.next()));
+        }
+      }
+      if (!cursor.valid) return { rows, failures }
+      const { key, keyEnd, value, valueBegin, valueEnd } = cursor
+      const text = Buffer.from(value.slice(valueBegin, valueEnd)).toString()
+      rows.push(`${Buffer.from(key.slice(0, keyEnd)).toString()} ${text}`)
+      while (!attempt(() => cursor.next()));
+    }
+  }
+
+  /** Shows what another one shows, but some moves fail, before or after they were made. */
+  class Flaky extends CompositeIterator {
+    readonly #base: EntryIterator
+    readonly #random: Random
+
+    constructor(base: EntryIterator, seed: number) {
+      super()
+      this.#base = base
+      this.#random = new Random(seed)
+    }
+
+    override seekToFirst(): void {
+      this.#move(() => this.#base.seekToFirst())
+    }
+
+    override seekToLast(): void {
+      this.#move(() => this.#base.seekToLast())
+    }
+
+    override seek(key: Uint8Array, begin: number, end: number, seqno: number): void {
+      this.#move(() => this.#base.seek(key, begin, end, seqno))
+    }
+
+    override seekBefore(key: Uint8Array, begin: number, end: number, seqno: number): void {
+      this.#move(() => this.#base.seekBefore(key, begin, end, seqno))
+    }
+
+    override next(): void {
+      this.#move(() => this.#base.next())
+    }
+
+    override previous(): void {
+      this.#move(() => this.#base.previous())
+    }
+
+    override retry(): void {
+      this.#move(() => this.#base.retry())
+    }
+
+    #move(move: () => void): void {
+      const fate = this.#random.below(12)
+      if (fate === 0) throw new Error('flaky')
+      move()
+      if (fate === 1) throw new Error('flaky')
+      if (this.#base.missing !== undefined) this.showNone(this.#base.missing)
+      else if (this.#base.valid) this.show(this.#base)
+      else this.showNone()
+    }
+  }
+
+  test('many versions of a key, and moves that fail', () => {
+    const reads = fc.oneof(fc.integer({ min: 0, max: 301 }), fc.constant(READ_ALL))
+    let failed = 0
+    fc.assert(
+      fc.property(histories, reads, fc.boolean(), fc.nat(), (spread, read, isBackward, seed) => {
+        const expected = visibleOf(
+          spread.map(({ entry }) => entry),
+          read,
+        )
+          .filter(({ kind }) => !isTombstone(kind))
+          .map(({ key, value }) => `${key.toString()} ${value.toString()}`)
+        const rows = isBackward ? expected.toReversed() : expected
+        const everything = { lower: undefined, upper: undefined }
+        const plain = new Cursor(mergeOf(spread), read, everything, isBackward)
+        expect(rowsOf(plain)).toEqual({ rows, failures: 0 })
+        const flaky = new Cursor(new Flaky(mergeOf(spread), seed), read, everything, isBackward)
+        const again = rowsOf(flaky)
+        expect(again.rows).toEqual(rows)
+        failed += again.failures
+      }),
+      { numRuns: 300 },
+    )
+    expect(failed).toBeGreaterThan(100)
   })
 })
 
