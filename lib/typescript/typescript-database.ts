@@ -30,7 +30,6 @@ export class TypescriptDatabase implements DatabaseEngine, KeyspaceOwner {
   readonly compactor: CompactorEngine
   readonly database: Database
   readonly #handle: DatabaseHandle
-  #isEnded = false
   #closing: Promise<void> | undefined
 
   constructor(handle: DatabaseHandle) {
@@ -47,7 +46,7 @@ export class TypescriptDatabase implements DatabaseEngine, KeyspaceOwner {
 
   status(): EngineStatus {
     if (!this.#handle.isClosed) return this.database.status
-    return this.#isEnded ? 'closed' : 'closing'
+    return this.#handle.hasEnded ? 'closed' : 'closing'
   }
 
   check(): void {
@@ -110,21 +109,13 @@ export class TypescriptDatabase implements DatabaseEngine, KeyspaceOwner {
   }
 
   async close(): Promise<void> {
-    this.#closing ??= keepAlive(run(this.#close()))
+    abandoned.unregister(this)
+    this.#closing ??= keepAlive(run(this.#handle.close()))
     return this.#closing
   }
 
   closeSync(): void {
-    runSync(this.#close())
-  }
-
-  *#close(): Flow<void> {
-    if (this.#handle.isClosed) return
     abandoned.unregister(this)
-    try {
-      yield* this.#handle.close()
-    } finally {
-      this.#isEnded = true
-    }
+    runSync(this.#handle.close())
   }
 }

@@ -7,6 +7,7 @@
  * seqno. Everything that waits is a flow, so that every call has its sync form.
  */
 
+import { isMainThread } from 'node:worker_threads'
 import type {
   DatabaseFigures,
   DatabaseSettings,
@@ -89,6 +90,8 @@ export class Database implements CommitSink {
   /** Bytes of memtables when the largest were looked for last. */
   #relievedAt = 0
   readonly #problems = new Map<string, ShaleError>()
+  /** Nobody asks other threads than the main one before they end. */
+  #mayBuffer = isMainThread
   #status: 'open' | 'closing' | 'closed' = 'open'
 
   private constructor({ vfs, path, settings, lock, manifest }: Parts) {
@@ -411,7 +414,7 @@ export class Database implements CommitSink {
     let mustHandOver = false
     for (const commit of commits) {
       journal.stage(commit.count, seqno++, commit.journal ?? commit.entries)
-      mustHandOver ||= commit.durability !== 'buffered'
+      mustHandOver ||= commit.durability !== 'buffered' || !this.#mayBuffer
     }
     if (mustHandOver || journal.stagedBytes >= BUFFERED_BYTES_MAX) journal.handOver()
   }
@@ -529,17 +532,19 @@ export class Database implements CommitSink {
 
   /** What was acknowledged as buffered is in this process alone: its end must not lose it. */
   handOver(): void {
-    if (this.#status === 'closed' || this.#queue.failure !== undefined) return
+    this.#mayBuffer = false
+    if (this.#hasEnded || this.#queue.failure !== undefined) return
     this.#queue.drain()
     this.#journal?.handOver()
   }
 
   /**
    * Ends everything: memtables go to tables, the journal is synced, the directory is unlocked.
-   * Throws what kept something from becoming durable; it is closed all the same.
+   * Throws what kept something from becoming durable; it is closed all the same. May be called
+   * again while it runs, by a sync caller who cannot wait for that.
    */
   *close(): Flow<void> {
-    if (this.#status !== 'open') return
+    if (this.#status === 'closed') return
     this.#status = 'closing'
     this.#control.close(this.closedError())
     let problem: unknown
@@ -548,8 +553,14 @@ export class Database implements CommitSink {
     } catch (error) {
       problem = error
     }
+    if (this.#hasEnded) return
     yield* this.#letGo()
     if (problem !== undefined) throw problem as Error
+  }
+
+  /** A sync caller may have come to the end of it before an async one. */
+  get #hasEnded(): boolean {
+    return this.#status === 'closed'
   }
 
   *#end(): Flow<void> {
@@ -560,6 +571,7 @@ export class Database implements CommitSink {
       try {
         keeper.handOver()
         yield* keeper.ensureDurable(this.#journal!.handedOver)
+        yield* this.keyspaces.finish()
       } catch (error) {
         problem = error
       }

@@ -142,11 +142,12 @@ export class DirectoryLock {
 
   #lockedBy({ pid, startTime, bootId }: Owner): ShaleError {
     const own = this.#owner
+    const path = this.#directory
     const sameProcess = pid === own.pid && startTime === own.startTime && bootId === own.bootId
     const message = sameProcess
-      ? 'this process has it open already; the TypeScript engine shares it with no other thread'
-      : `process ${pid} has it open`
-    return new ShaleError('DB_LOCKED', message, { path: this.#directory, pid, sameProcess })
+      ? `${path} is open already, in this process: threads cannot share it with this engine`
+      : `${path} is open already, in process ${pid}`
+    return new ShaleError('DB_LOCKED', message, { path, pid, sameProcess })
   }
 
   // --- files -------------------------------------------------------------------------------------

@@ -161,6 +161,7 @@ export class JournalKeeper {
   *ensureDurable(seqno: number): Flow<void> {
     const { journal, queue } = this.#parts
     if (queue.failure !== undefined) throw queue.syncFailed()
+    if (queue.synced >= seqno) return
     if (journal.handedOver < seqno) this.handOver()
     // No sync would ever reach a commit that no journal has.
     if (journal.handedOver < seqno) {

@@ -88,6 +88,17 @@ export class Keyspaces {
     return keyspace
   }
 
+  /** Brings to an end what others have begun. */
+  *finish(): Flow<void> {
+    for (const creation of this.#creations.values()) {
+      try {
+        yield* this.#finish(creation)
+      } catch {
+        // Whoever began it is told.
+      }
+    }
+  }
+
   *#change(keyspace: Keyspace, given: TreeSettingsGiven): Flow<void> {
     const { tree } = keyspace
     const before = tree.storedOptions

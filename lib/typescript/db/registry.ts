@@ -12,6 +12,7 @@ import type { FileInfo, Vfs } from '../vfs/vfs.ts'
 import { Database } from './database.ts'
 
 interface Core {
+  readonly identity: string
   /** Undefined while it is being opened. */
   database: Database | undefined
   readonly settings: DatabaseSettings
@@ -42,39 +43,48 @@ function watchExit(): void {
 /** One open of a database, to be closed once. */
 export class DatabaseHandle {
   readonly database: Database
-  readonly #identity: string | undefined
+  /** What it shares with others; undefined if the directory could not be told from others. */
+  readonly #core: Core | undefined
   #isClosed = false
+  #hasEnded = false
 
-  private constructor(database: Database, identity: string | undefined) {
+  private constructor(database: Database, core: Core | undefined) {
     this.database = database
-    this.#identity = identity
+    this.#core = core
   }
 
   static *open(vfs: Vfs, path: string, settings: DatabaseSettings): Flow<DatabaseHandle> {
     const identity = yield* locate(vfs, path, settings)
-    const database =
-      identity === undefined
-        ? yield* Database.open(vfs, path, settings)
-        : yield* join(vfs, identity, path, settings)
-    return new DatabaseHandle(database, identity)
+    if (identity === undefined) {
+      return new DatabaseHandle(yield* Database.open(vfs, path, settings), undefined)
+    }
+    const core = yield* join(vfs, identity, path, settings)
+    return new DatabaseHandle(core.database!, core)
   }
 
+  /** Whether its user has closed it. */
   get isClosed(): boolean {
     return this.#isClosed
   }
 
-  /** The last handle ends the database. */
+  /** Whether that is done. */
+  get hasEnded(): boolean {
+    return this.#hasEnded
+  }
+
+  /** The last handle ends the database. A sync caller may come to the end before an async one. */
   *close(): Flow<void> {
-    if (this.#isClosed) return
-    this.#isClosed = true
-    const core = this.#identity === undefined ? undefined : cores.get(this.#identity)
-    if (core === undefined) return yield* this.database.close()
-    if (--core.handles > 0) return
-    core.waiting = []
+    if (this.#hasEnded) return
+    const core = this.#core
+    if (!this.#isClosed) {
+      this.#isClosed = true
+      if (core !== undefined && --core.handles === 0) core.waiting = []
+    }
     try {
-      yield* this.database.close()
+      if (core === undefined || core.handles === 0) yield* this.database.close()
     } finally {
-      leave(this.#identity!, core)
+      this.#hasEnded = true
+      if (core?.handles === 0) leave(core)
     }
   }
 
@@ -103,12 +113,7 @@ function* locate(vfs: Vfs, path: string, settings: DatabaseSettings): Flow<strin
 }
 
 /** Joins a database that is open, or opens it. */
-function* join(
-  vfs: Vfs,
-  identity: string,
-  path: string,
-  settings: DatabaseSettings,
-): Flow<Database> {
+function* join(vfs: Vfs, identity: string, path: string, settings: DatabaseSettings): Flow<Core> {
   for (let core = cores.get(identity); core !== undefined; core = cores.get(identity)) {
     if (core.waiting !== undefined) {
       yield* untilDone(core, path)
@@ -122,19 +127,19 @@ function* join(
       throw lockedHere(path, `with another ${differing.join(', ')}`)
     }
     core.handles++
-    return core.database!
+    return core
   }
   watchExit()
-  const core: Core = { database: undefined, settings, handles: 1, waiting: [] }
+  const core: Core = { identity, database: undefined, settings, handles: 1, waiting: [] }
   cores.set(identity, core)
   try {
     core.database = yield* Database.open(vfs, path, settings)
   } catch (error) {
-    leave(identity, core)
+    leave(core)
     throw error
   }
   wake(core)
-  return core.database
+  return core
 }
 
 /** A sync caller cannot wait for an async one. */
@@ -147,8 +152,8 @@ function untilDone(core: Core, path: string): Io<void> {
   )
 }
 
-function leave(identity: string, core: Core): void {
-  cores.delete(identity)
+function leave(core: Core): void {
+  if (cores.get(core.identity) === core) cores.delete(core.identity)
   wake(core)
 }
 

@@ -217,7 +217,7 @@ export class Tree {
   /** Seals the active memtable; false if it is empty. */
   rotate(): boolean {
     const { active, sealed, version } = this.#super
-    if (active.isEmpty) return false
+    if (active.isEmpty || this.#isClosed) return false
     this.#highestSealedSeqno = Math.max(this.#highestSealedSeqno, active.highestSeqno)
     this.#install(new Memtable(this.#nextMemtableId++), [active, ...sealed], version)
     return true
