@@ -238,17 +238,18 @@ export class ReplayedTrees {
 
   // --- what the manifest has to be told ----------------------------------------------------------
 
-  /** What the journals said of trees. */
-  edit(): ManifestEdit {
-    // One that was created and deleted in the journals alone never reached the manifest.
+  /**
+   * What the journals said of trees, in the order in which the manifest is told: what is created may
+   * have the name of what is deleted. One that was created and deleted in the journals alone never
+   * reaches the manifest.
+   */
+  edits(): [deletions: ManifestEdit, creations: ManifestEdit] {
     const created = [...this.#created.values()].filter(({ id }) => !this.#deleted.has(id))
-    return {
-      cleanShutdown: false,
-      treesCreated: created.map(({ id: tree, name, createdSeqno, options }) => {
-        return { tree, name, createdSeqno, options }
-      }),
-      treesDeleted: [...this.#deleted].filter((id) => !this.#created.has(id)),
-    }
+    const treesCreated = created.map(({ id: tree, name, createdSeqno, options }) => {
+      return { tree, name, createdSeqno, options }
+    })
+    const treesDeleted = [...this.#deleted].filter((id) => !this.#created.has(id))
+    return [{ treesDeleted }, { treesCreated }]
   }
 
   /** The manifest knows that they are deleted. */

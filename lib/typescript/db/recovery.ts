@@ -268,7 +268,6 @@ export class Recovery {
         this.#dropCommits(commits)
         this.#drop(journal.name, bytes + droppedBytes, droppedBytes === 0)
       }
-      journal.durableEnd = LOG_HEADER_BYTES
     } finally {
       journal.close()
     }
@@ -321,7 +320,9 @@ export class Recovery {
   /** Lets the manifest name the new journal, and state where the old ones end. */
   *#name(number: number): Flow<void> {
     const { manifest } = this.#context
-    const edit = this.#trees.edit()
+    const [deletions, creations] = this.#trees.edits()
+    if (deletions.treesDeleted!.length > 0) yield* manifest.commit(deletions)
+    const edit = { ...creations, cleanShutdown: false }
     const named = this.#journals.filter(({ isNamed }) => isNamed)
     if (this.#isSalvaged) {
       // What was salvaged has gaps that no journal may have: it goes to tables, before the manifest

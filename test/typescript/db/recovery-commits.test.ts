@@ -22,6 +22,7 @@ import {
   reopened,
   rows,
   synced,
+  TINY_OPTIONS,
 } from '../support/recoveries.ts'
 import type { RecoverOptions } from '../support/recoveries.ts'
 
@@ -124,18 +125,48 @@ describe('6: entries', () => {
       if (seqno % 10 === 0) synced(journal)
     }
     const vfs = killed(made)
-    // Flushed while it is replayed, then deleted by the journal.
+    // Flushed while it is replayed, and deleted by a later recovery, or by the same one.
     const first = recoverAndDie(vfs, { writeBuffer: 4000 })
     expect(filesOf(vfs, 'table').length).toBeGreaterThan(0)
     const again = vfs.crash(keepNothing)
     const writer = reopened(again, first.journals!)
     writer.append(1, 101, entryBytes(0x41, 2, ''))
     writer.close()
-    const { contents, manifest, nextSeqno } = recoverAndDie(again)
-    expect(contents).toEqual({ a: rows(51, 100) })
-    expect([...manifest.state.trees.keys(), nextSeqno]).toEqual([1, 102])
-    const used = [...manifest.state.trees.values()].flatMap(({ tables }) => [...tables.keys()])
-    expect(filesOf(again, 'table')).toHaveLength(used.length)
+    journal.append(1, 101, entryBytes(0x41, 2, ''))
+    for (const machine of [again, killed(made)]) {
+      let created = 0
+      machine.onOperation = (operation, path) => {
+        if (operation === 'create' && path.endsWith('.table')) created++
+      }
+      const { contents, manifest, nextSeqno } = recoverAndDie(machine, { writeBuffer: 4000 })
+      expect(contents).toEqual({ a: rows(51, 100) })
+      expect([...manifest.state.trees.keys(), nextSeqno]).toEqual([1, 102])
+      const { tables } = manifest.state.trees.get(1)!
+      expect(filesOf(machine, 'table')).toHaveLength(tables.size)
+      if (machine !== again) expect(created).toBeGreaterThan(tables.size)
+    }
+  })
+
+  test('a memtable that is full is sealed, behind a whole commit', () => {
+    const made = newDirectory()
+    made.edit({ treeOptions: [{ tree: 1, options: TINY_OPTIONS }] })
+    commits(made.journal(), 1, 3)
+    const { trees, contents } = recoverAndDie(killed(made))
+    expect([trees.get(1)!.sealedCount, contents]).toEqual([3, { a: rows(1, 3) }])
+  })
+
+  test('a keyspace may have the name of one that was deleted before it', () => {
+    const made = newDirectory().keyspaces(['b'])
+    const journal = made.journal()
+    commits(journal, 1, 1, 2)
+    journal.append(1, 2, entryBytes(0x41, 2, ''))
+    journal.append(1, 3, entryBytes(0x40, 3, 'b', OPTIONS))
+    commits(journal, 4, 5, 3)
+    const vfs = killed(made)
+    const { contents, manifest } = recoverAndDie(vfs)
+    expect(contents).toEqual({ a: {}, b: rows(4, 5) })
+    expect([...manifest.state.trees.keys()]).toEqual([1, 3])
+    expect(recoverAndDie(vfs.crash(keepNothing)).contents).toEqual(contents)
   })
 
   test('created and deleted in the journals alone never reaches the manifest', () => {
@@ -268,6 +299,16 @@ describe('7: what was not durable', () => {
     ])
     const lost = vfs.crash(keepNothing)
     expect(recoverAndDie(lost, { mode: 'strict' }).contents).toEqual({ a: rows(1, 6) })
+  })
+
+  test('is nothing, if the last record says that all before it is durable', () => {
+    const made = newDirectory()
+    const journal = made.journal()
+    commits(journal, 1, 3)
+    synced(journal)
+    const { journals, manifest } = recoverAndDie(killed(made))
+    expect(journals!.activeIsEmpty).toBe(true)
+    expect(manifest.state.journals.get(journal.fileNumber)).toBe(journal.syncedTo)
   })
 
   test('is all of it that nobody calls durable, and all of unnamed journals', () => {

@@ -55,7 +55,9 @@ describe('memory', () => {
     expect(recovered.contents).toEqual(contents)
     expect(recovered.report.commitsReplayed).toBe(600)
     recovered.close()
+    // As seldom as that takes.
     expect(filesOf(vfs, 'table').length).toBeGreaterThan(3)
+    expect(filesOf(vfs, 'table').length).toBeLessThan(40)
     // What was flushed is replayed no more.
     const again = recoverAndDie(vfs.crash(keepNothing), { writeBuffer: BUDGET })
     expect(again.contents).toEqual(contents)
@@ -112,6 +114,21 @@ describe('memory', () => {
     const vfs = killed(made)
     const recovered = recoverAndDie(vfs, { writeBuffer: 20_000 })
     expect(recovered.contents).toEqual({ a: {}, new: rows(2, 500) })
+    expect(filesOf(vfs, 'table')).toEqual([])
+  })
+
+  test('a keyspace that is deleted takes its memory with it', () => {
+    const made = newDirectory().keyspaces(['b'])
+    const journal = made.journal()
+    journal.append(1, 1, entryBytes(0, 2, 'large', 'v'.repeat(20_000)))
+    journal.append(1, 2, entryBytes(0x41, 2, ''))
+    for (let seqno = 3; seqno <= 50; seqno++) {
+      commits(journal, seqno, seqno)
+      synced(journal)
+    }
+    const vfs = killed(made)
+    const { contents } = recoverAndDie(vfs, { writeBuffer: 50_000 })
+    expect(contents).toEqual({ a: rows(3, 50) })
     expect(filesOf(vfs, 'table')).toEqual([])
   })
 

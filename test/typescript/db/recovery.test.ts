@@ -73,15 +73,17 @@ describe('1: the journals', () => {
 
   test('after a clean shutdown nothing is replayed, and unnamed ones are removed', () => {
     const made = newDirectory()
+    const named = made.journal()
+    commits(named, 1, 2)
     const stray = made.journal({ named: false })
-    commits(stray, 1, 1)
+    commits(stray, 3, 3)
     made.edit({ cleanShutdown: true, lastSeqno: 41 })
     const vfs = killed(made)
     const { contents, report, nextSeqno, manifest } = recoverAndDie(vfs)
     expect(contents).toEqual({ a: {} })
     expect(report).toEqual({ commitsReplayed: 0, ...NOTHING_DROPPED })
     expect([nextSeqno, manifest.state.cleanShutdown]).toEqual([42, false])
-    expect(filesOf(vfs, 'journal')).toHaveLength(1)
+    expect(filesOf(vfs, 'journal')).toHaveLength(2)
     expect(filesOf(vfs, 'journal')).not.toContain(journalPath(stray.fileNumber).slice(4))
   })
 
@@ -389,6 +391,24 @@ describe('5: nothing is replayed behind a loss', () => {
       bytesDropped: 3 * 48,
       commitsDropped: 3,
       files: [second, third].map(({ fileNumber }) => journalPath(fileNumber).slice(4)),
+    })
+  })
+
+  test('repetitions behind a loss are no loss', () => {
+    const made = newDirectory()
+    const first = made.journal()
+    commits(first, 1, 4)
+    commits(made.journal({ named: false }), 2, 3)
+    const third = made.journal({ named: false })
+    commits(third, 3, 6)
+    changeFile(made.vfs, journalPath(first.fileNumber), (bytes) => bytes.subarray(0, -1))
+    const { contents, report } = recoverAndDie(killed(made))
+    expect(contents).toEqual({ a: rows(1, 3) })
+    expect(report).toEqual({
+      commitsReplayed: 3,
+      bytesDropped: 3 * 48 + 48 - 1,
+      commitsDropped: undefined,
+      files: [third, first].map(({ fileNumber }) => journalPath(fileNumber).slice(4)),
     })
   })
 
