@@ -23,6 +23,7 @@ const OFFSET_MASK = 2 ** OFFSET_BITS - 1
 const CHUNK_BYTES_MIN = 4096
 const CHUNK_BYTES_MAX: number = 2 ** OFFSET_BITS
 const LARGE_VALUE = 65_536
+const CACHE_LINE = 64
 
 const AT_VALUE = 8
 const AT_KEY_LENGTH = 12
@@ -176,6 +177,18 @@ export class Arena {
     const view = this.#view(address)
     view.setUint32((address & OFFSET_MASK) + AT_JUMP, jump, true)
     view.setUint32((address & OFFSET_MASK) + AT_DEPTH, depth, true)
+  }
+
+  /**
+   * Reads the beginning of an entry, so that the processor has it at hand. Gives something for the
+   * compiler to keep it.
+   */
+  touch(address: number): number {
+    const chunk = this.chunkOf(address)
+    const at = address & OFFSET_MASK
+    const last = chunk.length - 1
+    const line = Math.min(at + CACHE_LINE, last)
+    return chunk[at]! | chunk[line]! | chunk[Math.min(line + CACHE_LINE, last)]!
   }
 
   // --- memory ------------------------------------------------------------------------------------
