@@ -24,6 +24,8 @@ const conformance = ['test/conformance/**/*.test.ts']
 /** Each suite, and the engines without which it cannot run. */
 const suites: readonly (readonly [TestProjectConfiguration, ...Engine[]])[] = [
   [suite('native', conformance, 'native'), 'native'],
+  [suite('typescript', conformance, 'typescript'), 'typescript'],
+  [suite('alternating', conformance, 'alternating'), 'native', 'typescript'],
   [suite('engines', ['test/engines/**/*.test.ts']), 'native', 'typescript'],
   [suite('rooms', ['test/typescript/**/*.test.ts']), 'typescript'],
   [suite('addon', ['test/lifetime/**/*.test.ts', 'test/p*.test.ts']), 'native'],
