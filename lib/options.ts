@@ -50,7 +50,10 @@ export interface DatabaseOptions {
   cacheSize?: number
   /** Descriptors kept open for tables, at least 16. @default 900 */
   maxOpenFiles?: number
-  /** Threads for compaction, 1 to 64; flush and sync have their own. @default min(4, cores) */
+  /**
+   * Threads for compaction, 1 to 64; flush and sync have their own. In the TypeScript engine,
+   * compactions that take turns. @default min(4, cores)
+   */
   workerThreads?: number
   /**
    * Bytes of memtables over all keyspaces before writers are slowed, at least 1 MiB. @default 256
@@ -59,7 +62,8 @@ export interface DatabaseOptions {
   maxWriteBufferSize?: number
   /**
    * Milliseconds a sync write may wait for backpressure; then STALLED (retryable, nothing written).
-   * Async forms wait as long as it takes. @default 200
+   * Async forms wait as long as it takes. Sync writes of the TypeScript engine do not wait: they
+   * make room themselves. @default 200
    */
   maxStall?: number
   /** Largest value, bytes. @default 2^30 */
@@ -89,7 +93,10 @@ export interface KeyspaceOptions {
    * Bytes after which the active memtable is sealed and flushed, 4 KiB to 4 GiB. @default 64 MiB
    */
   maxMemtableSize?: number
-  /** Index structure of the memtable. @default 'auto': what measures best (radix) */
+  /**
+   * Index structure of the memtable, where there is a choice: the TypeScript engine has one (a
+   * B+-tree). @default 'auto': what measures best (radix)
+   */
   memtable?: 'auto' | 'skiplist' | 'radix'
   /** Bytes of a data block before compression, 64 to 4 MiB. @default 4 KiB */
   dataBlockSize?: PerLevel<number>

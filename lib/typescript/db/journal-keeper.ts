@@ -8,6 +8,7 @@
 
 import { ShaleError } from '../../errors.ts'
 import { Background } from '../base/background.ts'
+import { runSync } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { Gate } from '../base/gate.ts'
 import { corruption } from '../base/status.ts'
@@ -96,7 +97,20 @@ export class JournalKeeper {
     const { journal, syncInterval } = this.#parts
     if (journal.stagedBytes > 0) this.#flushPoint.arm(FLUSH_POINT)
     if (syncInterval > 0) this.#interval.arm(syncInterval)
+    this.#catchUp()
     if (journal.activeBytes >= this.#nextCheck) this.#checkSize()
+  }
+
+  /** What a writer who keeps the event loop from turning has to do by itself. */
+  #catchUp(): void {
+    if (this.#flushPoint.isDue) {
+      this.#flushPoint.cancel()
+      this.#handOverBuffered()
+    }
+    if (this.#interval.isDue) {
+      this.#interval.cancel()
+      runSync(this.#backgroundSync())
+    }
   }
 
   #checkSize(): void {
@@ -106,6 +120,7 @@ export class JournalKeeper {
       this.#begin(this.#backgroundSync())
       this.#nextSync = bytes + SYNC_BYTES
     }
+    if (bytes >= 2 * this.#rotateBytes && !journal.hasNext) runSync(this.#prepareNext())
     if (bytes >= this.#rotateBytes && journal.hasNext) return this.#rotate()
     if (bytes >= this.#rotateBytes / 2) this.prepare()
     // Steps that are short against the distances above.
@@ -125,7 +140,9 @@ export class JournalKeeper {
     journal.rotate(watermarks())
     this.#nextCheck = 0
     this.#nextSync = SYNC_BYTES
-    this.#begin(this.#afterRotation())
+    // Sealed journals pile up where the event loop does not turn.
+    if (journal.count > JOURNALS_PER_LIMIT) runSync(this.#afterRotation())
+    else this.#begin(this.#afterRotation())
   }
 
   /** A sync of the journal succeeded. */
@@ -229,8 +246,12 @@ export class JournalKeeper {
       if (!isSyncFailure(error)) yield* tryRemove(vfs, path)
       throw error
     }
-    if (this.#isStopped) writer.close()
-    else journal.setNext(writer)
+    if (!this.#isStopped && !journal.hasNext) return journal.setNext(writer)
+    // A sync caller was faster.
+    writer.close()
+    if (this.#isStopped) return
+    yield* manifest.commit({ journalsRemoved: [number] })
+    yield* tryRemove(vfs, path)
   }
 
   *#afterRotation(): Flow<void> {

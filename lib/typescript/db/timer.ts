@@ -3,6 +3,7 @@
 export class Timer {
   readonly #call: () => void
   #handle: NodeJS.Timeout | undefined
+  #dueAt = Infinity
   #isStopped = false
 
   constructor(call: () => void) {
@@ -16,8 +17,9 @@ export class Timer {
   /** No effect while it is armed. */
   arm(milliseconds: number): void {
     if (this.#isStopped || this.#handle !== undefined) return
+    this.#dueAt = performance.now() + milliseconds
     this.#handle = setTimeout(() => {
-      this.#handle = undefined
+      this.cancel()
       this.#call()
     }, milliseconds)
     this.#handle.unref()
@@ -26,6 +28,12 @@ export class Timer {
   cancel(): void {
     clearTimeout(this.#handle)
     this.#handle = undefined
+    this.#dueAt = Infinity
+  }
+
+  /** Whether its time has come, and the event loop has not. */
+  get isDue(): boolean {
+    return this.#dueAt !== Infinity && performance.now() > this.#dueAt
   }
 
   /** For good. */
