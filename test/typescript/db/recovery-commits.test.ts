@@ -252,6 +252,22 @@ describe('6: entries', () => {
     }
   })
 
+  test('more bytes than a commit may have, once decompressed, are damage', async () => {
+    const made = newDirectory().keyspaces(['gone'])
+    made.edit({ treesDeleted: [2] })
+    const journal = made.journal()
+    const claim = Buffer.alloc(10)
+    claim.writeUInt32LE(2 ** 26, 0)
+    const entry = entryBytes(0, 2, 'k', claim, 1)
+    journal.append(17, 1, Buffer.concat(Array.from({ length: 17 }, () => entry)))
+    expect(await refusal(made)).toEqual([
+      'CORRUPTION',
+      'a commit is larger than one may be',
+      journalPath(journal.fileNumber),
+      32,
+    ])
+  })
+
   test('operations that are not known here are refused as such', async () => {
     for (const payload of [
       entryBytes(3, 1, 'b', '\0c'),

@@ -127,7 +127,7 @@ describe('memory', () => {
       synced(journal)
     }
     const vfs = killed(made)
-    const { contents } = recoverAndDie(vfs, { writeBuffer: 50_000 })
+    const { contents } = recoverAndDie(vfs, { writeBuffer: 44_000 })
     expect(contents).toEqual({ a: rows(3, 50) })
     expect(filesOf(vfs, 'table')).toEqual([])
   })
