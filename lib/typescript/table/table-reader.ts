@@ -201,6 +201,13 @@ export class TableReader {
     return FOUND
   }
 
+  /** Whether the filter, as far as it is in memory, says that the key is not there. */
+  rulesOut(lookup: PointLookup): boolean {
+    const isAbsent = this.#testFilter(lookup) === ABSENT
+    lookup.settle()
+    return isAbsent
+  }
+
   /** FOUND: the key may be there. */
   #testFilter(lookup: PointLookup): Found {
     const { offset, length } = this.#filter
@@ -222,8 +229,8 @@ export class TableReader {
     return (filter as FilterBlock).mayContain(low, high) ? FOUND : ABSENT
   }
 
-  /** Where entries that are not before the key begin in the file, up to a block. */
-  *offsetOf(key: Uint8Array, requests: BlockRequests): Flow<number> {
+  /** Where the block begins that may hold the key; behind all, or without key, where data ends. */
+  *offsetOf(key: Uint8Array | undefined, requests: BlockRequests): Flow<number> {
     let offset = this.#offsetOf(key, requests)
     while (offset === undefined) {
       yield* requests.missing!
@@ -233,26 +240,30 @@ export class TableReader {
     return offset
   }
 
-  #offsetOf(key: Uint8Array, requests: BlockRequests): number | undefined {
-    let index = this.index(requests)
+  #offsetOf(key: Uint8Array | undefined, requests: BlockRequests): number | undefined {
+    const index = this.index(requests)
     if (index === undefined) return undefined
-    let i = index.seek(key, 0, key.length, SEQNO_MAX)
-    if (i === index.count) return this.file.size
-    index.decode(i, entry)
+    if (index.count === 0) return 0
+    let isBehind = decodeAtOrLast(index, key)
     if (this.isIndexPartitioned) {
-      index = requests.get(this.file, entry.offset, entry.length, 'partition')
-      if (index === undefined) return undefined
-      i = index.seek(key, 0, key.length, SEQNO_MAX)
-      if (i === index.count) return this.file.size
-      index.decode(i, entry)
+      const partition = requests.get(this.file, entry.offset, entry.length, 'partition')
+      if (partition === undefined) return undefined
+      isBehind = decodeAtOrLast(partition, key)
     }
-    return entry.offset
+    return isBehind ? entry.offset + entry.length + BLOCK_TRAILER_BYTES : entry.offset
   }
 
   /** Over all entries. `readAhead`: bytes to read at once, past the cache; 0: through the cache. */
   iterator(readAhead = 0): TableIterator {
     return new TableIterator(this, readAhead)
   }
+}
+
+/** Decodes the entry for the key, or the last one if the key is behind it, which is told. */
+function decodeAtOrLast(index: IndexBlock, key: Uint8Array | undefined): boolean {
+  const i = key === undefined ? index.count : index.seek(key, 0, key.length, SEQNO_MAX)
+  index.decode(Math.min(i, index.count - 1), entry)
+  return i === index.count
 }
 
 /** Decodes what lies at an offset of the table; errors name the place. */

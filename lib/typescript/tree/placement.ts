@@ -9,8 +9,10 @@
 
 import type { PlanData } from '../../engine.ts'
 import { ShaleError } from '../../errors.ts'
+import { READ_ALL } from '../base/internal-key.ts'
 import { LEVEL_COUNT } from '../base/limits.ts'
 import { compareBytes } from '../base/slice.ts'
+import { PointLookup } from '../table/table-reader.ts'
 import type { MayExistBelow } from './retention.ts'
 import { reaches } from './table-meta.ts'
 import type { TableMeta } from './table-meta.ts'
@@ -138,15 +140,21 @@ export class Placement {
   }
 }
 
-/** Whether a table of these runs may hold a key; for ascending keys, along with which it goes. */
+/**
+ * Whether a table of these runs may hold a key; for ascending keys, along with which it goes. Asks
+ * filters that are in memory and reads nothing.
+ */
 export function mayExistIn(given: readonly Run<Table>[]): MayExistBelow {
   const runs = given.map((tables) => ({ tables, at: 0 }))
+  const lookup = new PointLookup()
   return (key, begin, end) => {
     const bytes = key.subarray(begin, end)
+    lookup.start(key, begin, end, READ_ALL)
     return runs.some((run) => {
       let table = run.tables[run.at]
       while (table !== undefined && !reaches(table.meta, bytes)) table = run.tables[++run.at]
-      return table !== undefined && compareBytes(table.meta.firstKey, bytes) <= 0
+      if (table === undefined || compareBytes(table.meta.firstKey, bytes) > 0) return false
+      return !table.shared.reader.rulesOut(lookup)
     })
   }
 }

@@ -6,7 +6,7 @@
 
 import type { Flow } from '../base/flow.ts'
 import type { EntryIterator } from '../base/iterator.ts'
-import { compareRanges } from '../base/slice.ts'
+import { compareBytes, compareRanges } from '../base/slice.ts'
 import type { Memtable } from '../memtable/memtable.ts'
 import { BlockRequests } from '../table/table-file.ts'
 import { ABSENT, BLOCKED, FOUND } from '../table/table-reader.ts'
@@ -87,9 +87,12 @@ export class SuperVersion {
     let bytes = 0
     for (const { meta, shared } of this.version.tables()) {
       if (!meets(meta, { lower, upper })) continue
-      const end = upper === undefined ? meta.size : yield* shared.reader.offsetOf(upper, requests)
+      if (isInside(meta, { lower, upper })) {
+        bytes += meta.size
+        continue
+      }
       const begin = lower === undefined ? 0 : yield* shared.reader.offsetOf(lower, requests)
-      bytes += Math.max(0, end - begin)
+      bytes += (yield* shared.reader.offsetOf(upper, requests)) - begin
     }
     return bytes
   }
@@ -114,6 +117,14 @@ function meets(meta: Table['meta'], { lower, upper }: CursorBounds): boolean {
   if (lower !== undefined && !reaches(meta, lower)) return false
   if (upper === undefined) return true
   return compareRanges(firstKey, 0, firstKey.length, upper, 0, upper.length) < 0
+}
+
+/** Whether the table has no key outside of the bounds. */
+function isInside({ firstKey, lastKey }: Table['meta'], { lower, upper }: CursorBounds): boolean {
+  return (
+    (lower === undefined || compareBytes(lower, firstKey) <= 0) &&
+    (upper === undefined || compareBytes(lastKey, upper) < 0)
+  )
 }
 
 function findInMemtable(memtable: Memtable, lookup: PointLookup): boolean {
