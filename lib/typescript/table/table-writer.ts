@@ -30,6 +30,7 @@ import {
   INDEX_WHOLE,
   NO_HANDLE,
   noProperties,
+  TABLE_FOOTER_BYTES,
 } from './table-format.ts'
 import type { Handle, TableProperties } from './table-format.ts'
 
@@ -59,7 +60,7 @@ const PARTITION_BYTES_MAX = 65_536
 /** A whole index or filter is partitioned all the same before it reaches the limits. */
 const WHOLE_BYTES_MAX = 2 ** 24
 /** What footer and properties take, roughly. */
-const TAIL_BYTES = 256
+const TAIL_BYTES = TABLE_FOOTER_BYTES + 160
 
 /** A finished index partition, or the keys of a filter partition. */
 interface Partition {
@@ -104,7 +105,7 @@ export class TableWriter {
   get estimatedSize(): number {
     if (this.itemCount === 0) return 0
     const index = this.#index.length + this.#partitionBytes
-    return this.#offset + this.#data.length + index + this.#filter.pendingBytes + TAIL_BYTES
+    return this.#offset + this.#data.entryBytes + index + this.#filter.pendingBytes + TAIL_BYTES
   }
 
   /** Whether the entry that was added last has this key: then the table must not end here. */
