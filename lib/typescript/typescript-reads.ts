@@ -89,7 +89,7 @@ export class TypescriptReads implements ReadEngine {
     if (!this.#findSync(key, seqno)) return undefined
     const { value, valueBegin, valueEnd } = lookup
     const length = valueEnd - valueBegin
-    if (length <= byteLengthOf(target) - offset) {
+    if (length > 0 && length <= byteLengthOf(target) - offset) {
       set.call(target, value.subarray(valueBegin, valueEnd), offset)
     }
     return length

@@ -267,7 +267,11 @@ describe('what is returned', () => {
   })
 
   test('getInto copies what fits, and tells the length anyway', () => {
-    const { reads } = readsOf([entry('a', 1, 'value'), entry('b', 2, 'v'.repeat(200))])
+    const { reads } = readsOf([
+      entry('a', 1, 'value'),
+      entry('b', 2, 'v'.repeat(200)),
+      entry('empty', 3, ''),
+    ])
     const target = Buffer.alloc(8, '.')
     expect(reads.getIntoSync('a', LATEST, target, 3)).toBe(5)
     expect(target.toString()).toBe('...value')
@@ -289,6 +293,7 @@ describe('what is returned', () => {
     const detached = Buffer.from(new ArrayBuffer(16))
     structuredClone(detached.buffer, { transfer: [detached.buffer] })
     expect(reads.getIntoSync('a', LATEST, detached, 0)).toBe(5)
+    expect(reads.getIntoSync('empty', LATEST, detached, 0)).toBe(0)
   })
 })
 
