@@ -15,7 +15,6 @@ import { Cursor } from './cursor.ts'
 import type { CursorBounds } from './cursor.ts'
 import { MergeIterator } from './merge-iterator.ts'
 import { RunIterator, tableAtOrBehind } from './run-iterator.ts'
-import { reaches } from './table-meta.ts'
 import type { Table } from './table.ts'
 import type { Run, Version } from './version.ts'
 
@@ -26,6 +25,8 @@ export class SuperVersion {
   readonly version: Version<Table>
   /** The highest that was inserted when it was made; 0 if none was. */
   readonly seqno: number
+  /** Newest first, all levels. */
+  readonly #runs: readonly Run<Table>[]
   readonly #onReleased: ((released: SuperVersion) => void) | undefined
   #holders = 1
 
@@ -41,6 +42,7 @@ export class SuperVersion {
     this.sealed = sealed
     this.version = version
     this.seqno = seqno
+    this.#runs = version.levels.flat()
     this.#onReleased = onReleased
     for (const { shared } of version.tables()) shared.acquire()
   }
@@ -62,11 +64,9 @@ export class SuperVersion {
   find(lookup: PointLookup): Found {
     if (findInMemtable(this.active, lookup)) return FOUND
     for (const memtable of this.sealed) if (findInMemtable(memtable, lookup)) return FOUND
-    for (const runs of this.version.levels) {
-      for (const run of runs) {
-        const found = findInRun(run, lookup)
-        if (found !== ABSENT) return found
-      }
+    for (const run of this.#runs) {
+      const found = findInRun(run, lookup)
+      if (found !== ABSENT) return found
     }
     return ABSENT
   }
@@ -85,8 +85,7 @@ export class SuperVersion {
   *approximateSize(lower: Uint8Array | undefined, upper: Uint8Array | undefined): Flow<number> {
     const requests = new BlockRequests()
     let bytes = 0
-    for (const { meta, shared } of this.version.tables()) {
-      if (!meets(meta, { lower, upper })) continue
+    for (const { meta, shared } of this.#runs.flatMap((run) => tablesIn(run, { lower, upper }))) {
       if (isInside(meta, { lower, upper })) {
         bytes += meta.size
         continue
@@ -102,8 +101,8 @@ export class SuperVersion {
     const sources: EntryIterator[] = [this.active, ...this.sealed]
       .filter((memtable) => !memtable.isEmpty)
       .map((memtable) => memtable.visible(readSeqno))
-    for (const run of this.version.levels.flat()) {
-      const tables = run.filter(({ meta }) => meets(meta, bounds) && meta.lowestSeqno < readSeqno)
+    for (const run of this.#runs) {
+      const tables = tablesIn(run, bounds).filter(({ meta }) => meta.lowestSeqno < readSeqno)
       if (tables.length > 0) sources.push(new RunIterator(tables, 0))
     }
     const [only] = sources
@@ -112,11 +111,14 @@ export class SuperVersion {
   }
 }
 
-function meets(meta: Table['meta'], { lower, upper }: CursorBounds): boolean {
-  const { firstKey } = meta
-  if (lower !== undefined && !reaches(meta, lower)) return false
-  if (upper === undefined) return true
-  return compareRanges(firstKey, 0, firstKey.length, upper, 0, upper.length) < 0
+/** The tables of a run that may have keys inside the bounds. */
+function tablesIn(run: Run<Table>, { lower, upper }: CursorBounds): Run<Table> {
+  const first = lower === undefined ? 0 : tableAtOrBehind(run, lower, 0, lower.length)
+  if (upper === undefined) return run.slice(first)
+  const last = tableAtOrBehind(run, upper, 0, upper.length)
+  const table = run[last]
+  const isMet = table !== undefined && compareBytes(table.meta.firstKey, upper) < 0
+  return run.slice(first, isMet ? last + 1 : last)
 }
 
 /** Whether the table has no key outside of the bounds. */
