@@ -455,6 +455,23 @@ describe('the end', () => {
     expect(restOf(reads.scan(EVERYTHING), FRONT)).toHaveLength(300)
   })
 
+  test('a version that is written again while a scan stands on it is seen whole', () => {
+    for (const end of [FRONT, BACK] as const) {
+      const { reads, source } = openTree(layersOf(manyRows(3), [0, 0, 0]))
+      const scan = reads.scan(EVERYTHING)
+      // The row in the middle is found, and does not fit.
+      expect(scan.fillSync(end, ROW_ENTRY, 1, MANY)?.count).toBe(1)
+      const { key, value, seqno } = entry(nameOf(1), 2, 'short')
+      source.superVersion.active.insert(0, seqno, key, 0, key.length, value, 0, value.length)
+      const [row] = rowsOf(scan.fillSync(end, ROW_ENTRY, 1, MANY)!, ROW_ENTRY)
+      expect(
+        [entry(nameOf(1), 2, 'v'.repeat(20)), entry(nameOf(1), 2, 'short')].map((one) =>
+          textOf(one, ROW_ENTRY),
+        ),
+      ).toContain(row)
+    }
+  })
+
   test('one that is dropped lets go when it is collected', async () => {
     setFlagsFromString('--expose-gc')
     const collect = runInNewContext('gc') as () => void

@@ -12,7 +12,8 @@
  *    20  u32  jump, u32 depth: only if there was an older version (see `VersionChain`)
  *        key, value
  *
- * A value of LARGE_VALUE bytes or more has an array of its own, so that chunks waste little.
+ * A value of LARGE_VALUE bytes or more has an array of its own, so that chunks waste little; so
+ * has one that has replaced another.
  */
 
 import { copyOf, copyRange } from '../base/slice.ts'
@@ -83,7 +84,7 @@ export class Arena {
     return address
   }
 
-  /** Gives an entry another kind and value. */
+  /** Gives an entry another kind and value. A reader that stands on it goes on with the old one. */
   replace(
     address: number,
     kind: number,
@@ -93,15 +94,8 @@ export class Arena {
   ): void {
     const chunk = this.chunkOf(address)
     const at = address & OFFSET_MASK
-    const length = valueEnd - valueBegin
-    const fits = (chunk[at + AT_KIND]! & FLAG_LARGE) === 0 && length <= this.valueLength(address)
     chunk[at + AT_KIND] = kind | (chunk[at + AT_KIND]! & ~KIND_MASK)
-    if (fits) {
-      copyRange(value, valueBegin, valueEnd, chunk, this.keyEnd(address))
-      this.#view(address).setUint32(at + AT_VALUE, length, true)
-    } else {
-      this.#storeLarge(address, value, valueBegin, valueEnd)
-    }
+    this.#storeLarge(address, value, valueBegin, valueEnd)
   }
 
   // --- what an entry says ------------------------------------------------------------------------
