@@ -20,6 +20,7 @@ import type { Durability } from '../../types.ts'
 import { Cache } from '../base/cache.ts'
 import { CODECS, requireCodec } from '../base/compression.ts'
 import type { Flow } from '../base/flow.ts'
+import { keepAlive } from '../base/keep-alive.ts'
 import { READ_ALL } from '../base/internal-key.ts'
 import { BATCH_BYTES_MAX } from '../base/limits.ts'
 import { withKeyspace } from '../base/status.ts'
@@ -33,6 +34,7 @@ import { Tree } from '../tree/tree.ts'
 import type { TreeContext } from '../tree/tree.ts'
 import { FileCache } from '../vfs/file-cache.ts'
 import { FileRemover } from '../vfs/file-remover.ts'
+import type { ClosableVfs } from '../vfs/closable-vfs.ts'
 import { tryRemove } from '../vfs/directory.ts'
 import { fileName, pathIn } from '../vfs/file-name.ts'
 import type { Vfs } from '../vfs/vfs.ts'
@@ -58,7 +60,7 @@ const BUFFERED_BYTES_MAX = 256 * 1024
 
 /** All parts but those that a read-only database lacks. */
 interface Parts {
-  readonly vfs: Vfs
+  readonly vfs: ClosableVfs
   readonly path: string
   readonly settings: DatabaseSettings
   readonly lock: DirectoryLock | undefined
@@ -73,7 +75,7 @@ export class Database implements CommitSink {
   readonly keyspaces: Keyspaces
   readonly cache: Cache<Block>
   recovery: RecoveryFigures = NOTHING_RECOVERED
-  readonly #vfs: Vfs
+  readonly #vfs: ClosableVfs
   readonly #lock: DirectoryLock | undefined
   readonly #manifest: Manifest
   readonly #files: FileCache
@@ -129,7 +131,7 @@ export class Database implements CommitSink {
   static *open(vfs: Vfs, path: string, settings: DatabaseSettings): Flow<Database> {
     requireCodec(settings.journalCompression)
     const opened = yield* openDirectory(vfs, path, { ...settings, kind: DATABASE })
-    const database = new Database({ vfs, path, settings, ...opened })
+    const database = new Database({ path, settings, ...opened })
     try {
       yield* database.#recover()
       return database
@@ -215,6 +217,7 @@ export class Database implements CommitSink {
     yield* this.#remover.stop()
     this.#journal?.close()
     this.#manifest.close()
+    this.#vfs.close()
     if (this.#lock !== undefined) yield* this.#lock.release()
   }
 
@@ -365,12 +368,13 @@ export class Database implements CommitSink {
 
   async #run(entries: Uint8Array, count: number, durability: Durability): Promise<void> {
     if (!this.#control.isFree) {
-      return new Promise((resolve, reject) => {
+      const admitted = new Promise<void>((resolve, reject) => {
         this.#control.admit(entries.length, (refusal) => {
           if (refusal !== undefined) reject(refusal)
           else this.#queue.defer(this.#commit(entries, count, durability)).then(resolve, reject)
         })
       })
+      return keepAlive(admitted)
     }
     return this.#queue.defer(this.#commit(entries, count, durability))
   }
@@ -390,7 +394,6 @@ export class Database implements CommitSink {
 
   append(commits: readonly Commit[], first: number): void {
     const journal = this.#journal!
-    const mark = journal.mark()
     try {
       const [leader] = commits
       const whole = leader!.journal ?? leader!.entries
@@ -400,7 +403,6 @@ export class Database implements CommitSink {
         this.#stage(commits, first)
       }
     } catch (error) {
-      journal.cutBack(mark)
       this.#setProblem('journal', error as ShaleError)
       if (journal.failure !== undefined) this.#queue.fail(journal.failure as ShaleError)
       throw error
@@ -410,13 +412,19 @@ export class Database implements CommitSink {
 
   #stage(commits: readonly Commit[], first: number): void {
     const journal = this.#journal!
+    const mark = journal.mark()
     let seqno = first
     let mustHandOver = false
-    for (const commit of commits) {
-      journal.stage(commit.count, seqno++, commit.journal ?? commit.entries)
-      mustHandOver ||= commit.durability !== 'buffered' || !this.#mayBuffer
+    try {
+      for (const commit of commits) {
+        journal.stage(commit.count, seqno++, commit.journal ?? commit.entries)
+        mustHandOver ||= commit.durability !== 'buffered' || !this.#mayBuffer
+      }
+      if (mustHandOver || journal.stagedBytes >= BUFFERED_BYTES_MAX) journal.handOver()
+    } catch (error) {
+      journal.cutBack(mark)
+      throw error
     }
-    if (mustHandOver || journal.stagedBytes >= BUFFERED_BYTES_MAX) journal.handOver()
   }
 
   insert({ entries }: Commit, seqno: number): void {
@@ -625,6 +633,7 @@ export class Database implements CommitSink {
     yield* this.#remover.stop()
     this.#journal?.close()
     this.#manifest.close()
+    this.#vfs.close()
     this.#status = 'closed'
     if (this.#lock !== undefined) yield* this.#lock.release()
   }

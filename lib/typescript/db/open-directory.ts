@@ -5,6 +5,7 @@ import type { Flow } from '../base/flow.ts'
 import { isErrno } from '../base/status.ts'
 import { Manifest } from '../tree/manifest.ts'
 import type { DirectoryKind } from '../tree/manifest-edit.ts'
+import { ClosableVfs } from '../vfs/closable-vfs.ts'
 import { parseFileName } from '../vfs/file-name.ts'
 import type { FileInfo, Vfs } from '../vfs/vfs.ts'
 import { DirectoryLock } from './directory-lock.ts'
@@ -17,6 +18,8 @@ export interface OpenRules {
 }
 
 export interface OpenedDirectory {
+  /** To be closed before the lock is released. */
+  readonly vfs: ClosableVfs
   /** None on a file system that nobody can write to. */
   readonly lock: DirectoryLock | undefined
   readonly manifest: Manifest
@@ -26,8 +29,9 @@ export interface OpenedDirectory {
 export function* openDirectory(vfs: Vfs, path: string, rules: OpenRules): Flow<OpenedDirectory> {
   yield* prepare(vfs, path, rules.createIfMissing && !rules.readOnly)
   const lock = yield* acquire(vfs, path, rules.readOnly)
+  const own = new ClosableVfs(vfs)
   try {
-    return { lock, manifest: yield* loadManifest(vfs, path, rules) }
+    return { vfs: own, lock, manifest: yield* loadManifest(own, path, rules) }
   } catch (error) {
     if (lock !== undefined) yield* lock.release()
     throw error
@@ -43,7 +47,8 @@ function* prepare(vfs: Vfs, path: string, mayCreate: boolean): Flow<void> {
     if (isErrno(error, 'ENOTDIR')) throw invalidPath(path, 'a part of the path is no folder')
     if (!isErrno(error, 'ENOENT')) throw error
     if (!mayCreate) throw notFound(path, 'there is no such directory')
-    return yield* makeDirectory(vfs, path)
+    yield* makeDirectory(vfs, path)
+    return
   }
   if (info.type !== 'directory') throw invalidPath(path, 'the path is no folder')
   const kinds = (yield* vfs.list(path)).map((name) => parseFileName(name).kind)

@@ -15,6 +15,7 @@ import { decodeOptions, encodeOptions, newOptions } from '../tree/options.ts'
 import type { RetentionView } from '../tree/retention.ts'
 import { Tree } from '../tree/tree.ts'
 import type { TreeContext } from '../tree/tree.ts'
+import type { ClosableVfs } from '../vfs/closable-vfs.ts'
 import { tryRemove } from '../vfs/directory.ts'
 import { FileCache } from '../vfs/file-cache.ts'
 import { parseFileName, pathIn } from '../vfs/file-name.ts'
@@ -26,6 +27,7 @@ import { Keyspace } from './keyspace.ts'
 import { Maintenance } from './maintenance.ts'
 import type { CompactionWatch } from './maintenance.ts'
 import { openDirectory } from './open-directory.ts'
+import type { OpenedDirectory } from './open-directory.ts'
 
 /** Id of the only tree of a directory. */
 const TREE_ID = 1
@@ -42,7 +44,7 @@ const RULES = {
 export class StandaloneTree {
   readonly path: string
   readonly maintenance: Maintenance
-  readonly #vfs: Vfs
+  readonly #vfs: ClosableVfs
   readonly #settings: TreeEngineSettings
   readonly #lock: DirectoryLock | undefined
   readonly #manifest: Manifest
@@ -54,11 +56,9 @@ export class StandaloneTree {
   #isClosed = false
 
   private constructor(
-    vfs: Vfs,
     path: string,
     settings: TreeEngineSettings,
-    lock: DirectoryLock | undefined,
-    manifest: Manifest,
+    { vfs, lock, manifest }: OpenedDirectory,
   ) {
     this.path = path
     this.#vfs = vfs
@@ -80,8 +80,8 @@ export class StandaloneTree {
 
   static *open(vfs: Vfs, path: string, settings: TreeEngineSettings): Flow<StandaloneTree> {
     checkCodecs(settings.tree)
-    const { lock, manifest } = yield* openDirectory(vfs, path, RULES)
-    const opened = new StandaloneTree(vfs, path, settings, lock, manifest)
+    const directory = yield* openDirectory(vfs, path, RULES)
+    const opened = new StandaloneTree(path, settings, directory)
     try {
       yield* opened.#applyOptions()
       yield* opened.#openTree()
@@ -98,7 +98,8 @@ export class StandaloneTree {
     if (state === undefined) {
       const options = encodeOptions(newOptions(given))
       const created = { tree: this.#manifest.newTreeId(), name: '', createdSeqno: 0, options }
-      return yield* this.#manifest.commit({ treesCreated: [created] })
+      yield* this.#manifest.commit({ treesCreated: [created] })
+      return
     }
     const options = encodeOptions(mergedOptions(decodeOptions(state.options), given))
     if (equalBytes(options, state.options)) return
@@ -233,6 +234,7 @@ export class StandaloneTree {
     try {
       yield* this.#manifest.settle()
       yield* this.#recordGcSeqno()
+      yield* this.#manifest.recordFileNumbers()
     } catch (error) {
       problem = error
     }
@@ -244,6 +246,7 @@ export class StandaloneTree {
   *#letGo(): Flow<void> {
     yield* this.#remover.stop()
     this.#manifest.close()
+    this.#vfs.close()
     if (this.#lock !== undefined) yield* this.#lock.release()
   }
 }

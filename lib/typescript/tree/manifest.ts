@@ -180,6 +180,14 @@ export class Manifest {
     return this.#nextFileNumber++
   }
 
+  /**
+   * Makes the numbers durable that were reserved and never used: what a sync close left behind may
+   * still make files with them, and nobody must be given them again.
+   */
+  *recordFileNumbers(): Flow<void> {
+    if (this.#nextFileNumber > this.#appended.nextFileNumber) yield* this.commit({})
+  }
+
   newTreeId(): number {
     return this.#nextTreeId++
   }

@@ -70,13 +70,11 @@ export class Tree {
   #super: SuperVersion
   /** All that somebody holds, the current one included. */
   readonly #living = new Set<SuperVersion>()
-  /** The version with all edits that were handed to the manifest. */
-  #planned: Version<Table>
+  /** Edits that were handed to the manifest and are not settled yet, in its order. */
+  #pending: { readonly id: number; readonly edit: VersionEdit<Table> }[] = []
   #nextVersionId = 2
   #nextMemtableId = 2
   #nextRunOrder: number
-  /** Edits that the manifest has not settled yet. */
-  #commits = 0
   /** Memtables that one of them puts into tables. */
   readonly #flushing = new Set<Memtable>()
   /** Async flushes write one after the other. */
@@ -103,8 +101,7 @@ export class Tree {
     this.#highestSeqno = Math.max(0, state.flushedSeqno - 1, ...persisted)
     this.#highestSealedSeqno = this.#highestSeqno
     this.#nextRunOrder = 1 + Math.max(0, ...tables.map(({ meta }) => meta.runOrder))
-    this.#planned = new Version(1, tables)
-    this.#super = this.#superVersion(new Memtable(1), [], this.#planned)
+    this.#super = this.#superVersion(new Memtable(1), [], new Version(1, tables))
   }
 
   /** With the tables that the manifest names; each is opened and compared with what it says. */
@@ -254,7 +251,9 @@ export class Tree {
           yield* this.#flushSealed(figures)
         } catch (error) {
           // A sync caller may have done it meanwhile, and closed the tree.
-          if (wanted.some((memtable) => this.#super.sealed.includes(memtable))) throw error
+          if (!wanted.some((memtable) => this.#super.sealed.includes(memtable))) continue
+          this.#checkOpen()
+          throw error
         }
       }
     } finally {
@@ -370,6 +369,10 @@ export class Tree {
       else if (plan.kind === 'move') yield* this.#move(job, plan)
       else yield* this.#commit({ removed: plan.tables }, {}, { job })
       job.done = job.total
+    } catch (error) {
+      // What was written for a tree that is closed may be gone already.
+      this.#checkOpen()
+      throw error
     } finally {
       job.end()
     }
@@ -428,7 +431,7 @@ export class Tree {
   #place(plan: PlanData, tables: readonly Table[]): TablePlace {
     if (tables.length === 0) return { level: 0, runOrder: 0 }
     const metas = tables.map(({ meta }) => meta)
-    const place = new Placement(this.#planned, plan).place(metas, this.#nextRunOrder)
+    const place = new Placement(this.#planned(), plan).place(metas, this.#nextRunOrder)
     this.#nextRunOrder = Math.max(this.#nextRunOrder, place.runOrder + 1)
     return place
   }
@@ -462,7 +465,7 @@ export class Tree {
     output: TableOutput,
   ): Flow<Table[]> {
     const tables: Table[] = []
-    const pins = pinOptions(this.settings, this.#planned.policyLevel(level))
+    const pins = pinOptions(this.settings, this.#super.version.policyLevel(level))
     try {
       for (const one of written) {
         const meta = metaOf(one, { level, runOrder: 0 })
@@ -474,6 +477,13 @@ export class Tree {
       yield* output.abandon()
       throw error
     }
+  }
+
+  /** The version with all edits that are under way. */
+  #planned(): Version<Table> {
+    let planned = this.#super.version
+    for (const { id, edit } of this.#pending) planned = planned.apply(id, edit, placed)
+    return planned
   }
 
   /**
@@ -492,22 +502,22 @@ export class Tree {
     const { manifest } = this.#context
     const { added = [], removed = [], moved = new Map<number, TablePlace>() } = edit
     const { memtables = [], flushedSeqno = 0, job } = replaced
-    const id = this.#nextVersionId++
+    const pending = { id: this.#nextVersionId++, edit }
     const tree = this.id
     const settled = (): void => {
       for (const memtable of memtables) this.#flushing.delete(memtable)
       for (const { shared } of added) shared.release()
       job?.end()
-      if (--this.#commits === 0) this.#planned = this.#super.version
+      this.#pending = this.#pending.filter((other) => other !== pending)
     }
     try {
       if (job !== undefined) this.#checkJob(job)
-      this.#planned = this.#planned.apply(id, edit, placed)
+      this.#planned().apply(pending.id, edit, placed)
     } catch (error) {
       discard(added)
       throw error
     }
-    this.#commits++
+    this.#pending.push(pending)
     if (job !== undefined) job.isCommitting = true
     for (const memtable of memtables) this.#flushing.add(memtable)
     yield* manifest.commit(
@@ -525,7 +535,7 @@ export class Tree {
           this.#flushedSeqno = Math.max(this.#flushedSeqno, flushedSeqno)
           if (!this.#isClosed) {
             const left = sealed.filter((memtable) => !memtables.includes(memtable))
-            this.#install(active, left, version.apply(id, edit, placed))
+            this.#install(active, left, version.apply(pending.id, edit, placed))
           }
           settled()
         },

@@ -5,7 +5,7 @@ import type { Flow } from '../base/flow.ts'
 import type { Vfs } from './vfs.ts'
 
 /** Failures after which a sync may be tried again: nothing was tried. */
-const NOT_TRIED: ReadonlySet<string> = new Set(['TOO_MANY_OPEN_FILES', 'OUT_OF_MEMORY'])
+const NOT_TRIED: ReadonlySet<string> = new Set(['TOO_MANY_OPEN_FILES', 'OUT_OF_MEMORY', 'ABORTED'])
 
 /** Makes entries durable that others build upon. SYNC_FAILED: never to be tried again. */
 export function* syncDirectory(vfs: Vfs, path: string): Flow<void> {
