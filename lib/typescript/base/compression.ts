@@ -8,7 +8,9 @@
 
 import { ShaleError } from '../../errors.ts'
 import type { Compression } from '../../types.ts'
-import { lz4Compress, lz4Decompress } from './lz4.ts'
+import { breath } from './flow.ts'
+import type { Flow } from './flow.ts'
+import { lz4Compress, lz4Decompress, Lz4Decoder, Lz4Encoder } from './lz4.ts'
 import { corruption } from './status.ts'
 import { loadZstd } from './zstd.ts'
 import type { Zstd } from './zstd.ts'
@@ -25,6 +27,12 @@ export const CODECS: Readonly<Record<Compression, number>> = {
   lz4: CODEC_LZ4,
   zstd: CODEC_ZSTD,
 }
+
+/** What has more bytes is large: the event loop gets its turns while it is worked on. */
+export const LARGE_BYTES = 131_072
+/** Bytes between two turns. */
+const COMPRESSED_BYTES = 131_072
+const DECOMPRESSED_BYTES = 524_288
 
 /** Whether blocks with this codec can be read and written here. */
 export function isSupported(codec: number): boolean {
@@ -48,8 +56,7 @@ export function compress(
   output: Uint8Array,
   at: number,
 ): number {
-  const length = end - begin
-  const limit = at + length - Math.ceil(length / 8)
+  const limit = at + bytesWorthwhile(end - begin)
   if (codec === CODEC_LZ4) {
     return Math.max(lz4Compress(input, begin, end, output, at, limit) - at, 0)
   }
@@ -57,6 +64,31 @@ export function compress(
     return Math.max(zstd().compress(input.subarray(begin, end), output, at, limit), 0)
   }
   return 0
+}
+
+function bytesWorthwhile(length: number): number {
+  return length - Math.ceil(length / 8)
+}
+
+/** `compress` for the first `length` bytes of an input of any size, and one of the two codecs. */
+export function* compressInPieces(
+  codec: number,
+  input: Uint8Array,
+  length: number,
+  output: Uint8Array,
+): Flow<number> {
+  if (length <= LARGE_BYTES) return compress(codec, input, 0, length, output, 0)
+  const limit = bytesWorthwhile(length)
+  if (codec === CODEC_ZSTD) {
+    yield* breath
+    const written = yield* zstd().compressLarge(input.subarray(0, length), output, limit)
+    yield* breath
+    return Math.max(written, 0)
+  }
+  const encoder = new Lz4Encoder(input, 0, length, output, 0, limit)
+  let stop = COMPRESSED_BYTES
+  for (; stop < length && encoder.step(stop); stop += COMPRESSED_BYTES) yield* breath
+  return Math.max(encoder.finish(), 0)
 }
 
 /** Writes exactly `rawLength` bytes to `output` at `at`; CORRUPTION if the input is not that. */
@@ -69,9 +101,37 @@ export function decompress(
   at: number,
   rawLength: number,
 ): void {
-  if (!decompresses(codec, input, begin, end, output, at, rawLength)) {
-    throw corruption('a block does not decompress to what it says')
+  if (!decompresses(codec, input, begin, end, output, at, rawLength)) throw damaged()
+}
+
+/** `decompress` for the first `length` bytes and an output of any size, to be filled. */
+export function* decompressInPieces(
+  codec: number,
+  input: Uint8Array,
+  length: number,
+  output: Uint8Array,
+): Flow<void> {
+  const rawLength = output.length
+  if (rawLength <= LARGE_BYTES) return decompress(codec, input, 0, length, output, 0, rawLength)
+  if (codec === CODEC_ZSTD) {
+    yield* breath
+    const isWhole = yield* zstd().decompressLarge(input.subarray(0, length), output)
+    yield* breath
+    if (!isWhole) throw damaged()
+    return undefined
   }
+  const decoder = new Lz4Decoder(input, 0, length, output, 0, rawLength)
+  for (let stop = DECOMPRESSED_BYTES; ; stop += DECOMPRESSED_BYTES) {
+    decoder.step(stop)
+    if (decoder.isWhole !== undefined) break
+    yield* breath
+  }
+  if (!decoder.isWhole) throw damaged()
+  return undefined
+}
+
+function damaged(): ShaleError {
+  return corruption('a block does not decompress to what it says')
 }
 
 function decompresses(

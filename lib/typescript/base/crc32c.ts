@@ -7,6 +7,8 @@
  */
 
 import { putU64 } from './coding.ts'
+import { breath } from './flow.ts'
+import type { Flow } from './flow.ts'
 
 const POLYNOMIAL = 0x82f63b78
 const STEP = 8
@@ -50,6 +52,20 @@ export function crcUpdate(crc: number, bytes: Uint8Array, begin: number, end: nu
   }
   for (; at < end; at++) crc = (crc >>> 8) ^ tables[(crc ^ bytes[at]!) & 0xff]!
   return crc
+}
+
+/** Bytes between two turns of the event loop. */
+const PIECE_BYTES = 1_048_576
+
+/** `crcUpdate` over bytes[0..end), any number of them. */
+export function* crcUpdateInPieces(crc: number, bytes: Uint8Array, end: number): Flow<number> {
+  let register = crc
+  let at = 0
+  for (; end - at > PIECE_BYTES; at += PIECE_BYTES) {
+    register = crcUpdate(register, bytes, at, at + PIECE_BYTES)
+    yield* breath
+  }
+  return crcUpdate(register, bytes, at, end)
 }
 
 /** The checksum of what the register was fed, unsigned. */

@@ -19,7 +19,7 @@ const MATCH_LIMIT = 12
 const SKIP_SHIFT = 6
 
 const HASH_BITS = 14
-/** Where four bytes with this hash were seen last, plus `base` of that call. */
+/** Where four bytes with this hash were seen last, plus `base` of that input. */
 const seen = new Int32Array(1 << HASH_BITS)
 /** Entries of `seen` below belong to earlier inputs, so the table need not be cleared for each. */
 let base = 1
@@ -51,65 +51,128 @@ export function lz4Compress(
   at: number,
   limit: number,
 ): number {
-  const length = end - begin
-  if (base + length >= 0x7fffffff) {
-    seen.fill(0)
-    base = 1
-  }
-  // A position p is filed as p + shift.
-  const shift = base - begin
-  base += length
-  const matchBeginEnd = end - MATCH_LIMIT
-  const matchEnd = end - LAST_LITERALS
-  let anchor = begin
-  let position = begin
-  let misses = 0
-  while (position <= matchBeginEnd) {
-    const four = getI32(input, position)
-    const slot = hashOf(four)
-    const candidate = seen[slot]! - shift
-    seen[slot] = position + shift
-    if (
-      candidate < begin ||
-      position - candidate > OFFSET_MAX ||
-      getI32(input, candidate) !== four
-    ) {
-      position += 1 + (misses++ >> SKIP_SHIFT)
-      continue
-    }
-    misses = 0
-    let matchBegin = position
-    let from = candidate
-    while (matchBegin > anchor && from > begin && input[matchBegin - 1] === input[from - 1]) {
-      matchBegin--
-      from--
-    }
-    const offset = matchBegin - from
-    let next = position + MATCH_MIN
-    while (next < matchEnd && input[next] === input[next - offset]) next++
+  return new Lz4Encoder(input, begin, end, output, at, limit).finish()
+}
 
-    const literals = matchBegin - anchor
-    const match = next - matchBegin - MATCH_MIN
-    const room = 1 + lengthBytes(literals - 15) + literals + 2 + lengthBytes(match - 15)
-    if (room > limit - at) return -1
-    output[at++] = (Math.min(literals, 15) << 4) | Math.min(match, 15)
-    if (literals >= 15) at = putLength(output, at, literals - 15)
-    copyRange(input, anchor, matchBegin, output, at)
-    at += literals
-    output[at++] = offset
-    output[at++] = offset >>> 8
-    if (match >= 15) at = putLength(output, at, match - 15)
+/** Compression in steps; others may compress in between. */
+export class Lz4Encoder {
+  readonly #input: Uint8Array
+  readonly #begin: number
+  readonly #end: number
+  readonly #output: Uint8Array
+  readonly #limit: number
+  /** A position p is filed as p + shift. */
+  readonly #shift: number
+  /** The next byte to write; -1: it does not fit. */
+  #at: number
+  /** Where literals begin that are not written. */
+  #anchor: number
+  #position: number
+  #misses = 0
 
-    anchor = next
-    position = next
-    if (position <= matchBeginEnd) seen[hashOf(getI32(input, next - 2))] = next - 2 + shift
+  constructor(
+    input: Uint8Array,
+    begin: number,
+    end: number,
+    output: Uint8Array,
+    at: number,
+    limit: number,
+  ) {
+    const length = end - begin
+    if (base + length >= 0x7fffffff) {
+      seen.fill(0)
+      base = 1
+    }
+    this.#input = input
+    this.#begin = begin
+    this.#end = end
+    this.#output = output
+    this.#limit = limit
+    this.#shift = base - begin
+    this.#at = at
+    this.#anchor = begin
+    this.#position = begin
+    base += length
   }
-  const literals = end - anchor
-  if (1 + lengthBytes(literals - 15) + literals > limit - at) return -1
-  output[at++] = Math.min(literals, 15) << 4
-  if (literals >= 15) at = putLength(output, at, literals - 15)
-  copyRange(input, anchor, end, output, at)
-  return at + literals
+
+  /** Goes on up to about `stop`; false: it does not fit. */
+  step(stop: number): boolean {
+    if (this.#at < 0) return false
+    const input = this.#input
+    const begin = this.#begin
+    const output = this.#output
+    const limit = this.#limit
+    const shift = this.#shift
+    const last = Math.min(stop - 1, this.#end - MATCH_LIMIT)
+    const matchEnd = Math.min(stop, this.#end - LAST_LITERALS)
+    let at = this.#at
+    let anchor = this.#anchor
+    let position = this.#position
+    let misses = this.#misses
+    while (position <= last) {
+      const four = getI32(input, position)
+      const slot = hashOf(four)
+      const candidate = seen[slot]! - shift
+      seen[slot] = position + shift
+      const offset = position - candidate
+      // Other inputs have filed their positions too, as what lies before or behind.
+      if (
+        candidate < begin ||
+        offset > OFFSET_MAX ||
+        offset <= 0 ||
+        getI32(input, candidate) !== four
+      ) {
+        position += 1 + (misses++ >> SKIP_SHIFT)
+        continue
+      }
+      misses = 0
+      let matchBegin = position
+      let from = candidate
+      while (matchBegin > anchor && from > begin && input[matchBegin - 1] === input[from - 1]) {
+        matchBegin--
+        from--
+      }
+      let next = position + MATCH_MIN
+      while (next < matchEnd && input[next] === input[next - offset]) next++
+
+      const literals = matchBegin - anchor
+      const match = next - matchBegin - MATCH_MIN
+      const room = 1 + lengthBytes(literals - 15) + literals + 2 + lengthBytes(match - 15)
+      if (room > limit - at) {
+        this.#at = -1
+        return false
+      }
+      output[at++] = (Math.min(literals, 15) << 4) | Math.min(match, 15)
+      if (literals >= 15) at = putLength(output, at, literals - 15)
+      copyRange(input, anchor, matchBegin, output, at)
+      at += literals
+      output[at++] = offset
+      output[at++] = offset >>> 8
+      if (match >= 15) at = putLength(output, at, match - 15)
+
+      anchor = next
+      position = next
+      if (position <= last) seen[hashOf(getI32(input, next - 2))] = next - 2 + shift
+    }
+    this.#at = at
+    this.#anchor = anchor
+    this.#position = position
+    this.#misses = misses
+    return true
+  }
+
+  /** Does the rest. Returns the offset behind the block, or -1. */
+  finish(): number {
+    if (!this.step(this.#end)) return -1
+    const anchor = this.#anchor
+    const literals = this.#end - anchor
+    let at = this.#at
+    if (1 + lengthBytes(literals - 15) + literals > this.#limit - at) return -1
+    this.#output[at++] = Math.min(literals, 15) << 4
+    if (literals >= 15) at = putLength(this.#output, at, literals - 15)
+    copyRange(this.#input, anchor, this.#end, this.#output, at)
+    return at + literals
+  }
 }
 
 /**
@@ -124,43 +187,94 @@ export function lz4Decompress(
   at: number,
   limit: number,
 ): boolean {
-  const first = at
-  let from = begin
-  while (from < end) {
-    const token = input[from++]!
-    let literals = token >>> 4
-    if (literals === 15) {
-      let more = 255
-      while (more === 255) {
-        if (from >= end || literals > limit - at) return false
-        more = input[from++]!
-        literals += more
-      }
-    }
-    if (literals > end - from || literals > limit - at) return false
-    copyRange(input, from, from + literals, output, at)
-    from += literals
-    at += literals
-    if (from === end) return at === limit
-    if (end - from < 2 || at > limit - MATCH_LIMIT) return false
+  const decoder = new Lz4Decoder(input, begin, end, output, at, limit)
+  decoder.step(Infinity)
+  return decoder.isWhole === true
+}
 
-    const offset = input[from]! | (input[from + 1]! << 8)
-    from += 2
-    if (offset === 0 || offset > at - first) return false
-    let match = (token & 15) + MATCH_MIN
-    if (match === 15 + MATCH_MIN) {
-      let more = 255
-      while (more === 255) {
-        if (from >= end || match > limit - at) return false
-        more = input[from++]!
-        match += more
+/** Decompression in steps. */
+export class Lz4Decoder {
+  readonly #input: Uint8Array
+  readonly #end: number
+  readonly #output: Uint8Array
+  readonly #first: number
+  readonly #limit: number
+  #from: number
+  #at: number
+  /** Whether the input was a block of that length; undefined: there is more of it. */
+  isWhole: boolean | undefined
+
+  constructor(
+    input: Uint8Array,
+    begin: number,
+    end: number,
+    output: Uint8Array,
+    at: number,
+    limit: number,
+  ) {
+    this.#input = input
+    this.#end = end
+    this.#output = output
+    this.#first = at
+    this.#limit = limit
+    this.#from = begin
+    this.#at = at
+  }
+
+  /** Goes on until about `stop` of the output. */
+  step(stop: number): void {
+    this.isWhole = this.#advance(stop)
+  }
+
+  #advance(stop: number): boolean | undefined {
+    const input = this.#input
+    const end = this.#end
+    const output = this.#output
+    const first = this.#first
+    const limit = this.#limit
+    let from = this.#from
+    let at = this.#at
+    while (from < end) {
+      const token = input[from++]!
+      let literals = token >>> 4
+      if (literals === 15) {
+        let more = 255
+        while (more === 255) {
+          if (from >= end || literals > limit - at) return false
+          more = input[from++]!
+          literals += more
+        }
+      }
+      if (literals > end - from || literals > limit - at) return false
+      copyRange(input, from, from + literals, output, at)
+      from += literals
+      at += literals
+      if (from === end) return at === limit
+      if (end - from < 2 || at > limit - MATCH_LIMIT) return false
+
+      const offset = input[from]! | (input[from + 1]! << 8)
+      from += 2
+      if (offset === 0 || offset > at - first) return false
+      let match = (token & 15) + MATCH_MIN
+      if (match === 15 + MATCH_MIN) {
+        let more = 255
+        while (more === 255) {
+          if (from >= end || match > limit - at) return false
+          more = input[from++]!
+          match += more
+        }
+      }
+      if (match > limit - LAST_LITERALS - at) return false
+      copyMatch(output, at - offset, at, match)
+      at += match
+      if (at >= stop) {
+        this.#from = from
+        this.#at = at
+        return undefined
       }
     }
-    if (match > limit - LAST_LITERALS - at) return false
-    copyMatch(output, at - offset, at, match)
-    at += match
+    return false
   }
-  return false
 }
 
 /** Copies `length` bytes from `from` to `at`; where they overlap, bytes just written repeat. */

@@ -1,6 +1,7 @@
 /** Builds the raw bytes of data blocks and index blocks; docs/format.md, sections 8.2 and 8.3. */
 
 import { Encoder } from '../base/coding.ts'
+import { LARGE_BYTES } from '../base/compression.ts'
 import { copyRange } from '../base/slice.ts'
 import { BUCKET_CONFLICT, BUCKET_FREE } from './sorted-block.ts'
 import { BLOCK_FOOTER_BYTES } from './table-format.ts'
@@ -9,12 +10,26 @@ const U16_MAX = 65_535
 const WIDE_RESTARTS = 1
 const HASHED_RESTARTS_MAX = 254
 
-/** Entries, restarts and footer of one block after the other. */
+const OUT_BYTES = 8192
+
+/** The bytes of a block, which may lie in several places. */
+export interface RawBlock {
+  readonly pieces: readonly Uint8Array[]
+  readonly length: number
+}
+
+/**
+ * Entries, restarts and footer of one block after the other. A value that is large may stay where
+ * it is: then it is the last one of its block.
+ */
 abstract class BlockBuilder {
-  protected readonly out: Encoder = new Encoder(8192)
+  protected out: Encoder = new Encoder(OUT_BYTES)
   readonly #restarts: number[] = []
   readonly #interval: number
   count = 0
+  /** A large value, and where it belongs. */
+  #value: Uint8Array | undefined
+  #valueAt = 0
   /** Where the key of the restart head lies in what was written, and its length. */
   #headAt = 0
   #headLength = 0
@@ -25,12 +40,12 @@ abstract class BlockBuilder {
 
   /** Bytes of the block if it ended here, without buckets. */
   get length(): number {
-    return this.out.length + this.#restarts.length * 4 + BLOCK_FOOTER_BYTES
+    return this.entryBytes + this.#restarts.length * 4 + BLOCK_FOOTER_BYTES
   }
 
   /** Bytes of the entries alone. */
   get entryBytes(): number {
-    return this.out.length
+    return this.out.length + (this.#value?.length ?? 0)
   }
 
   get restartCount(): number {
@@ -66,9 +81,16 @@ abstract class BlockBuilder {
     return at
   }
 
-  /** The whole block, good until the next one is begun. */
-  protected end(buckets: Uint8Array): Uint8Array {
+  /** Leaves a value where it is; the block ends with it. */
+  protected refer(value: Uint8Array): void {
+    this.#value = value
+    this.#valueAt = this.out.length
+  }
+
+  /** The whole block. A small one is good until the next one is begun. */
+  protected end(buckets: Uint8Array): RawBlock {
     const { out } = this
+    const value = this.#value
     const wide = this.#restarts.some((offset) => offset > U16_MAX)
     for (const offset of this.#restarts) {
       if (wide) out.u32(offset)
@@ -77,11 +99,18 @@ abstract class BlockBuilder {
     out.raw(buckets)
     out.u32(this.count).u32(this.#restarts.length).u16(buckets.length)
     out.u8(this.#interval).u8(wide ? WIDE_RESTARTS : 0)
-    const block = out.view()
+    const written = out.view()
+    const length = out.length + (value?.length ?? 0)
+    const pieces =
+      value === undefined
+        ? [written]
+        : [written.subarray(0, this.#valueAt), value, written.subarray(this.#valueAt)]
     this.#restarts.length = 0
     this.count = 0
-    out.clear()
-    return block
+    this.#value = undefined
+    if (length > LARGE_BYTES) this.out = new Encoder(OUT_BYTES)
+    else out.clear()
+    return { pieces, length }
   }
 }
 
@@ -89,13 +118,16 @@ const NO_BUCKETS = new Uint8Array(0)
 
 export class DataBlockBuilder extends BlockBuilder {
   readonly #hashRatio: number
+  readonly #largeValueBytes: number
   /** Low halves of the keys' hashes, and the restart intervals in which the keys begin. */
   readonly #hashes: number[] = []
   readonly #intervals: number[] = []
 
-  constructor(interval: number, hashRatio: number) {
+  /** A value from so many bytes on is not copied: the block has to be finished after it. */
+  constructor(interval: number, hashRatio: number, largeValueBytes = Infinity) {
     super(interval)
     this.#hashRatio = hashRatio
+    this.#largeValueBytes = largeValueBytes
   }
 
   /** `hash`: low half of the key's hash; `isNewKey`: the entry before has another key. */
@@ -123,10 +155,11 @@ export class DataBlockBuilder extends BlockBuilder {
       .varint(seqno)
       .varint(valueEnd - valueBegin)
     this.rest(key, keyBegin, keyEnd, shared)
-    this.put(value, valueBegin, valueEnd)
+    if (valueEnd - valueBegin < this.#largeValueBytes) this.put(value, valueBegin, valueEnd)
+    else this.refer(value.subarray(valueBegin, valueEnd))
   }
 
-  finish(): Uint8Array {
+  finish(): RawBlock {
     const block = this.end(this.#buckets())
     this.#hashes.length = 0
     this.#intervals.length = 0
@@ -164,7 +197,7 @@ export class IndexBlockBuilder extends BlockBuilder {
     this.rest(key, keyBegin, keyEnd, shared)
   }
 
-  finish(): Uint8Array {
+  finish(): RawBlock {
     return this.end(NO_BUCKETS)
   }
 }

@@ -1,6 +1,7 @@
 /** A data block: entries with kind, seqno and value; docs/format.md, section 8.2. */
 
 import { Decoder } from '../base/coding.ts'
+import type { Flow } from '../base/flow.ts'
 import {
   isTombstone,
   KIND_BLOB_POINTER,
@@ -30,8 +31,14 @@ function isKind(kind: number): boolean {
 }
 
 export class DataBlock extends SortedBlock {
-  constructor(bytes: Uint8Array) {
+  private constructor(bytes: Uint8Array) {
     super(bytes, false)
+  }
+
+  static *open(bytes: Uint8Array): Flow<DataBlock> {
+    const block = new DataBlock(bytes)
+    yield* block.check()
+    return block
   }
 
   override leastEntryBytes(): number {

@@ -53,18 +53,16 @@ export class FilterBlock {
   }
 }
 
-/** Enters this many keys between two breaths. */
-const KEYS_PER_BREATH = 4096
+/** Keys whose hashes are kept together, and that are entered between two turns of the loop. */
+const CHUNK_KEYS = 4096
 
-/** Collects the hashes of distinct keys and builds filters of them. */
+/** Collects the hashes of distinct keys and builds a filter of them. */
 export class FilterBuilder {
   readonly #bitsPerKey: number
   /** Two halves a key: low, high. */
-  #hashes = new Uint32Array(1024)
+  readonly #chunks: Uint32Array[] = []
+  #chunk = new Uint32Array(0)
   count = 0
-  /** The filter, and how many keys it has already. */
-  #bytes: Uint8Array | undefined
-  #entered = 0
 
   constructor(bitsPerKey: number) {
     this.#bitsPerKey = bitsPerKey
@@ -80,56 +78,52 @@ export class FilterBuilder {
   }
 
   add(low: number, high: number): void {
-    if (2 * this.count === this.#hashes.length) {
-      const larger = new Uint32Array(4 * this.count)
-      larger.set(this.#hashes)
-      this.#hashes = larger
+    const at = this.count++ % CHUNK_KEYS
+    if (at === 0) {
+      this.#chunk = new Uint32Array(2 * CHUNK_KEYS)
+      this.#chunks.push(this.#chunk)
     }
-    this.#hashes[2 * this.count] = low
-    this.#hashes[2 * this.count + 1] = high
-    this.count++
+    this.#chunk[2 * at] = low
+    this.#chunk[2 * at + 1] = high
   }
 
-  /** Does the work of `finish` in slices; nothing is added behind it. */
-  *fill(): Flow<void> {
-    while (this.#entered < this.count) {
-      this.#enter(Math.min(this.count, this.#entered + KEYS_PER_BREATH))
-      yield* breath
+  /** The raw bytes of a filter over the keys, at least one. */
+  *build(): Flow<Uint8Array> {
+    const lineCount = this.#lineCount
+    const bytes = new Uint8Array(lineCount * LINE_BYTES + FOOTER_BYTES)
+    const probes = probesFor(this.#bitsPerKey)
+    let left = this.count
+    for (const chunk of this.#chunks) {
+      enter(chunk, Math.min(left, CHUNK_KEYS), bytes, lineCount, probes)
+      left -= CHUNK_KEYS
+      if (left > 0) yield* breath
     }
-  }
-
-  /** The raw bytes of a filter over the keys, at least one; then the next one is begun. */
-  finish(): Uint8Array {
-    this.#enter(this.count)
-    const bytes = this.#bytes!
     const footerAt = bytes.length - FOOTER_BYTES
-    putU32(bytes, footerAt, this.#lineCount)
+    putU32(bytes, footerAt, lineCount)
     putU32(bytes, footerAt + 4, this.count)
     bytes[footerAt + 8] = BLOCKED_BLOOM
-    bytes[footerAt + 9] = probesFor(this.#bitsPerKey)
+    bytes[footerAt + 9] = probes
     putU32(bytes, footerAt + 12, Math.round(this.#bitsPerKey * 1000))
-    this.#bytes = undefined
-    this.#entered = 0
-    this.count = 0
     return bytes
   }
+}
 
-  /** Sets the bits of the keys up to number `to`. */
-  #enter(to: number): void {
-    const lineCount = this.#lineCount
-    const bytes = (this.#bytes ??= new Uint8Array(lineCount * LINE_BYTES + FOOTER_BYTES))
-    const hashes = this.#hashes
-    const probes = probesFor(this.#bitsPerKey)
-    for (let i = 2 * this.#entered; i < 2 * to; i += 2) {
-      const line = Math.floor((hashes[i + 1]! * lineCount) / TWO_32) * LINE_BYTES
-      let x = hashes[i]!
-      for (let probe = 0; probe < probes; probe++) {
-        const bit = x >>> 23
-        bytes[line + (bit >>> 3)]! |= 1 << (bit & 7)
-        x = Math.imul(x, GOLDEN)
-      }
+/** Sets the bits of the first `count` keys of a chunk. */
+function enter(
+  hashes: Uint32Array,
+  count: number,
+  bytes: Uint8Array,
+  lineCount: number,
+  probes: number,
+): void {
+  for (let i = 0; i < 2 * count; i += 2) {
+    const line = Math.floor((hashes[i + 1]! * lineCount) / TWO_32) * LINE_BYTES
+    let x = hashes[i]!
+    for (let probe = 0; probe < probes; probe++) {
+      const bit = x >>> 23
+      bytes[line + (bit >>> 3)]! |= 1 << (bit & 7)
+      x = Math.imul(x, GOLDEN)
     }
-    this.#entered = to
   }
 }
 

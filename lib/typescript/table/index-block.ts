@@ -4,9 +4,11 @@
  */
 
 import { Decoder } from '../base/coding.ts'
+import type { Flow } from '../base/flow.ts'
 import { SEQNO_MAX } from '../base/internal-key.ts'
 import { corruption } from '../base/status.ts'
-import { BlockEntry, SortedBlock } from './sorted-block.ts'
+import { SortedBlock } from './sorted-block.ts'
+import type { BlockEntry } from './sorted-block.ts'
 import { BLOCK_TRAILER_BYTES } from './table-format.ts'
 
 /** Of one whose key is that of its restart head. */
@@ -15,20 +17,22 @@ const LEAST_ENTRY_BYTES = 5
 const decoder = new Decoder(new Uint8Array(0))
 
 export class IndexBlock extends SortedBlock {
-  /** `limit`: the offset of the footer; `mayBeEmpty`: the table may be without data blocks. */
-  constructor(bytes: Uint8Array, limit: number, mayBeEmpty: boolean) {
+  /** Offset of the footer: blocks end there. */
+  readonly #limit: number
+  /** Where the block ends that was described last. */
+  #end = 0
+
+  private constructor(bytes: Uint8Array, limit: number, mayBeEmpty: boolean) {
     super(bytes, mayBeEmpty)
+    this.#limit = limit
     if (this.bucketCount > 0) throw corruption('an index block has buckets')
-    const entry = new BlockEntry()
-    let end = 0
-    for (let i = 0; i < this.count; i++) {
-      this.decode(i, entry)
-      const { offset, length } = entry
-      if (length < 1 || offset < end || offset + length + BLOCK_TRAILER_BYTES > limit) {
-        throw corruption('an index block points to what is no block, or does not ascend')
-      }
-      end = offset + length + BLOCK_TRAILER_BYTES
-    }
+  }
+
+  /** `limit`: the offset of the footer; `mayBeEmpty`: the table may be without data blocks. */
+  static *open(bytes: Uint8Array, limit: number, mayBeEmpty: boolean): Flow<IndexBlock> {
+    const block = new IndexBlock(bytes, limit, mayBeEmpty)
+    yield* block.check()
+    return block
   }
 
   override leastEntryBytes(): number {
@@ -48,6 +52,11 @@ export class IndexBlock extends SortedBlock {
     entry.restEnd = entry.restBegin + restLength
     entry.at = entry.restEnd
     if (entry.seqno > SEQNO_MAX) throw corruption('a separator of a block is none')
+    const end = entry.offset + entry.length + BLOCK_TRAILER_BYTES
+    if (entry.length < 1 || entry.offset < this.#end || end > this.#limit) {
+      throw corruption('an index block points to what is no block, or does not ascend')
+    }
+    this.#end = end
   }
 
   override decode(i: number, entry: BlockEntry): void {

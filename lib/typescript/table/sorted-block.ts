@@ -2,7 +2,7 @@
  * What data blocks and index blocks have in common: sorted entries whose keys are stored as what
  * they share with the key of their restart head and the rest.
  *
- * A block is checked once, when it is loaded; after that it is read without looking twice. The
+ * A block is checked once, when it is opened; after that it is read without looking twice. The
  * check notes where each entry begins, so entry i is found at once, from both ends; the first
  * search adds the *head* of every key: its six bytes behind what all keys of the block share, as
  * one number. A search then compares numbers that lie side by side and looks at a key where two of
@@ -10,6 +10,8 @@
  */
 
 import { getU16, getU32 } from '../base/coding.ts'
+import { breath } from '../base/flow.ts'
+import type { Flow } from '../base/flow.ts'
 import { KEY_BYTES_MAX } from '../base/limits.ts'
 import { compareRanges, copyRange } from '../base/slice.ts'
 import { corruption } from '../base/status.ts'
@@ -51,9 +53,12 @@ export class BlockEntry {
   }
 }
 
+/** Entries that are checked between two turns of the event loop. */
+const ENTRIES_PER_BREATH = 8192
+
 /** One serves all searches: they do not nest. */
 const probe = new BlockEntry()
-/** Two keys that a check compares. */
+/** Two keys that are compared. */
 let current = new Uint8Array(KEY_BYTES_MAX)
 let before = new Uint8Array(KEY_BYTES_MAX)
 
@@ -71,8 +76,8 @@ export abstract class SortedBlock {
   #prefix = 0
   #heads: Float64Array | undefined
 
-  /** Checks the block; `mayBeEmpty`: it may be without entries. */
-  constructor(bytes: Uint8Array, mayBeEmpty: boolean) {
+  /** To be checked before it is used; `mayBeEmpty`: it may be without entries. */
+  protected constructor(bytes: Uint8Array, mayBeEmpty: boolean) {
     const footerAt = bytes.length - BLOCK_FOOTER_BYTES
     if (footerAt < 0) throw corruption('a block is too short')
     this.bytes = bytes
@@ -96,7 +101,6 @@ export abstract class SortedBlock {
       throw corruption('the footer of a block contradicts it')
     }
     this.#starts = new Uint32Array(this.count)
-    this.#check()
   }
 
   /** Bytes of memory beyond the block's own. */
@@ -197,15 +201,42 @@ export abstract class SortedBlock {
     return heads
   }
 
-  #check(): void {
-    const { bytes, count, interval, restartsAt } = this
+  /** Checks the whole block. */
+  protected *check(): Flow<void> {
+    const { bytes, count, interval } = this
+    // Pieces begin with restart heads.
+    const piece = ENTRIES_PER_BREATH - (ENTRIES_PER_BREATH % interval)
+    let end = 0
+    for (let i = 0; i < count; i += piece) {
+      if (i > 0) yield* breath
+      end = this.#checkEntries(i, Math.min(count, i + piece), end)
+    }
+    if (end !== this.restartsAt) throw corruption('a block has bytes that belong to nothing')
+    for (let at = this.bucketsAt; at < this.bucketsAt + this.bucketCount; at++) {
+      const bucket = bytes[at]!
+      if (bucket < BUCKET_CONFLICT && bucket >= Math.ceil(count / interval)) {
+        throw corruption('a bucket of a block points to nothing')
+      }
+    }
+    if (count > 0) this.#prefix = this.#sharedPrefix()
+  }
+
+  /** The first one begins at `at`; returns where the last one ends. */
+  #checkEntries(first: number, end: number, at: number): number {
+    const { bytes, interval, restartsAt } = this
     const entry = probe
-    entry.at = 0
-    let headAt = 0
-    let headLength = 0
     let beforeLength = 0
     let beforeSeqno = 0
-    for (let i = 0; i < count; i++) {
+    if (first > 0) {
+      // Others may have checked their entries meanwhile.
+      this.decode(first - 1, entry)
+      beforeLength = this.copyKey(first - 1, entry, before)
+      beforeSeqno = entry.seqno
+    }
+    entry.at = at
+    let headAt = 0
+    let headLength = 0
+    for (let i = first; i < end; i++) {
       const begin = entry.at
       this.#starts[i] = begin
       this.checkEntry(entry, restartsAt)
@@ -231,23 +262,18 @@ export abstract class SortedBlock {
       beforeLength = length
       beforeSeqno = entry.seqno
     }
-    if (entry.at !== restartsAt) throw corruption('a block has bytes that belong to nothing')
-    for (let at = this.bucketsAt; at < this.bucketsAt + this.bucketCount; at++) {
-      const bucket = bytes[at]!
-      if (bucket < BUCKET_CONFLICT && bucket >= Math.ceil(count / interval)) {
-        throw corruption('a bucket of a block points to nothing')
-      }
-    }
-    if (count > 0) this.#prefix = this.#sharedWith(before, beforeLength)
+    return entry.at
   }
 
   /** Bytes that the first key has in common with the last one. */
-  #sharedWith(last: Uint8Array, length: number): number {
+  #sharedPrefix(): number {
+    this.decode(this.count - 1, probe)
+    const length = this.copyKey(this.count - 1, probe, current)
     this.decode(0, probe)
     const { restBegin, restEnd } = probe
     const limit = Math.min(length, restEnd - restBegin)
     let shared = 0
-    while (shared < limit && this.bytes[restBegin + shared] === last[shared]) shared++
+    while (shared < limit && this.bytes[restBegin + shared] === current[shared]) shared++
     return shared
   }
 

@@ -6,11 +6,11 @@
  * the cache did with it. So reads from memory cost no promise, and the waiting is written once.
  */
 
-import { CODEC_MAX, CODEC_NONE, decompress } from '../base/compression.ts'
+import { CODEC_MAX, CODEC_NONE, decompressInPieces, LARGE_BYTES } from '../base/compression.ts'
 import type { CachedFile } from '../base/cache.ts'
 import { getU32 } from '../base/coding.ts'
-import { keyedCrc } from '../base/crc32c.ts'
-import { Io } from '../base/flow.ts'
+import { crcBegin, crcEnd, crcUpdateInPieces } from '../base/crc32c.ts'
+import { Io, runSync } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import {
   BLOCK_RAW_BYTES_MAX,
@@ -64,12 +64,12 @@ export class TableFile {
   }
 
   /** The raw bytes of a block of which `stored` are the bytes and the trailer. */
-  unpack(stored: Uint8Array, offset: number, isData: boolean): Uint8Array {
+  *unpack(stored: Uint8Array, offset: number, isData: boolean): Flow<Uint8Array> {
     const length = stored.length - BLOCK_TRAILER_BYTES
     const codec = stored[length]!
     const rawLength = getU32(stored, length + 1)
-    const crc = getU32(stored, length + 5)
-    if (crc !== keyedCrc(this.number, offset, stored, 0, length + 5)) {
+    const crc = yield* crcUpdateInPieces(crcBegin(this.number, offset), stored, length + 5)
+    if (getU32(stored, length + 5) !== crcEnd(crc)) {
       throw corruption('a block has a wrong checksum')
     }
     if (codec > CODEC_MAX) throw corruption('a block has an unknown codec')
@@ -82,31 +82,31 @@ export class TableFile {
       throw corruption('a block is larger than blocks may be')
     }
     const raw = new Uint8Array(rawLength)
-    decompress(codec, stored, 0, length, raw, 0, rawLength)
+    yield* decompressInPieces(codec, stored, length, raw)
     return raw
   }
 
   /** Checks what was read as a block of that role. */
-  parse<R extends BlockRole>(stored: Uint8Array, offset: number, role: R): BlockOfRole[R] {
+  *parse<R extends BlockRole>(stored: Uint8Array, offset: number, role: R): Flow<BlockOfRole[R]> {
     try {
-      const raw = this.unpack(stored, offset, role === 'data')
-      return this.#parseRaw(raw, role) as BlockOfRole[R]
+      const raw = yield* this.unpack(stored, offset, role === 'data')
+      return (yield* this.#parseRaw(raw, role)) as BlockOfRole[R]
     } catch (error) {
       throw atPlace(error, this.file.path, offset)
     }
   }
 
-  #parseRaw(raw: Uint8Array, role: BlockRole): Block {
-    if (role === 'data') return new DataBlock(raw)
+  *#parseRaw(raw: Uint8Array, role: BlockRole): Flow<Block> {
+    if (role === 'data') return yield* DataBlock.open(raw)
     if (role === 'filter') return new FilterBlock(raw)
-    return new IndexBlock(raw, this.limit, role === 'index')
+    return yield* IndexBlock.open(raw, this.limit, role === 'index')
   }
 
   /** Lengths are checked before anything is allocated. */
   *readBlock<R extends BlockRole>(offset: number, length: number, role: R): Flow<BlockOfRole[R]> {
     this.checkLength(offset, length, role)
     const stored = yield* this.read(offset, length + BLOCK_TRAILER_BYTES)
-    return this.parse(stored, offset, role)
+    return yield* this.parse(stored, offset, role)
   }
 
   checkLength(offset: number, length: number, role: BlockRole): void {
@@ -120,6 +120,12 @@ export class TableFile {
     const overhead = block instanceof FilterBlock ? 0 : block.overhead
     this.cache.put(offset, block, block.bytes.length + overhead)
   }
+}
+
+/** Whether a block, given with its trailer, takes too long to be opened without a break. */
+function isLarge(stored: Uint8Array): boolean {
+  const length = stored.length - BLOCK_TRAILER_BYTES
+  return Math.max(length, getU32(stored, length + 1)) > LARGE_BYTES
 }
 
 interface Fetched {
@@ -152,11 +158,8 @@ export class BlockRequests {
   ): BlockOfRole[R] | undefined {
     const known = this.#known(file, offset) ?? file.cache.get(offset)
     if (known !== undefined) return known as BlockOfRole[R]
-    const at = offset - this.#aheadAt
-    if (at >= 0 && at + length + BLOCK_TRAILER_BYTES <= this.#ahead.length) {
-      const stored = this.#ahead.subarray(at, at + length + BLOCK_TRAILER_BYTES)
-      return file.parse(stored, offset, role)
-    }
+    const stored = this.#readAlready(offset, length)
+    if (stored !== undefined && !isLarge(stored)) return runSync(file.parse(stored, offset, role))
     this.missing = Io.flow(() => this.#fetch(file, offset, length, role))
     return undefined
   }
@@ -174,18 +177,28 @@ export class BlockRequests {
     return undefined
   }
 
+  /** The bytes of a block and its trailer, if they were read ahead. */
+  #readAlready(offset: number, length: number): Uint8Array | undefined {
+    const at = offset - this.#aheadAt
+    const end = at + length + BLOCK_TRAILER_BYTES
+    return at >= 0 && end <= this.#ahead.length ? this.#ahead.subarray(at, end) : undefined
+  }
+
   *#fetch(file: TableFile, offset: number, length: number, role: BlockRole): Flow<void> {
     file.checkLength(offset, length, role)
     const least = length + BLOCK_TRAILER_BYTES
-    const size = Math.max(least, Math.min(this.#readAhead, file.limit - offset))
-    const bytes = yield* file.read(offset, size)
-    const block = file.parse(bytes.subarray(0, least), offset, role)
-    if (this.#readAhead === 0) {
-      file.keep(offset, block)
-    } else {
-      this.#ahead = bytes
-      this.#aheadAt = offset
+    let stored = this.#readAlready(offset, length)
+    if (stored === undefined) {
+      const size = Math.max(least, Math.min(this.#readAhead, file.limit - offset))
+      const bytes = yield* file.read(offset, size)
+      stored = bytes.subarray(0, least)
+      if (this.#readAhead > 0) {
+        this.#ahead = bytes
+        this.#aheadAt = offset
+      }
     }
+    const block = yield* file.parse(stored, offset, role)
+    if (this.#readAhead === 0) file.keep(offset, block)
     this.#fetched.push({ file, offset, block })
   }
 }

@@ -121,7 +121,7 @@ export class TableReader {
     const table = new TableFile(file, fileNumber, size, blocks)
     if (table.limit < 0) throw corruption('a table is too short', file.path, 0)
     const tail = yield* table.read(table.limit, TABLE_FOOTER_BYTES)
-    const footer = place(table, table.limit, () => decodeFooter(tail, fileNumber, table.limit))
+    const footer = readFooter(table, tail)
     const properties = yield* readPart(table, footer.properties, (raw) =>
       decodeProperties(raw, table.limit),
     )
@@ -266,12 +266,11 @@ function decodeAtOrLast(index: IndexBlock, key: Uint8Array | undefined): boolean
   return i === index.count
 }
 
-/** Decodes what lies at an offset of the table; errors name the place. */
-function place<T>(table: TableFile, offset: number, decode: () => T): T {
+function readFooter(table: TableFile, bytes: Uint8Array): TableFooter {
   try {
-    return decode()
+    return decodeFooter(bytes, table.number, table.limit)
   } catch (error) {
-    throw atPlace(error, table.file.path, offset)
+    throw atPlace(error, table.file.path, table.limit)
   }
 }
 
@@ -282,5 +281,9 @@ function* readPart<T>(
 ): Flow<T> {
   table.checkLength(offset, length, 'index')
   const stored = yield* table.read(offset, length + BLOCK_TRAILER_BYTES)
-  return place(table, offset, () => decode(table.unpack(stored, offset, false)))
+  try {
+    return decode(yield* table.unpack(stored, offset, false))
+  } catch (error) {
+    throw atPlace(error, table.file.path, offset)
+  }
 }

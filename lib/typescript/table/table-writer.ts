@@ -3,20 +3,22 @@
  * them; docs/format.md, section 8.
  *
  * `add` never waits and needs no file. What it has collected goes to one with `drain`, which a flow
- * calls between entries; `finish` writes the rest.
+ * calls between entries; `finish` writes the rest. What takes long, blocks with large values and
+ * filters, is left to these two, which let the event loop turn.
  */
 
-import { CODEC_NONE, compress } from '../base/compression.ts'
+import { CODEC_NONE, compressInPieces, LARGE_BYTES } from '../base/compression.ts'
 import { putU32 } from '../base/coding.ts'
-import { keyedCrc } from '../base/crc32c.ts'
-import { breath } from '../base/flow.ts'
+import { crcBegin, crcEnd, crcUpdate, crcUpdateInPieces } from '../base/crc32c.ts'
+import { breath, Io, runSync } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { KeyHash } from '../base/hash.ts'
 import { KIND_TOMBSTONE, KIND_WEAK_TOMBSTONE } from '../base/internal-key.ts'
-import { BLOCK_RAW_BYTES_MAX, BLOCK_STORED_BYTES_MAX } from '../base/limits.ts'
+import { BLOCK_STORED_BYTES_MAX } from '../base/limits.ts'
 import { compareRanges, copyOf } from '../base/slice.ts'
 import type { File } from '../vfs/vfs.ts'
 import { DataBlockBuilder, IndexBlockBuilder } from './block-builder.ts'
+import type { RawBlock } from './block-builder.ts'
 import { FilterBuilder } from './filter-block.ts'
 import { shortSeparator } from './separator.ts'
 import {
@@ -49,6 +51,8 @@ export interface TableWriteOptions {
   readonly createdAt: number
 }
 
+/** Bytes that are copied between two turns of the event loop. */
+const COPY_BYTES = 4_194_304
 /** Bytes that are handed to the file at once. */
 const CHUNK_BYTES = 262_144
 /** An entry takes at most that much besides key and value. */
@@ -62,18 +66,22 @@ const WHOLE_BYTES_MAX = 2 ** 24
 /** What footer and properties take, roughly. */
 const TAIL_BYTES = TABLE_FOOTER_BYTES + 160
 
-/** A finished index partition, or the keys of a filter partition. */
+/** A partition of index or filter that is complete; its raw bytes may have to be made. */
 interface Partition {
   readonly separator: Uint8Array
   readonly seqno: number
-  readonly raw: Uint8Array
+  readonly raw: Io<Uint8Array>
+}
+
+function blockOf(bytes: Uint8Array): RawBlock {
+  return { pieces: [bytes], length: bytes.length }
 }
 
 export class TableWriter {
   readonly #options: TableWriteOptions
   readonly #data: DataBlockBuilder
   #index = new IndexBlockBuilder(INDEX_RESTART_INTERVAL)
-  readonly #filter: FilterBuilder
+  #filter: FilterBuilder
   readonly #indexPartitions: Partition[] = []
   readonly #filterPartitions: Partition[] = []
   #partitionBytes = 0
@@ -82,18 +90,24 @@ export class TableWriter {
   #lastKey: Uint8Array = new Uint8Array(64)
   #lastKeyLength = 0
   #lastSeqno = 0
+  /** A large block that is not sealed. */
+  #large: RawBlock | undefined
   /** A block that waits for its separator. */
   #pending: Handle | undefined
   /** Offset of the next block. */
   #offset = 0
   #written = 0
   readonly #chunks: Uint8Array[] = []
-  #compressed = new Uint8Array(0)
+  /** What small blocks are compressed to. */
+  #scratch: Uint8Array | undefined
 
   constructor(options: TableWriteOptions) {
+    const { restartInterval, hashIndexRatio, blockSize, bitsPerKey } = options
     this.#options = options
-    this.#data = new DataBlockBuilder(options.restartInterval, options.hashIndexRatio)
-    this.#filter = new FilterBuilder(options.bitsPerKey)
+    // From this size on a value ends its block in any case.
+    const largeValueBytes = Math.max(LARGE_BYTES, blockSize)
+    this.#data = new DataBlockBuilder(restartInterval, hashIndexRatio, largeValueBytes)
+    this.#filter = new FilterBuilder(bitsPerKey)
     this.#properties.lowestSeqno = Number.MAX_SAFE_INTEGER
   }
 
@@ -104,8 +118,9 @@ export class TableWriter {
   /** Bytes of the file if it ended here, roughly. */
   get estimatedSize(): number {
     if (this.itemCount === 0) return 0
+    const data = this.#offset + (this.#large?.length ?? 0) + this.#data.entryBytes
     const index = this.#index.length + this.#partitionBytes
-    return this.#offset + this.#data.entryBytes + index + this.#filter.pendingBytes + TAIL_BYTES
+    return data + index + this.#filter.pendingBytes + TAIL_BYTES
   }
 
   /** Whether the entry that was added last has this key: then the table must not end here. */
@@ -114,12 +129,12 @@ export class TableWriter {
     return compareRanges(this.#lastKey, 0, this.#lastKeyLength, key, begin, end) === 0
   }
 
-  /** Whether `drain` has something to do. */
+  /** Whether `drain` should be called before the next entry. */
   get isFull(): boolean {
-    return this.#offset - this.#written >= CHUNK_BYTES
+    return this.#large !== undefined || this.#offset - this.#written >= CHUNK_BYTES
   }
 
-  /** The next entry in internal order. */
+  /** The next entry in internal order. If it makes the writer full, its value is not copied yet. */
   add(
     kind: number,
     seqno: number,
@@ -131,11 +146,13 @@ export class TableWriter {
     valueEnd: number,
   ): void {
     const { bitsPerKey, hashIndexRatio, blockSize } = this.#options
+    if (this.#large !== undefined) runSync(this.#sealLarge())
     const isNewKey = !this.endsWithKey(key, keyBegin, keyEnd)
     const length = keyEnd - keyBegin + valueEnd - valueBegin + ENTRY_OVERHEAD
     // An entry that is too large for a block is alone in its block.
     if (this.#data.count > 0 && this.#data.length + length > BLOCK_STORED_BYTES_MAX) {
       this.#endDataBlock()
+      if (this.#large !== undefined) runSync(this.#sealLarge())
     }
     if (this.#pending !== undefined) this.#describePending(key, keyBegin, keyEnd, isNewKey)
     if (isNewKey && this.#filter.pendingBytes >= this.#filterBytesMax()) {
@@ -181,35 +198,54 @@ export class TableWriter {
   // --- blocks ------------------------------------------------------------------------------------
 
   #endDataBlock(): void {
-    const raw = this.#data.finish()
-    this.#pending = this.#writeBlock(raw, this.#options.codec)
+    const block = this.#data.finish()
     this.#properties.blockCount++
-    this.#properties.rawBytes += raw.length
+    this.#properties.rawBytes += block.length
+    if (block.length > LARGE_BYTES) this.#large = block
+    else this.#pending = runSync(this.#writeBlock(block, this.#options.codec))
+  }
+
+  *#sealLarge(): Flow<void> {
+    const block = this.#large!
+    this.#pending = yield* this.#writeBlock(block, this.#options.codec)
+    this.#large = undefined
   }
 
   /** Seals a block and puts it behind those before. */
-  #writeBlock(raw: Uint8Array, codec: number): Handle {
-    let length = 0
-    if (codec !== CODEC_NONE && raw.length <= BLOCK_RAW_BYTES_MAX) {
-      if (this.#compressed.length < raw.length) this.#compressed = new Uint8Array(2 * raw.length)
-      length = compress(codec, raw, 0, raw.length, this.#compressed, 0)
-    }
-    const isCompressed = length > 0
-    if (!isCompressed) length = raw.length
-    const stored = new Uint8Array(length + BLOCK_TRAILER_BYTES)
-    stored.set(isCompressed ? this.#compressed.subarray(0, length) : raw)
-    stored[length] = isCompressed ? codec : CODEC_NONE
-    putU32(stored, length + 1, raw.length)
-    const { fileNumber } = this.#options
-    putU32(stored, length + 5, keyedCrc(fileNumber, this.#offset, stored, 0, length + 5))
+  *#writeBlock(block: RawBlock, codec: number): Flow<Handle> {
+    const compressed = codec === CODEC_NONE ? undefined : yield* this.#compress(block, codec)
+    const pieces = compressed === undefined ? block.pieces : [compressed]
+    const length = compressed?.length ?? block.length
+    const trailer = new Uint8Array(BLOCK_TRAILER_BYTES)
+    trailer[0] = compressed === undefined ? CODEC_NONE : codec
+    putU32(trailer, 1, block.length)
+    let crc = crcBegin(this.#options.fileNumber, this.#offset)
+    for (const piece of pieces) crc = yield* crcUpdateInPieces(crc, piece, piece.length)
+    putU32(trailer, 5, crcEnd(crcUpdate(crc, trailer, 0, 5)))
+    // The bytes of a small block are used again for the next one.
+    const isLarge = block.length > LARGE_BYTES
+    this.#chunks.push(...(isLarge ? pieces : pieces.map((piece) => copyOf(piece))), trailer)
     const handle = { offset: this.#offset, length }
-    this.#chunks.push(stored)
-    this.#offset += stored.length
+    this.#offset += length + BLOCK_TRAILER_BYTES
     return handle
+  }
+
+  /** Undefined where it is not worth it. */
+  *#compress(block: RawBlock, codec: number): Flow<Uint8Array | undefined> {
+    const { length } = block
+    if (length > BLOCK_STORED_BYTES_MAX) return undefined
+    const output =
+      length > LARGE_BYTES
+        ? new Uint8Array(length)
+        : (this.#scratch ??= new Uint8Array(LARGE_BYTES))
+    const raw = block.pieces.length === 1 ? block.pieces[0]! : yield* joined(block)
+    const written = yield* compressInPieces(codec, raw, length, output)
+    return written === 0 ? undefined : output.subarray(0, written)
   }
 
   /** Hands what was collected to the file. */
   *drain(file: File): Flow<void> {
+    if (this.#large !== undefined) yield* this.#sealLarge()
     if (this.#chunks.length === 0) return
     yield* file.write(this.#written, this.#chunks)
     this.#chunks.length = 0
@@ -233,31 +269,33 @@ export class TableWriter {
     this.#pending = undefined
     this.#index.add(separator, 0, separator.length, seqno, offset, length)
     const { partitionIndex } = this.#options
-    const most = this.#bytesMax(partitionIndex, this.#indexPartitions)
+    const most = this.#bytesMax(partitionIndex, this.#indexPartitions.length)
     if (this.#index.length >= most) this.#cutIndex(separator, seqno)
   }
 
   /** Partitions grow with their number, so that the top stays small. */
-  #bytesMax(partitioned: boolean, partitions: readonly Partition[]): number {
-    if (!partitioned && partitions.length === 0) return WHOLE_BYTES_MAX
+  #bytesMax(partitioned: boolean, partitionCount: number): number {
+    if (!partitioned && partitionCount === 0) return WHOLE_BYTES_MAX
     const size = Math.max(PARTITION_BYTES_MIN, this.#options.blockSize)
-    return Math.min(PARTITION_BYTES_MAX, size) + Math.floor(partitions.length / 2)
+    return Math.min(PARTITION_BYTES_MAX, size) + Math.floor(partitionCount / 2)
   }
 
   #filterBytesMax(): number {
-    return this.#bytesMax(this.#options.partitionFilter, this.#filterPartitions)
+    return this.#bytesMax(this.#options.partitionFilter, this.#filterPartitions.length)
   }
 
   #cutIndex(separator: Uint8Array, seqno: number): void {
-    const raw = copyOf(this.#index.finish())
-    this.#indexPartitions.push({ separator, seqno, raw })
-    this.#partitionBytes += raw.length
+    const { pieces, length } = this.#index.finish()
+    const raw = length > LARGE_BYTES ? pieces[0]! : copyOf(pieces[0]!)
+    this.#indexPartitions.push({ separator, seqno, raw: Io.now(() => raw) })
+    this.#partitionBytes += length
   }
 
   #cutFilter(separator: Uint8Array): void {
-    const raw = this.#filter.finish()
-    this.#filterPartitions.push({ separator, seqno: 0, raw })
-    this.#partitionBytes += raw.length
+    const filter = this.#filter
+    this.#filterPartitions.push({ separator, seqno: 0, raw: Io.flow(() => filter.build()) })
+    this.#partitionBytes += filter.pendingBytes
+    this.#filter = new FilterBuilder(this.#options.bitsPerKey)
   }
 
   /** Writes the rest and syncs the file. At least one entry was added. */
@@ -266,6 +304,7 @@ export class TableWriter {
     const properties = this.#properties
     const lastKey = copyOf(this.#lastKey, 0, this.#lastKeyLength)
     if (this.#data.count > 0) this.#endDataBlock()
+    if (this.#large !== undefined) yield* this.#sealLarge()
     if (this.#pending !== undefined) this.#describe(lastKey, 0)
     yield* this.drain(file)
     const filter = yield* this.#writeFilter(file, lastKey)
@@ -273,7 +312,7 @@ export class TableWriter {
     properties.lastKey = lastKey
     properties.createdAt = createdAt
     properties.codec = codec
-    const handle = this.#writeBlock(encodeProperties(properties), CODEC_NONE)
+    const handle = yield* this.#writeBlock(blockOf(encodeProperties(properties)), CODEC_NONE)
     const footer = { properties: handle, index, filter }
     this.#chunks.push(encodeFooter(footer, fileNumber, this.#offset))
     const size = this.#offset + this.#chunks.at(-1)!.length
@@ -284,39 +323,54 @@ export class TableWriter {
 
   *#writeFilter(file: File, lastKey: Uint8Array): Flow<Handle> {
     const properties = this.#properties
-    if (this.#filterPartitions.length > 0 || this.#options.partitionFilter) {
+    const partitions = this.#filterPartitions
+    if (partitions.length > 0 || this.#options.partitionFilter) {
       if (this.#filter.count > 0) this.#cutFilter(lastKey)
-      if (this.#filterPartitions.length === 0) return NO_HANDLE
+      if (partitions.length === 0) return NO_HANDLE
       properties.filterKind = FILTER_PARTITIONED
-      return yield* this.#writePartitions(file, this.#filterPartitions, CODEC_NONE)
+      return yield* this.#writePartitions(file, partitions, CODEC_NONE)
     }
     properties.filterKind = this.#filter.count > 0 ? FILTER_WHOLE : FILTER_NONE
     if (this.#filter.count === 0) return NO_HANDLE
-    yield* this.#filter.fill()
-    return this.#writeBlock(this.#filter.finish(), CODEC_NONE)
+    return yield* this.#writeBlock(blockOf(yield* this.#filter.build()), CODEC_NONE)
   }
 
   *#writeIndex(file: File, lastKey: Uint8Array): Flow<Handle> {
     const { indexCodec, partitionIndex } = this.#options
-    if (this.#indexPartitions.length > 0 || partitionIndex) {
+    const partitions = this.#indexPartitions
+    if (partitions.length > 0 || partitionIndex) {
       if (this.#index.count > 0) this.#cutIndex(lastKey, 0)
       this.#properties.indexKind = INDEX_PARTITIONED
-      return yield* this.#writePartitions(file, this.#indexPartitions, indexCodec)
+      return yield* this.#writePartitions(file, partitions, indexCodec)
     }
     this.#properties.indexKind = INDEX_WHOLE
-    return this.#writeBlock(this.#index.finish(), indexCodec)
+    return yield* this.#writeBlock(this.#index.finish(), indexCodec)
   }
 
   *#writePartitions(file: File, partitions: readonly Partition[], codec: number): Flow<Handle> {
     const top = new IndexBlockBuilder(INDEX_RESTART_INTERVAL)
     for (const { separator, seqno, raw } of partitions) {
-      const { offset, length } = this.#writeBlock(raw, codec)
+      const { offset, length } = yield* this.#writeBlock(blockOf(yield* raw), codec)
       top.add(separator, 0, separator.length, seqno, offset, length)
       if (this.isFull) {
         yield* this.drain(file)
         yield* breath
       }
     }
-    return this.#writeBlock(top.finish(), codec)
+    return yield* this.#writeBlock(top.finish(), codec)
   }
+}
+
+/** What lies in several pieces as one. */
+function* joined({ pieces, length }: RawBlock): Flow<Uint8Array> {
+  const bytes = new Uint8Array(length)
+  let at = 0
+  for (const piece of pieces) {
+    for (let from = 0; from < piece.length; from += COPY_BYTES) {
+      bytes.set(piece.subarray(from, from + COPY_BYTES), at + from)
+      if (from + COPY_BYTES < piece.length) yield* breath
+    }
+    at += piece.length
+  }
+  return bytes
 }

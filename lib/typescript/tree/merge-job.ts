@@ -4,7 +4,7 @@
  * stop.
  */
 
-import { breath } from '../base/flow.ts'
+import { Slice } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { settled } from '../base/iterator.ts'
 import type { EntryIterator } from '../base/iterator.ts'
@@ -12,10 +12,8 @@ import { Retention } from './retention.ts'
 import type { MayExistBelow, RetentionView } from './retention.ts'
 import type { TableOutput, WrittenTable } from './table-output.ts'
 
-/** Milliseconds between two turns of the event loop. */
-const SLICE_MILLIS = 3
-/** Entries between two looks at the clock. */
-const ENTRIES_PER_LOOK = 32
+/** Work between two looks at the clock: an entry is one, and one more for each KiB of it. */
+const WORK_PER_LOOK = 32
 
 export interface MergeJob {
   readonly entries: EntryIterator
@@ -39,26 +37,29 @@ export function* runMerge(job: MergeJob): Flow<readonly WrittenTable[]> {
 }
 
 function* copyKept(job: MergeJob): Flow<void> {
-  const { entries, output, clock } = job
+  const { entries, output } = job
   const retention = new Retention(job.view, job.mayExistBelow, output)
-  let until = clock() + SLICE_MILLIS
-  let left = ENTRIES_PER_LOOK
+  const slice = new Slice(job.clock)
+  let work = 0
   let bytes = 0
   entries.seekToFirst()
   if (entries.missing !== undefined) yield* settled(entries)
   while (entries.valid) {
+    const length = entries.keyEnd - entries.keyBegin + entries.valueEnd - entries.valueBegin
     retention.add(entries)
-    bytes += entries.keyEnd - entries.keyBegin + entries.valueEnd - entries.valueBegin
+    bytes += length
+    work += 1 + (length >>> 10)
     if (output.isFull) yield* output.drain()
+    if (work >= WORK_PER_LOOK) {
+      work = 0
+      if (slice.isOver) {
+        yield* slice.pass
+        job.progress(bytes)
+        bytes = 0
+      }
+    }
     entries.next()
     if (entries.missing !== undefined) yield* settled(entries)
-    if (--left > 0) continue
-    left = ENTRIES_PER_LOOK
-    if (clock() < until) continue
-    yield* breath
-    job.progress(bytes)
-    bytes = 0
-    until = clock() + SLICE_MILLIS
   }
   retention.finish()
 }

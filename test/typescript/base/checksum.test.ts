@@ -6,8 +6,10 @@ import {
   CRC_BEGIN,
   crcEnd,
   crcUpdate,
+  crcUpdateInPieces,
   keyedCrc,
 } from '../../../lib/typescript/base/crc32c.ts'
+import { runSync } from '../../../lib/typescript/base/flow.ts'
 import { KeyHash } from '../../../lib/typescript/base/hash.ts'
 import * as plain from '../../format/checksum.ts'
 import { exampleBytes, readFormatDocument } from '../../format/format-document.ts'
@@ -38,6 +40,14 @@ describe('crc32c', () => {
         const first = crcUpdate(CRC_BEGIN, bytes, 0, Math.min(cut, length))
         expect(crcEnd(crcUpdate(first, bytes, Math.min(cut, length), length))).toBe(whole)
       }
+    }
+  })
+
+  test('in pieces it is the same', () => {
+    const bytes = Buffer.alloc(2_500_000, someBytes(997))
+    for (const end of [0, 5, 1_048_576, 2_097_153, bytes.length]) {
+      const register = runSync(crcUpdateInPieces(CRC_BEGIN, bytes, end))
+      expect(crcEnd(register)).toBe(crc32c(bytes, 0, end))
     }
   })
 

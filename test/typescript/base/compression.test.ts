@@ -4,9 +4,14 @@ import { describe, expect, test } from 'vitest'
 import {
   CODEC_LZ4,
   CODEC_NONE,
+  CODEC_ZSTD,
   compress,
+  compressInPieces,
   decompress,
+  decompressInPieces,
 } from '../../../lib/typescript/base/compression.ts'
+import { run, runSync } from '../../../lib/typescript/base/flow.ts'
+import type { Flow } from '../../../lib/typescript/base/flow.ts'
 import { lz4Compress, lz4Decompress } from '../../../lib/typescript/base/lz4.ts'
 import { exampleBytes, readFormatDocument } from '../../format/format-document.ts'
 import { failure, scaled, testSeed } from '../../support/scratch.ts'
@@ -19,11 +24,11 @@ console.log(`compression: SEED=${seed}`)
 function shaped(random: Random, length: number): Uint8Array {
   const bytes = new Uint8Array(length)
   for (let at = 0; at < length;) {
-    const run = Math.min(length - at, 1 + random.below(random.below(4) === 0 ? 2000 : 40))
+    const count = Math.min(length - at, 1 + random.below(random.below(4) === 0 ? 2000 : 40))
     const kind = random.below(3)
     const byte = random.below(256)
     const distance = 1 + random.below(Math.max(at, 1))
-    for (let i = 0; i < run; i++, at++) {
+    for (let i = 0; i < count; i++, at++) {
       if (kind === 0) bytes[at] = byte
       else if (kind === 1 && at >= distance) bytes[at] = bytes[at - distance]!
       else bytes[at] = random.below(256)
@@ -134,5 +139,88 @@ describe('codecs', () => {
     expect([...output]).toEqual([0, 1, 2, 0])
     const error = await failure(() => decompress(CODEC_NONE, output, 0, 3, output, 0, 2))
     expect(error.code).toBe('CORRUPTION')
+  })
+})
+
+describe('large inputs', () => {
+  const MIB = 2 ** 20
+
+  function* thereAndBack(codec: number, input: Uint8Array): Flow<Uint8Array> {
+    const output = new Uint8Array(input.length)
+    const length = yield* compressInPieces(codec, input, input.length, output)
+    expect(length).toBeGreaterThan(0)
+    expect(length).toBeLessThanOrEqual((input.length * 7) / 8)
+    const back = new Uint8Array(input.length)
+    yield* decompressInPieces(codec, output, length, back)
+    return back
+  }
+
+  const inputs: readonly (readonly [string, Uint8Array])[] = [
+    ['of many shapes', shaped(new Random(seed), 3 * MIB + 12_345)],
+    ['that are one run', new Uint8Array(3 * MIB)],
+    ['just above a piece', Buffer.alloc(131_073 + 11, 'piece ')],
+    ['of pieces', Buffer.alloc(4 * 131_072, 'piece ')],
+    ['with noise at the end', Buffer.concat([Buffer.alloc(MIB, 'abc'), noise(100_000)])],
+  ]
+
+  function noise(length: number): Uint8Array {
+    const random = new Random(seed)
+    return Uint8Array.from({ length }, () => random.below(256))
+  }
+
+  test.each(inputs)('%s come back from both codecs, in both forms', async (_, input) => {
+    for (const codec of [CODEC_LZ4, CODEC_ZSTD]) {
+      expect(Buffer.compare(runSync(thereAndBack(codec, input)), input)).toBe(0)
+      // oxlint-disable-next-line no-await-in-loop
+      expect(Buffer.compare(await run(thereAndBack(codec, input)), input)).toBe(0)
+    }
+  })
+
+  test('are worked on in turns, and several at a time do not disturb each other', async () => {
+    let turns = 0
+    let isOver = false
+    const turn = (): void => {
+      turns++
+      if (!isOver) setImmediate(turn)
+    }
+    setImmediate(turn)
+    const all = inputs.map(([, input]) => input)
+    const packed = await Promise.all(all.map(async (input) => run(thereAndBack(CODEC_LZ4, input))))
+    isOver = true
+    packed.forEach((bytes, i) => expect(Buffer.compare(bytes, all[i]!)).toBe(0))
+    const pieces = all.map(({ length }) => Math.floor(length / 131_072))
+    expect(turns).toBeGreaterThan(pieces.reduce((sum, count) => sum + count))
+  })
+
+  test('are not compressed where that saves less than an eighth', async () => {
+    for (const codec of [CODEC_LZ4, CODEC_ZSTD]) {
+      const input = noise(300_000)
+      const pack = (): Flow<number> =>
+        compressInPieces(codec, input, input.length, new Uint8Array(input.length))
+      // oxlint-disable-next-line no-await-in-loop
+      expect([runSync(pack()), await run(pack())]).toEqual([0, 0])
+    }
+  })
+
+  test('that are damaged do not come back', async () => {
+    for (const codec of [CODEC_LZ4, CODEC_ZSTD]) {
+      const input = shaped(new Random(seed), MIB)
+      const output = new Uint8Array(input.length)
+      const length = runSync(compressInPieces(codec, input, input.length, output))
+      for (const [end, rawLength] of [
+        [length, MIB - 1],
+        [length, MIB + 1],
+        [length - 1, MIB],
+        [length >> 1, MIB],
+        [0, MIB],
+      ] as const) {
+        const unpack = (): Flow<void> =>
+          decompressInPieces(codec, output, end, new Uint8Array(rawLength))
+        // oxlint-disable-next-line no-await-in-loop
+        expect((await failure(() => runSync(unpack()))).code).toBe('CORRUPTION')
+        // oxlint-disable-next-line no-await-in-loop
+        expect((await failure(async () => run(unpack()))).code).toBe('CORRUPTION')
+      }
+    }
   })
 })

@@ -4,6 +4,7 @@ import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ShaleError } from '../../../lib/errors.ts'
 import { run, runSync } from '../../../lib/typescript/base/flow.ts'
+import type { Flow } from '../../../lib/typescript/base/flow.ts'
 import { READ_ALL } from '../../../lib/typescript/base/internal-key.ts'
 import { settled } from '../../../lib/typescript/base/iterator.ts'
 import { DataBlock } from '../../../lib/typescript/table/data-block.ts'
@@ -11,13 +12,18 @@ import { FilterBlock } from '../../../lib/typescript/table/filter-block.ts'
 import { IndexBlock } from '../../../lib/typescript/table/index-block.ts'
 import { BlockEntry } from '../../../lib/typescript/table/sorted-block.ts'
 import { decodeProperties } from '../../../lib/typescript/table/table-format.ts'
+import type { TableIterator } from '../../../lib/typescript/table/table-iterator.ts'
+import { TableWriter } from '../../../lib/typescript/table/table-writer.ts'
+import type { TableWriteOptions } from '../../../lib/typescript/table/table-writer.ts'
 import { FaultVfs } from '../../../lib/typescript/vfs/fault-vfs.ts'
+import type { MemVfs } from '../../../lib/typescript/vfs/mem-vfs.ts'
 import { exampleBytes, readFormatDocument } from '../../format/format-document.ts'
 import {
   allForward,
   compareEntries,
   expectSequence,
   hardKeys,
+  inside,
   kinds,
   shown,
   textOf,
@@ -27,7 +33,9 @@ import {
 } from '../support/entries.ts'
 import type { Entry } from '../support/entries.ts'
 import { newMachine, putFile, readFile } from '../support/machine.ts'
-import { findIn, openTable, PATH, writeTable } from '../support/tables.ts'
+import { testSeed } from '../../support/scratch.ts'
+import { Random } from '../support/random.ts'
+import { findIn, openTable, PATH, PLAIN, writeTable } from '../support/tables.ts'
 
 /** Sorted, each key and seqno once, tombstones without value. */
 function sortedEntries(list: readonly Entry[]): Entry[] {
@@ -144,6 +152,18 @@ describe('table', () => {
     ])
   })
 
+  test('with values that do not compress into the largest block', () => {
+    const random = new Random(testSeed())
+    const value = Buffer.alloc(40_000_000)
+    for (let at = 0; at < 34_200_000; at += 4) value.writeUInt32LE(random.next(), at)
+    const entries = [{ key: Buffer.from('a'), seqno: 1, kind: 0, value }]
+    for (const codec of [1, 2]) {
+      const vfs = newMachine()
+      writeTable(vfs, entries, { codec })
+      expect(findIn(openTable(vfs), entries[0]!.key, 9)?.value.equals(value)).toBe(true)
+    }
+  })
+
   test('is read without blocking as well', async () => {
     const entries = manyEntries(600)
     const vfs = newMachine()
@@ -159,6 +179,117 @@ describe('table', () => {
       await run(settled(iterator))
     }
     expect(textsOf(seen)).toEqual(textsOf(entries))
+  })
+})
+
+describe('large blocks', () => {
+  /** Values around the size from which they stay where they are, with several versions of a key. */
+  function largeEntries(): Entry[] {
+    const sizes = [10, 131_000, 131_072, 5, 131_073, 300_000, 0, 1_500_000, 20, 300_001]
+    return sizes.map((size, i) => ({
+      key: Buffer.from(`key ${i >> 1}`),
+      seqno: 20 - (i & 1),
+      kind: 0,
+      value: Buffer.alloc(size, `value ${i} `),
+    }))
+  }
+
+  async function write(
+    entries: readonly Entry[],
+    options: Partial<TableWriteOptions>,
+    drive: <T>(flow: Flow<T>) => T | Promise<T>,
+  ): Promise<MemVfs> {
+    const vfs = newMachine()
+    const file = vfs.open(PATH, 'create').sync()
+    const writer = new TableWriter({ ...PLAIN, ...options })
+    for (const { kind, seqno, key, value } of entries) {
+      const { bytes, begin, end } = inside(value)
+      writer.add(kind, seqno, key, 0, key.length, bytes, begin, end)
+      // One call after the other.
+      // oxlint-disable-next-line no-await-in-loop
+      if (writer.isFull) await drive(writer.drain(file))
+      bytes.fill(0xee)
+    }
+    await drive(writer.finish(file))
+    return vfs
+  }
+
+  async function readAll(iterator: TableIterator): Promise<Entry[]> {
+    const seen: Entry[] = []
+    iterator.seekToFirst()
+    await run(settled(iterator))
+    while (iterator.valid) {
+      seen.push(shown(iterator)!)
+      iterator.next()
+      // oxlint-disable-next-line no-await-in-loop
+      await run(settled(iterator))
+    }
+    return seen
+  }
+
+  test.each([0, 1, 2])(
+    'with codec %i come back, however they are written and read',
+    async (codec) => {
+      const entries = largeEntries()
+      for (const blockSize of [1, 4096, 200_000, 1_000_000]) {
+        // oxlint-disable-next-line no-await-in-loop
+        const vfs = await write(entries, { codec, blockSize, hashIndexRatio: 1 }, runSync)
+        // oxlint-disable-next-line no-await-in-loop
+        const other = await write(entries, { codec, blockSize, hashIndexRatio: 1 }, run)
+        expect(readFile(other, PATH).equals(readFile(vfs, PATH))).toBe(true)
+        const table = openTable(vfs)
+        expectSequence(table.iterator(), entries, entries.slice(0, 3))
+        for (const readAhead of [0, 1000, 262_144, 4_000_000]) {
+          // oxlint-disable-next-line no-await-in-loop
+          expect(textsOf(await readAll(table.iterator(readAhead)))).toEqual(textsOf(entries))
+        }
+        for (const entry of entries) {
+          expect(textOf(findIn(table, entry.key, entry.seqno + 1))).toBe(textOf(entry))
+        }
+      }
+    },
+  )
+
+  test('of many entries are checked in pieces, as others are meanwhile', async () => {
+    const entries = manyEntries(20_000)
+    for (const restartInterval of [1, 7, 255]) {
+      const vfs = newMachine()
+      writeTable(vfs, entries, { blockSize: 1 << 20, restartInterval })
+      const table = openTable(vfs, { cacheSize: 0 })
+      // oxlint-disable-next-line no-await-in-loop
+      const all = await Promise.all([1, 2, 3].map(async () => readAll(table.iterator())))
+      for (const seen of all) expect(textsOf(seen)).toEqual(textsOf(entries))
+    }
+  })
+
+  test('that are written let the event loop turn', async () => {
+    let turns = 0
+    let isOver = false
+    const turn = (): void => {
+      turns++
+      if (!isOver) setImmediate(turn)
+    }
+    setImmediate(turn)
+    const value = Buffer.alloc(8 << 20, 'large ')
+    const entries = [{ key: Buffer.from('a'), seqno: 1, kind: 0, value }]
+    await write(entries, { codec: 1 }, run)
+    isOver = true
+    expect(turns).toBeGreaterThan((8 << 20) / 131_072)
+  })
+
+  test('with damage anywhere are found', () => {
+    const vfs = newMachine()
+    writeTable(vfs, largeEntries(), { codec: 1 })
+    const bytes = readFile(vfs, PATH)
+    const random = new Random(testSeed())
+    for (let round = 0; round < 50; round++) {
+      const copy = Buffer.from(bytes)
+      copy[random.below(copy.length)]! ^= 1 << random.below(8)
+      putFile(vfs, PATH, copy)
+      expect(() => allForward(openTable(vfs).iterator(1 << 20))).toThrow(
+        expect.objectContaining({ code: 'CORRUPTION', path: PATH }),
+      )
+    }
   })
 })
 
@@ -227,7 +358,7 @@ describe('damage', () => {
     const raw = (name: string): Buffer => exampleBytes(document.examples.get(name)!).subarray(0, -9)
     const read: Record<string, (bytes: Buffer) => void> = {
       'table-data': (bytes) => {
-        const block = new DataBlock(bytes)
+        const block = runSync(DataBlock.open(bytes))
         const entry = new BlockEntry()
         const target = new Uint8Array(70_000)
         for (let i = 0; i < block.count; i++) {
@@ -237,7 +368,7 @@ describe('damage', () => {
           expect(entry.valueEnd).toBeLessThanOrEqual(bytes.length)
         }
       },
-      'table-index': (bytes) => void new IndexBlock(bytes, 294, false),
+      'table-index': (bytes) => void runSync(IndexBlock.open(bytes, 294, false)),
       'table-filter': (bytes) => void new FilterBlock(bytes).mayContain(-1, -1),
       'table-properties': (bytes) => void decodeProperties(bytes, 294),
     }
