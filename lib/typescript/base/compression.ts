@@ -31,7 +31,7 @@ export const CODECS: Readonly<Record<Compression, number>> = {
 /** What has more bytes is large: the event loop gets its turns while it is worked on. */
 export const LARGE_BYTES = 131_072
 /** Bytes between two turns. */
-const COMPRESSED_BYTES = 131_072
+const COMPRESSED_BYTES = 65_536
 const DECOMPRESSED_BYTES = 524_288
 
 /** Whether blocks with this codec can be read and written here. */

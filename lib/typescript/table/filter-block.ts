@@ -53,8 +53,8 @@ export class FilterBlock {
   }
 }
 
-/** Keys whose hashes are kept together, and that are entered between two turns of the loop. */
-const CHUNK_KEYS = 4096
+/** Keys that are entered between two turns of the event loop; their hashes are kept together. */
+const CHUNK_KEYS = 1024
 
 /** Collects the hashes of distinct keys and builds a filter of them. */
 export class FilterBuilder {

@@ -54,7 +54,7 @@ export class BlockEntry {
 }
 
 /** Entries that are checked between two turns of the event loop. */
-const ENTRIES_PER_BREATH = 8192
+const ENTRIES_PER_BREATH = 2048
 
 /** One serves all searches: they do not nest. */
 const probe = new BlockEntry()
