@@ -124,7 +124,7 @@ export class DataBlockBuilder extends BlockBuilder {
   readonly #intervals: number[] = []
 
   /** A value from so many bytes on is not copied: the block has to be finished after it. */
-  constructor(interval: number, hashRatio: number, largeValueBytes = Infinity) {
+  constructor(interval: number, hashRatio: number, largeValueBytes: number = Infinity) {
     super(interval)
     this.#hashRatio = hashRatio
     this.#largeValueBytes = largeValueBytes
