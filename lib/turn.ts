@@ -5,6 +5,7 @@ const SHARE = 1
 
 export class Turn {
   #ends = Infinity
+  #passing: Promise<void> | undefined
 
   /** Whether the event loop should have its turn before more is done; then call `pass`. */
   get isOver(): boolean {
@@ -13,9 +14,15 @@ export class Turn {
     return now >= this.#ends
   }
 
-  /** Resolves when timers and I/O had their turn. */
-  async pass(): Promise<void> {
-    await new Promise((resolve) => setImmediate(resolve))
-    this.#ends = performance.now() + SHARE
+  /** Resolves when timers and I/O had their turn, for all at once who wait for it. */
+  pass(): Promise<void> {
+    this.#passing ??= new Promise((resolve) => {
+      setImmediate(() => {
+        this.#passing = undefined
+        this.#ends = performance.now() + SHARE
+        resolve()
+      })
+    })
+    return this.#passing
   }
 }

@@ -92,6 +92,8 @@ export class Database implements CommitSink {
   /** Bytes of memtables when the largest were looked for last. */
   #relievedAt = 0
   readonly #problems = new Map<string, ShaleError>()
+  /** Its writer may keep the event loop from turning. */
+  #isSyncCommit = false
   /** Nobody asks other threads than the main one before they end. */
   #mayBuffer = isMainThread
   #status: 'open' | 'closing' | 'closed' = 'open'
@@ -352,7 +354,12 @@ export class Database implements CommitSink {
 
   #runSync(entries: Uint8Array, count: number, durability: Durability): void {
     if (!this.#control.isFree) this.#admitSync()
-    this.#queue.run(this.#commit(entries, count, durability))
+    this.#isSyncCommit = true
+    try {
+      this.#queue.run(this.#commit(entries, count, durability))
+    } finally {
+      this.#isSyncCommit = false
+    }
   }
 
   /** Under full pressure the writer does what makes room: nobody else can. */
@@ -445,9 +452,9 @@ export class Database implements CommitSink {
     const { maintenance } = this
     for (const keyspace of this.#touched) maintenance.countActive(keyspace)
     for (const keyspace of this.#touched) {
-      if (keyspace.countedActive >= keyspace.tree.settings.maxMemtableSize) {
-        maintenance.rotate(keyspace)
-      }
+      if (keyspace.countedActive < keyspace.tree.settings.maxMemtableSize) continue
+      if (this.#isSyncCommit) maintenance.keepUp(keyspace)
+      maintenance.rotate(keyspace)
     }
     this.#touched.clear()
     const { memory } = maintenance

@@ -246,7 +246,10 @@ export class JournalKeeper {
       if (!isSyncFailure(error)) yield* tryRemove(vfs, path)
       throw error
     }
-    if (!this.#isStopped && !journal.hasNext) return journal.setNext(writer)
+    if (!this.#isStopped && !journal.hasNext) {
+      journal.setNext(writer)
+      return
+    }
     // A sync caller was faster.
     writer.close()
     if (this.#isStopped) return

@@ -158,6 +158,19 @@ export class Maintenance {
     if (fullest !== undefined) this.#compactNow(fullest[0])
   }
 
+  /**
+   * A sync writer fills the next memtable before the last one is flushed: it flushes that itself,
+   * rather than all of them at once when the write buffer is full.
+   */
+  keepUp(keyspace: Keyspace): void {
+    if (keyspace.tree.sealedCount === 0) return
+    try {
+      runSync(this.flush(keyspace))
+    } catch {
+      // The state says so, and it is tried again.
+    }
+  }
+
   #largest(): Keyspace {
     const bytes = ({ countedActive, countedSealed }: Keyspace): number =>
       countedActive + countedSealed
