@@ -6,10 +6,6 @@ import type { Flow } from './flow.ts'
 export class Background {
   readonly #running = new Set<Promise<void>>()
 
-  get isIdle(): boolean {
-    return this.#running.size === 0
-  }
-
   /** Runs it; its failure, if it has one, is told. */
   begin(flow: Flow<void>, onFailure: (error: unknown) => void): void {
     const running = run(flow)

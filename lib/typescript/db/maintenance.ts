@@ -147,7 +147,7 @@ export class Maintenance {
   relieve(): void {
     const { control } = this.#parts
     this.tellMemory()
-    while (control?.isMemoryFull === true) {
+    for (let isFull = control?.isMemoryFull; isFull === true; isFull = control?.isMemoryFull) {
       const keyspace = this.#largest()
       if (keyspace.countedActive + keyspace.countedSealed === 0) return
       this.rotate(keyspace)

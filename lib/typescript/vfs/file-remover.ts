@@ -4,7 +4,7 @@
  * removes.
  */
 
-import { run } from '../base/flow.ts'
+import { Background } from '../base/background.ts'
 import type { Flow } from '../base/flow.ts'
 import { tryRemove } from './directory.ts'
 import type { Vfs } from './vfs.ts'
@@ -12,30 +12,32 @@ import type { Vfs } from './vfs.ts'
 export class FileRemover {
   readonly #vfs: Vfs
   #paths: string[] = []
-  #running: Promise<void> | undefined
-  #stopped = false
+  readonly #background = new Background()
+  #isRemoving = false
+  #isStopped = false
 
   constructor(vfs: Vfs) {
     this.#vfs = vfs
   }
 
   remove(path: string): void {
-    if (this.#stopped) return
+    if (this.#isStopped) return
     this.#paths.push(path)
-    this.#running ??= run(this.#removeAll()).finally(() => {
-      this.#running = undefined
-    })
+    if (!this.#isRemoving) this.#background.begin(this.#removeAll(), () => {})
   }
 
   *#removeAll(): Flow<void> {
+    this.#isRemoving = true
     for (let path = this.#paths.shift(); path !== undefined; path = this.#paths.shift()) {
       yield* tryRemove(this.#vfs, path)
     }
+    this.#isRemoving = false
   }
 
   /** Removes what waits; whatever comes later is left to the next open. */
   *stop(): Flow<void> {
     yield* this.#removeAll()
-    this.#stopped = true
+    yield* this.#background.end
+    this.#isStopped = true
   }
 }
