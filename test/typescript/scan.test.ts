@@ -358,6 +358,74 @@ describe('waiting', () => {
   })
 })
 
+describe('reading ahead', () => {
+  const entries = manyRows(4000)
+  const texts = entries.map((one) => textOf(one, ROW_ENTRY))
+
+  test('a long scan reads many blocks at once, and they stay in the cache', async () => {
+    for (const partition of [false, true]) {
+      const how = { cacheSize: 1 << 21, partition }
+      const { reads, machine, source } = openTree(layersOf(entries, IN_TABLES), how)
+      const tables = source.superVersion.version.tables()
+      const blocks = tables.reduce((sum, { meta }) => sum + meta.blockCount, 0)
+      expect(blocks).toBeGreaterThan(1000)
+      const scan = reads.scan(EVERYTHING)
+      const rows: string[] = []
+      for (let batch; (batch = await scan.fill(FRONT, ROW_ENTRY, 4096, MANY)) !== undefined;) {
+        rows.push(...rowsOf(batch, ROW_ENTRY))
+      }
+      expect(rows).toEqual(texts)
+      expect(machine.reads).toBeLessThan(blocks / 10)
+      const { reads: before } = machine
+      expect(restOf(reads.scan(EVERYTHING), FRONT, ROW_ENTRY)).toEqual(texts)
+      expect(machine.reads).toBe(before)
+    }
+  })
+
+  test('a short one, and one that jumps about, reads what it asks for', () => {
+    const { reads, machine } = openTree(layersOf(entries, IN_TABLES), { cacheSize: 1 << 21 })
+    const scan = reads.scan(EVERYTHING)
+    for (let i = 0; i < 40; i++) {
+      scan.seek(FRONT, Buffer.from(nameOf((i * 1237) % 4000)))
+      expect(scan.fillSync(FRONT, ROW_KEY, 1, 1)?.count).toBe(1)
+    }
+    expect(machine.bytesRead).toBeLessThan(40 * 200 + 60_000)
+  })
+
+  test('damage further on does not keep it from the rows before', async () => {
+    const { reads, machine, source } = openTree(layersOf(entries, IN_TABLES))
+    const [table] = source.superVersion.version.tables()
+    const { path } = table!.shared.reader.file.file
+    const file = machine.vfs.open(path, 'write').sync()
+    file.write(20_000, [new Uint8Array([0xee])]).sync()
+    file.close()
+    for (const isSync of [true, false]) {
+      const scan = reads.scan(EVERYTHING)
+      const rows: string[] = []
+      const fill = async (): Promise<RowBatch | undefined> =>
+        isSync
+          ? scan.fillSync(FRONT, ROW_ENTRY, 4096, MANY)
+          : scan.fill(FRONT, ROW_ENTRY, 4096, MANY)
+      const error = await failure(async () => {
+        for (;;) rows.push(...rowsOf((await fill())!, ROW_ENTRY))
+      })
+      expect(error).toMatchObject({ code: 'CORRUPTION', path })
+      expect(rows.length).toBeGreaterThan(400)
+      expect(rows).toEqual(texts.slice(0, rows.length))
+      const again = await failure(fill)
+      expect(again).toMatchObject({ code: 'CORRUPTION', path, offset: error.offset })
+    }
+  })
+
+  test('nor does a part of the device that cannot be read', () => {
+    const { reads, machine } = openTree(layersOf(entries, IN_TABLES))
+    const scan = reads.scan(EVERYTHING)
+    // Reads that go far beyond one block fail; the index is smaller.
+    machine.failAbove = 20_000
+    expect(restOf(scan, FRONT, ROW_ENTRY)).toEqual(texts)
+  })
+})
+
 describe('failures', () => {
   test('what was packed before a failure is handed out; then it is met again and again', async () => {
     for (const end of [FRONT, BACK] as const) {

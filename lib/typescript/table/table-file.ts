@@ -17,6 +17,7 @@ import {
   BLOCK_STORED_BYTES_MAX,
   LARGE_BLOCK_BYTES_MAX,
 } from '../base/limits.ts'
+import { copyOf } from '../base/slice.ts'
 import { atPlace, corruption } from '../base/status.ts'
 import type { ReadFile } from '../vfs/vfs.ts'
 import { DataBlock } from './data-block.ts'
@@ -128,6 +129,11 @@ function isLarge(stored: Uint8Array): boolean {
   return Math.max(length, getU32(stored, length + 1)) > LARGE_BYTES
 }
 
+/** Data blocks that are fetched one behind the other before more is read at once. */
+const IN_A_ROW = 8
+const AHEAD_BYTES_MIN = 65_536
+const AHEAD_BYTES_MAX = 262_144
+
 interface Fetched {
   readonly file: TableFile
   readonly offset: number
@@ -139,11 +145,18 @@ export class BlockRequests {
   /** The call that brings the block that the last attempt lacked; then it can be made again. */
   missing: Io<void> | undefined
   readonly #fetched: Fetched[] = []
-  /** Reads that much at once, past the cache; 0: blocks one by one, into the cache. */
+  /**
+   * Reads that much at once, past the cache; 0: into the cache, and only what is asked for until
+   * that turns out to be one block behind the other.
+   */
   readonly #readAhead: number
   /** What was read ahead. */
   #ahead: Uint8Array = new Uint8Array(0)
   #aheadAt = 0
+  #aheadFile: TableFile | undefined
+  /** Where the last data block ended that was not in the cache, and how many of them met. */
+  #behind = -1
+  #inARow = 0
 
   constructor(readAhead = 0) {
     this.#readAhead = readAhead
@@ -158,8 +171,12 @@ export class BlockRequests {
   ): BlockOfRole[R] | undefined {
     const known = this.#known(file, offset) ?? file.cache.get(offset)
     if (known !== undefined) return known as BlockOfRole[R]
-    const stored = this.#readAlready(offset, length)
-    if (stored !== undefined && !isLarge(stored)) return runSync(file.parse(stored, offset, role))
+    const stored = this.#readAlready(file, offset, length)
+    if (stored !== undefined && !isLarge(stored)) {
+      const block = runSync(file.parse(stored, offset, role))
+      this.#took(file, offset, stored.length, block)
+      return block
+    }
     this.missing = Io.flow(() => this.#fetch(file, offset, length, role))
     return undefined
   }
@@ -178,27 +195,54 @@ export class BlockRequests {
   }
 
   /** The bytes of a block and its trailer, if they were read ahead. */
-  #readAlready(offset: number, length: number): Uint8Array | undefined {
+  #readAlready(file: TableFile, offset: number, length: number): Uint8Array | undefined {
     const at = offset - this.#aheadAt
     const end = at + length + BLOCK_TRAILER_BYTES
-    return at >= 0 && end <= this.#ahead.length ? this.#ahead.subarray(at, end) : undefined
+    if (file !== this.#aheadFile || at < 0 || end > this.#ahead.length) return undefined
+    // What stays in the cache must not keep all of it.
+    return this.#readAhead > 0 ? this.#ahead.subarray(at, end) : copyOf(this.#ahead, at, end)
   }
 
   *#fetch(file: TableFile, offset: number, length: number, role: BlockRole): Flow<void> {
     file.checkLength(offset, length, role)
     const least = length + BLOCK_TRAILER_BYTES
-    let stored = this.#readAlready(offset, length)
-    if (stored === undefined) {
-      const size = Math.max(least, Math.min(this.#readAhead, file.limit - offset))
-      const bytes = yield* file.read(offset, size)
-      stored = bytes.subarray(0, least)
-      if (this.#readAhead > 0) {
-        this.#ahead = bytes
-        this.#aheadAt = offset
-      }
+    let stored = this.#readAlready(file, offset, length)
+    if (stored === undefined && role === 'data') {
+      this.#inARow = offset === this.#behind ? this.#inARow + 1 : 0
+      stored = yield* this.#readMore(file, offset, least)
     }
+    stored ??= yield* file.read(offset, least)
     const block = yield* file.parse(stored, offset, role)
-    if (this.#readAhead === 0) file.keep(offset, block)
+    this.#took(file, offset, least, block)
     this.#fetched.push({ file, offset, block })
+  }
+
+  /** Reads ahead from a data block on, if that is worth it: then returns the block. */
+  *#readMore(file: TableFile, offset: number, least: number): Flow<Uint8Array | undefined> {
+    const size = Math.min(this.#aheadBytes(), file.limit - offset)
+    if (size <= least) return undefined
+    try {
+      this.#ahead = yield* file.read(offset, size)
+    } catch (error) {
+      // What lies behind the block may be at fault: who asked for the block alone gets it alone.
+      if (this.#readAhead > 0) throw error
+      this.#inARow = 0
+      return undefined
+    }
+    this.#aheadAt = offset
+    this.#aheadFile = file
+    return this.#readAlready(file, offset, least - BLOCK_TRAILER_BYTES)
+  }
+
+  #aheadBytes(): number {
+    const more = this.#inARow - IN_A_ROW
+    if (this.#readAhead > 0 || more < 0) return this.#readAhead
+    return Math.min(AHEAD_BYTES_MAX, AHEAD_BYTES_MIN * 2 ** more)
+  }
+
+  /** A block has come from the file. */
+  #took(file: TableFile, offset: number, length: number, block: Block): void {
+    if (block instanceof DataBlock) this.#behind = offset + length
+    if (this.#readAhead === 0) file.keep(offset, block)
   }
 }

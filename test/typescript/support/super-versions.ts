@@ -41,6 +41,9 @@ export class SlowMachine {
   readonly #random: Random
   /** Reads of tables, sync or async. */
   reads = 0
+  bytesRead = 0
+  /** Reads of more bytes fail. */
+  failAbove = Infinity
   #nextNumber = 10
   /** Files that were given back by their last reader. */
   readonly closed: string[] = []
@@ -78,6 +81,7 @@ export class SlowMachine {
       }),
     )
     this.reads = 0
+    this.bytesRead = 0
     const shared = new SharedTable(reader, () => this.closed.push(path))
     shared.replace()
     const { size, properties } = written
@@ -92,7 +96,11 @@ export class SlowMachine {
       close: () => file.close(),
       read: (offset, target) => {
         const read = file.read(offset, target)
-        const count = (): void => void this.reads++
+        const count = (): void => {
+          this.reads++
+          this.bytesRead += target.length
+          if (target.length > this.failAbove) throw new ShaleError('IO_ERROR', 'read failed: EIO')
+        }
         return new Io(
           () => (count(), read.sync()),
           async () => {
