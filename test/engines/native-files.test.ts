@@ -145,7 +145,7 @@ test('a directory of the native engine holds what it was given', async () => {
         if (batch.kind >= 0x40) continue
         const key = Buffer.from(batch.bytes.subarray(batch.keyBegin, batch.keyEnd)).toString()
         const value = Buffer.alloc(batch.rawLength)
-        batch.copyValue(value, 0)
+        runSync(batch.copyValue(value))
         found.set(`${batch.keyspaceId} ${key}`, batch.kind === 0 ? value.toString() : undefined)
       }
       expect(batch.count).toBe(reader.count)

@@ -79,8 +79,16 @@ export class ReplayedTrees {
     while (batch.next()) {
       const { kind } = batch
       if (batch.rawBytes > BATCH_BYTES_MAX) throw corruption('a commit is larger than one may be')
-      if (kind === KEYSPACE_CREATE) yield* this.#create(batch, seqno)
-      else this.#applyEntry(batch, seqno, watermarks)
+      if (kind === KEYSPACE_CREATE) {
+        yield* this.#create(batch, seqno)
+      } else {
+        const tree = this.#treeOf(batch, seqno)
+        if (tree !== undefined) {
+          const value = batch.codec === CODEC_NONE ? undefined : yield* this.#decompressed(batch)
+          this.#insert(tree, batch, seqno, value)
+          watermarks.set(tree.id, seqno)
+        }
+      }
       if (isKeyspaceRecord(kind) && count !== 1) {
         throw corruption('a keyspace record shares its commit')
       }
@@ -99,41 +107,46 @@ export class ReplayedTrees {
     this.#until = this.#context.vfs.monotonicMillis() + SLICE_MILLIS
   }
 
-  #applyEntry(batch: BatchReader, seqno: number, watermarks: Map<number, number>): void {
+  /** The tree that an entry goes into; undefined for one that is passed over, or is a deletion. */
+  #treeOf(batch: BatchReader, seqno: number): Tree | undefined {
     const { kind, keyspaceId: id } = batch
     const tree = this.#trees.get(id)
     if (tree === undefined) {
       // Deleted since.
-      if (id < this.#state.nextTreeId || this.#deleted.has(id)) return
+      if (id < this.#state.nextTreeId || this.#deleted.has(id)) return undefined
       throw corruption('a commit writes to a keyspace that never was')
     }
     if (kind === KEYSPACE_DELETE) {
       this.#delete(tree)
-      return
+      return undefined
     }
     if (kind === KIND_RANGE_TOMBSTONE || kind === KEYSPACE_CLEAR || kind === KEYSPACE_INGESTED) {
       const message = 'the journal holds an operation that is not known here'
       throw new ShaleError('NOT_SUPPORTED', message)
     }
-    if (seqno < tree.flushedSeqno) return
-    const before = tree.activeBytes
-    this.#insert(tree, batch, seqno)
-    this.#memory += tree.activeBytes - before
-    if (this.#touched.at(-1) === tree) return
-    this.#touched.push(tree)
-    watermarks.set(id, seqno)
+    return seqno < tree.flushedSeqno ? undefined : tree
   }
 
-  #insert(tree: Tree, batch: BatchReader, seqno: number): void {
-    const { kind, codec, bytes, keyBegin, keyEnd, valueBegin, valueEnd } = batch
-    if (codec === CODEC_NONE) {
-      tree.insert(kind, seqno, bytes, keyBegin, keyEnd, bytes, valueBegin, valueEnd)
-      return
-    }
+  /** The value of an entry; good until the next one. */
+  *#decompressed(batch: BatchReader): Flow<Uint8Array> {
     const { rawLength } = batch
     if (rawLength > this.#scratch.length) this.#scratch = new Uint8Array(rawLength)
-    batch.copyValue(this.#scratch, 0)
-    tree.insert(kind, seqno, bytes, keyBegin, keyEnd, this.#scratch, 0, rawLength)
+    const value = this.#scratch.subarray(0, rawLength)
+    yield* batch.copyValue(value)
+    return value
+  }
+
+  /** `value`: if it is not the one in the batch. */
+  #insert(tree: Tree, batch: BatchReader, seqno: number, value: Uint8Array | undefined): void {
+    const { kind, bytes, keyBegin, keyEnd, valueBegin, valueEnd } = batch
+    const before = tree.activeBytes
+    if (value === undefined) {
+      tree.insert(kind, seqno, bytes, keyBegin, keyEnd, bytes, valueBegin, valueEnd)
+    } else {
+      tree.insert(kind, seqno, bytes, keyBegin, keyEnd, value, 0, value.length)
+    }
+    this.#memory += tree.activeBytes - before
+    if (this.#touched.at(-1) !== tree) this.#touched.push(tree)
   }
 
   /** A creation whose manifest commit did not happen. */

@@ -3,8 +3,9 @@
  * the memtables are filled from; docs/format.md, 5.1.
  */
 
-import { CODEC_MAX, CODEC_NONE, decompress } from '../base/compression.ts'
+import { CODEC_MAX, CODEC_NONE, decompressInPieces } from '../base/compression.ts'
 import { getU16, getU32, putU16, putU32 } from '../base/coding.ts'
+import type { Flow } from '../base/flow.ts'
 import {
   KIND_RANGE_TOMBSTONE,
   KIND_TOMBSTONE,
@@ -117,11 +118,13 @@ export class BatchReader {
     return getU32(this.bytes, this.valueBegin)
   }
 
-  /** Writes the value, `rawLength` bytes, to `target` at `at`. */
-  copyValue(target: Uint8Array, at: number): void {
-    const { codec, bytes, valueBegin, valueEnd, rawLength } = this
+  /** Writes the value to `target`, which has `rawLength` bytes; a large one in pieces. */
+  *copyValue(target: Uint8Array): Flow<void> {
+    const { codec, bytes, valueBegin, valueEnd } = this
     const begin = codec === CODEC_NONE ? valueBegin : valueBegin + RAW_LENGTH_BYTES
-    decompress(codec, bytes, begin, valueEnd, target, at, rawLength)
+    const stored = bytes.subarray(begin, valueEnd)
+    if (codec === CODEC_NONE) target.set(stored)
+    else yield* decompressInPieces(codec, stored, stored.length, target)
   }
 
   /** Of a range tombstone: its end, exclusive; undefined if it has none. */

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { compress } from '../../../lib/typescript/base/compression.ts'
 import { breath } from '../../../lib/typescript/base/flow.ts'
 import { keepNothing } from '../../../lib/typescript/vfs/mem-vfs.ts'
+import type { MemVfs } from '../../../lib/typescript/vfs/mem-vfs.ts'
 import { payloadsOf, readLog } from '../support/logs.ts'
 import {
   batchBytes,
@@ -24,7 +25,7 @@ import {
   synced,
   TINY_OPTIONS,
 } from '../support/recoveries.ts'
-import type { RecoverOptions } from '../support/recoveries.ts'
+import type { Contents, RecoverOptions } from '../support/recoveries.ts'
 
 describe('6: entries', () => {
   test('of several keyspaces, values and tombstones, compressed ones too', () => {
@@ -448,12 +449,8 @@ describe('7: what was not durable', () => {
   })
 })
 
-test('runs in turns: a long replay never holds the event loop', () => {
-  const made = newDirectory()
-  const journal = made.journal()
-  commits(journal, 1, 3000)
-  const vfs = killed(made)
-  // Each look at the clock takes a millisecond here.
+/** Recovers step by step: how often the event loop has its turn, and how long it waits at most. */
+function turnsOf(vfs: MemVfs): { contents: Contents; breaths: number; longest: number } {
   const flow = recovering(vfs)
   let [breaths, longest, before] = [0, 0, vfs.time]
   let step = flow.next()
@@ -466,6 +463,28 @@ test('runs in turns: a long replay never holds the event loop', () => {
     step = flow.next(step.value.sync())
   }
   step.value.close()
-  expect(breaths).toBeGreaterThan(10)
-  expect(longest).toBeLessThan(10)
+  return { contents: step.value.contents, breaths, longest }
+}
+
+describe('the event loop has its turns', () => {
+  test('while many commits are replayed', () => {
+    const made = newDirectory()
+    commits(made.journal(), 1, 3000)
+    // Each look at the clock takes a millisecond here.
+    const { breaths, longest } = turnsOf(killed(made))
+    expect(breaths).toBeGreaterThan(10)
+    expect(longest).toBeLessThan(10)
+  })
+
+  test('while a large value is decompressed', () => {
+    const made = newDirectory()
+    const value = Buffer.from(Array.from({ length: 2 ** 20 }, (_, i) => `item ${i}`).join())
+    const packed = Buffer.alloc(value.length)
+    const length = compress(1, value, 0, value.length, packed, 4)
+    packed.writeUInt32LE(value.length, 0)
+    made.journal().append(1, 1, entryBytes(0, 1, 'k', packed.subarray(0, 4 + length), 1))
+    const { contents, breaths } = turnsOf(killed(made))
+    expect(contents['a']!['k'] === value.toString()).toBe(true)
+    expect(breaths).toBeGreaterThan(8)
+  })
 })

@@ -1,6 +1,7 @@
 // Entries of a commit: the bytes of docs/format.md, and what is damage.
 
 import { expect, test } from 'vitest'
+import { runSync } from '../../../lib/typescript/base/flow.ts'
 import { BatchReader, putEntryHeader } from '../../../lib/typescript/db/write-batch.ts'
 import { exampleBytes, readFormatDocument } from '../../format/format-document.ts'
 import { failure } from '../../support/scratch.ts'
@@ -20,7 +21,7 @@ function read(bytes: Uint8Array): Entry[] {
   const entries: Entry[] = []
   while (reader.next()) {
     const value = Buffer.alloc(reader.rawLength)
-    reader.copyValue(value, 0)
+    runSync(reader.copyValue(value))
     entries.push({
       kind: reader.kind,
       keyspace: reader.keyspaceId,
