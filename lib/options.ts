@@ -29,8 +29,11 @@ const MIB = 1024 * KIB
 /** How a database is opened. Nothing here is stored with the data. */
 export interface DatabaseOptions {
   /**
-   * Which engine runs it.
-   * @default 'native'
+   * Which engine runs it: `'native'` in C++ (NOT_SUPPORTED where its binary does not load), or
+   * `'typescript'`, with the same API and the same files, which works on the calling thread.
+   * `'auto'`: the one that the environment variable SHALE_ENGINE names; else native where its
+   * binary loads, else TypeScript, with a process warning (SHALE_TYPESCRIPT_ENGINE).
+   * @default 'auto'
    */
   engine?: EngineName | 'auto'
   /** @default true */
@@ -131,7 +134,7 @@ export interface KeyspaceOptions {
 
 /** How a bare tree is opened. */
 export interface TreeOptions extends Omit<KeyspaceOptions, 'durability'> {
-  /** @default 'native' */
+  /** As of a database. @default 'auto' */
   engine?: EngineName | 'auto'
   /** Bytes of the block cache. @default 16 MiB */
   cacheSize?: number

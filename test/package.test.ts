@@ -1,7 +1,7 @@
 // The package as a user gets it: what is in the tarball, that its types and exports hold in every
 // way of resolving them, and that it loads its binary with install scripts off and no compiler.
 
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync } from 'node:fs'
 import { rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -81,6 +81,7 @@ describe('tarball', () => {
       expect.arrayContaining([expect.stringMatching(/install$/)]),
     )
     expect(manifest.dependencies).toBeUndefined()
+    expect(Object.keys(manifest.optionalDependencies)).toEqual(['@bokuweb/zstd-wasm'])
   })
 
   test('passes publint', async () => {
@@ -99,33 +100,56 @@ describe('tarball', () => {
   })
 })
 
-describe('installed without scripts, compiler or PATH', () => {
-  const project = join(work, 'project')
-  const installed = join(project, 'node_modules/shale')
+/** A project with the package in it, without its optional dependency. */
+function install(project: string): void {
+  mkdirSync(project)
+  writeFileSync(join(project, 'package.json'), '{ "name": "empty", "version": "1.0.0" }\n')
+  const flags = ['--ignore-scripts', '--omit=optional', '--offline', '--no-audit', '--no-fund']
+  npm(['install', ...flags, tarball], project)
+  // Outside of a release the addon of this checkout stands in for the prebuild.
+  const folder = prebuildsOf(project)
+  if (existsSync(folder)) return
+  mkdirSync(folder, { recursive: true })
+  cpSync(join(root, 'out/addon/Release/shale.node'), join(folder, 'shale.node'))
+}
 
-  beforeAll(() => {
-    mkdirSync(project)
-    writeFileSync(join(project, 'package.json'), '{ "name": "empty", "version": "1.0.0" }\n')
-    npm(['install', '--ignore-scripts', '--offline', '--no-audit', '--no-fund', tarball], project)
-    // Outside of a release the addon of this checkout stands in for the prebuild.
-    const folder = join(installed, 'prebuilds', platform)
-    if (existsSync(folder)) return
-    mkdirSync(folder, { recursive: true })
-    cpSync(join(root, 'out/addon/Release/shale.node'), join(folder, 'shale.node'))
-  })
+function prebuildsOf(project: string): string {
+  return join(project, 'node_modules/shale/prebuilds', platform)
+}
+
+interface Output {
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** What the code writes, run in the project. */
+function outputOf(
+  project: string,
+  type: 'module' | 'commonjs',
+  code: string,
+  env: NodeJS.ProcessEnv = {},
+): Output {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [`--input-type=${type}`, '--eval', code],
+    { cwd: project, encoding: 'utf8', env: { PATH: '', HOME: work, ...env } },
+  )
+  if (status !== 0) throw new Error(`the process ended with ${status}: ${stderr}`)
+  return { stdout, stderr }
+}
+
+const project = join(work, 'project')
+beforeAll(() => install(project))
+
+describe('installed without scripts, compiler or PATH', () => {
+  const installed = join(project, 'node_modules/shale')
 
   function evaluate(
     type: 'module' | 'commonjs',
     code: string,
     env: NodeJS.ProcessEnv = {},
   ): string {
-    const args = [`--input-type=${type}`, '--eval', code]
-    return execFileSync(process.execPath, args, {
-      cwd: project,
-      encoding: 'utf8',
-      env: { PATH: '', HOME: work, ...env },
-      stdio: 'pipe',
-    })
+    return outputOf(project, type, code, env).stdout
   }
 
   const esm = join(installed, 'dist/esm/native/binding.js')
@@ -184,5 +208,151 @@ describe('installed without scripts, compiler or PATH', () => {
     expect(readdirSync(join(installed, 'prebuilds'))).toEqual([platform])
     expect(existsSync(join(installed, 'out'))).toBe(false)
     expect(existsSync(join(installed, 'build'))).toBe(false)
+  })
+})
+
+describe('where no binary loads', () => {
+  const bare = join(work, 'bare')
+  const broken = join(work, 'broken')
+
+  beforeAll(() => {
+    for (const copy of [bare, broken]) cpSync(project, copy, { recursive: true })
+    for (const file of readdirSync(prebuildsOf(bare))) {
+      rmSync(join(prebuildsOf(bare), file))
+      writeFileSync(join(prebuildsOf(broken), file), 'not a library')
+    }
+  })
+
+  /** Opens several times, in both forms, and says which engines it got. */
+  const opens = `
+    const db = await Database.open('./data')
+    const keyspace = await db.keyspace('default')
+    await keyspace.insert('key', 'value')
+    const tree = Tree.openSync('./tree')
+    console.log(db.engine, tree.engine, keyspace.getTextSync('key'))
+    await db.close()
+    tree.closeSync()
+    const again = Database.openSync('./data')
+    console.log(again.engine, again.keyspaceSync('default').getTextSync('key'))
+    again.closeSync()`
+  const codes = {
+    module: `import { Database, Tree } from 'shale'; ${opens}`,
+    commonjs: `const { Database, Tree } = require('shale'); (async () => {${opens}})()`,
+  }
+  const places: readonly (readonly [string, string, RegExp])[] = [
+    ['its file is gone', bare, /none of them exists/],
+    [
+      'its file is broken',
+      broken,
+      /shale(\.glibc|\.musl)?\.node: .*(invalid|header|short|library)/,
+    ],
+  ]
+  const cases = places.flatMap(([name, place, reason]) =>
+    (['module', 'commonjs'] as const).map((type) => ({ name, type, place, reason })),
+  )
+
+  test.each(cases)('$name: $type takes TypeScript, and warns once', ({ type, place, reason }) => {
+    const data = ['data', 'tree'].map((name) => join(place, name))
+    for (const path of data) rmSync(path, { recursive: true, force: true })
+    const { stdout, stderr } = outputOf(place, type, codes[type])
+    expect(stdout).toBe('typescript typescript value\ntypescript value\n')
+    expect(stderr.match(/ShaleWarning/g)).toHaveLength(1)
+    expect(stderr).toMatch(/\[SHALE_TYPESCRIPT_ENGINE\] ShaleWarning: shale has no native binary/)
+    expect(stderr).toMatch(reason)
+    expect(stderr).toContain('SHALE_ENGINE=typescript chooses it without this warning')
+  })
+
+  test.each(cases)('$name: $type says nothing where that was chosen', ({ type, place }) => {
+    const { stdout, stderr } = outputOf(place, type, codes[type], { SHALE_ENGINE: 'typescript' })
+    expect([stdout, stderr]).toEqual(['typescript typescript value\ntypescript value\n', ''])
+  })
+
+  test.each(cases)('$name: $type refuses native, and says why', ({ type, place, reason }) => {
+    const open = `const code = (options) => {
+        try {
+          Database.openSync('./data', options)
+        } catch ({ code, message }) {
+          return [code, message]
+        }
+      }
+      console.log(JSON.stringify([code({ engine: 'native' }), code({})]))`
+    const head = {
+      module: "import { Database } from 'shale'",
+      commonjs: "const { Database } = require('shale')",
+    }
+    const env = { SHALE_ENGINE: 'native' }
+    const { stdout, stderr } = outputOf(place, type, `${head[type]}; ${open}`, env)
+    const errors = JSON.parse(stdout) as [string, string][]
+    for (const [code, message] of errors) {
+      expect(code).toBe('NOT_SUPPORTED')
+      expect(message).toMatch(reason)
+    }
+    expect([errors.length, stderr]).toEqual([2, ''])
+  })
+
+  test('data of one engine is read by the other', () => {
+    const path = JSON.stringify(join(bare, 'data'))
+    const read = `const { Database } = require('shale'); const db = Database.openSync(${path})
+      console.log(db.engine, db.keyspaceSync('default').getTextSync('key'))`
+    expect(outputOf(project, 'commonjs', read).stdout).toBe('native value\n')
+  })
+})
+
+describe('the TypeScript engine chosen by SHALE_ENGINE', () => {
+  const isLoaded = `
+    const objects = () => process.report.getReport().sharedObjects
+    const isLoaded = () => objects().some((path) => path.endsWith('.node'))`
+
+  test.each(['module', 'commonjs'] as const)('%s does not load the binary', (type) => {
+    const head = {
+      module: "import { Database } from 'shale'",
+      commonjs: "const { Database } = require('shale')",
+    }
+    const code = `${head[type]}; ${isLoaded}
+      const path = './chosen-${type}'
+      const typescript = Database.openSync(path)
+      console.log(typescript.engine, isLoaded())
+      typescript.closeSync()
+      const native = Database.openSync(path, { engine: 'native' })
+      const keyspace = native.keyspaceSync('default')
+      keyspace.insertSync('key', 'value')
+      console.log(native.engine, isLoaded(), keyspace.getTextSync('key'))
+      native.closeSync()`
+    const { stdout, stderr } = outputOf(project, type, code, { SHALE_ENGINE: 'typescript' })
+    expect([stdout, stderr]).toEqual(['typescript false\nnative true value\n', ''])
+  })
+})
+
+describe('zstd in the TypeScript engine', () => {
+  // Node.js has it from 22.15 on.
+  const withoutNodes = `
+    const zlib = require('node:zlib')
+    for (const name of Object.keys(zlib)) if (/zstd/i.test(name)) delete zlib[name]
+    require('node:module').syncBuiltinESMExports()`
+  const open = `
+    const { Database } = require('shale')
+    const db = Database.openSync('./zstd', { engine: 'typescript' })
+    try {
+      const keyspace = db.keyspaceSync('default', { compression: 'zstd' })
+      keyspace.insertSync('key', 'value '.repeat(1000))
+      keyspace.rotateMemtableAndWaitSync()
+      console.log(keyspace.getTextSync('key').length)
+    } catch ({ code, message }) {
+      console.log(code, message)
+    }`
+
+  test('needs the optional package where Node.js has none, and names it', () => {
+    const { stdout } = outputOf(project, 'commonjs', withoutNodes + open)
+    expect(stdout).toBe(
+      'NOT_SUPPORTED zstd needs Node.js 22.15 or the package @bokuweb/zstd-wasm\n',
+    )
+  })
+
+  test('works with it', () => {
+    const place = join(work, 'with-zstd')
+    cpSync(project, place, { recursive: true })
+    const name = 'node_modules/@bokuweb/zstd-wasm'
+    cpSync(join(root, name), join(place, name), { recursive: true })
+    expect(outputOf(place, 'commonjs', withoutNodes + open).stdout).toBe('6000\n')
   })
 })

@@ -2,9 +2,10 @@
  * The addon as TypeScript sees it: its functions, and the register file that their numbers go
  * through.
  *
- * Loaded once per copy of this module, so that its functions are constants to the code that calls
- * them. Where no binary loads, importing this is harmless: `loadFailure` says why, and every
- * function throws it.
+ * It is loaded once per copy of this module, by its import, so that its functions are constants to
+ * the code that calls them. Where no binary loads, importing this is harmless: `loadFailure` says
+ * why, and every function throws it. Where SHALE_ENGINE chooses the other engine, the addon is
+ * loaded only when somebody asks for it all the same; then each of its functions is found by call.
  */
 
 import type {
@@ -140,9 +141,14 @@ export function onAnswers(handler: () => void): void {
   deliver = handler
 }
 
-export let loadFailure: Error | undefined
+let loaded: Door | Error | undefined
 
-function bindAddon(): Door {
+function load(): Door | Error {
+  loaded ??= bindAddon()
+  return loaded
+}
+
+function bindAddon(): Door | Error {
   try {
     const addon = loadAddon() as Addon
     if (addon.protocolVersion !== PROTOCOL_VERSION) {
@@ -152,14 +158,33 @@ function bindAddon(): Door {
       deliver()
     })
   } catch (error) {
-    const failure = error instanceof Error ? error : new Error(String(error))
-    loadFailure = failure
-    return new Proxy({} as Door, {
-      get: () => () => {
-        throw failure
-      },
-    })
+    return error instanceof Error ? error : new Error(String(error))
   }
 }
 
-export const door: Door = bindAddon()
+/** Why no binary loads here, if it does not. */
+export function loadFailure(): Error | undefined {
+  const made = load()
+  return made instanceof Error ? made : undefined
+}
+
+/** Loads the addon with the first call of any function. */
+function doorOnDemand(): Door {
+  return new Proxy({} as Door, {
+    get:
+      (_, name: keyof Door) =>
+      (...args: unknown[]): unknown => {
+        const made = load()
+        if (made instanceof Error) throw made
+        return (made[name] as (...given: unknown[]) => unknown)(...args)
+      },
+  })
+}
+
+function makeDoor(): Door {
+  if (process.env['SHALE_ENGINE'] === 'typescript') return doorOnDemand()
+  const made = load()
+  return made instanceof Error ? doorOnDemand() : made
+}
+
+export const door: Door = makeDoor()

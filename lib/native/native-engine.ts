@@ -21,9 +21,8 @@ import { META_HANDLE, META_STATUS } from './protocol.ts'
  * @throws ShaleError NOT_SUPPORTED when no native binary loads here; `cause` says why
  */
 export function nativeEngine(): Engine {
-  if (loadFailure !== undefined) {
-    throw new ShaleError('NOT_SUPPORTED', loadFailure.message, { cause: loadFailure })
-  }
+  const cause = loadFailure()
+  if (cause !== undefined) throw new ShaleError('NOT_SUPPORTED', cause.message, { cause })
   return engine
 }
 

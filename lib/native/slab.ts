@@ -1,13 +1,13 @@
 /**
  * The slab: memory of JavaScript that the addon copies small values into; each is handed out as a
- * view of its own range. When it is used up, or was taken away, there is a new one.
+ * view of its own range. There is a new one when it is first needed, is used up, or was taken away.
  *
  * A view keeps the whole slab alive, so that values of OWN_BUFFER_MIN bytes and more get memory of
  * their own and the slab stays small.
  */
 
 import { markAsUntransferable } from 'node:worker_threads'
-import { door, loadFailure } from './addon.ts'
+import { door } from './addon.ts'
 import { OWN_BUFFER_MIN, SLAB_BYTES } from './protocol.ts'
 
 class Slab {
@@ -31,7 +31,6 @@ class Slab {
 export const SLAB_LIMIT: number = SLAB_BYTES - OWN_BUFFER_MIN
 
 export const slab: Slab = new Slab()
-if (loadFailure === undefined) slab.renew()
 
 /** Room for the largest small value; to be called before the register file is filled. */
 export function makeRoom(): void {

@@ -60,7 +60,7 @@ interface ZstdCalls {
 /** Since Node.js 22.15. */
 function fromNode(): Zstd | undefined {
   const calls = zlib as unknown as ZstdCalls
-  return 'zstdCompressSync' in zlib ? new NodeZstd(calls) : undefined
+  return typeof calls.zstdCompressSync === 'function' ? new NodeZstd(calls) : undefined
 }
 
 class NodeZstd implements Zstd {
