@@ -116,8 +116,8 @@ describe('the memory that rows share cannot be transferred away', () => {
     try {
       structuredClone(buffer, { transfer: [buffer as ArrayBuffer] })
     } catch (error) {
-      // Newer versions of Node.js refuse, older ones copy.
-      expect(error).toMatchObject({ name: 'DataCloneError' })
+      // Runtimes refuse, each in its words, where Node.js 20 copies.
+      expect(error).toMatchObject({ name: expect.stringMatching(/^(DataCloneError|TypeError)$/) })
     }
   }
 

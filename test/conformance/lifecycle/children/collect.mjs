@@ -175,8 +175,8 @@ async function cycles(directory) {
   await once(1)
   const before = { fd: count('fd'), task: count('task') }
   for (let i = 2; i < 80; i++) await once(i)
-  // An environment keeps up to 8 threads for calls that block.
-  await collectUntil(() => count('fd') <= before.fd && count('task') <= before.task + 8)
+  // An environment keeps up to 8 threads for calls that block, and a runtime some descriptors.
+  await collectUntil(() => count('fd') <= before.fd + 8 && count('task') <= before.task + 8)
   assert.equal(
     await codeOf(openDatabase(join(directory, 'db')).then((db) => db.close())),
     undefined,

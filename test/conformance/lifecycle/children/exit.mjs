@@ -164,6 +164,18 @@ await main({
     await db.close()
   },
 
+  /** As after a kill: the first ones, however many. */
+  async checkPrefix(directory) {
+    const db = await openDatabase(join(directory, 'db'))
+    const keyspace = await db.keyspace('k')
+    const found = Array.from(keyspace.iter().keys(), String)
+    assert.deepEqual(
+      found,
+      found.map((_, i) => key(i)),
+    )
+    await db.close()
+  },
+
   /** What was written before such an end is there. */
   async check(directory) {
     const { db, keyspace } = await open(directory)
