@@ -43,6 +43,8 @@ export class TableFile {
   readonly size: number
   readonly file: ReadFile
   readonly cache: CachedFile<Block>
+  /** Partitions of index and filter that stay in memory, by offset. */
+  readonly pinned: Map<number, IndexBlock | FilterBlock> = new Map()
 
   constructor(file: ReadFile, number: number, size: number, cache: CachedFile<Block>) {
     this.file = file
@@ -169,7 +171,8 @@ export class BlockRequests {
     length: number,
     role: R,
   ): BlockOfRole[R] | undefined {
-    const known = this.#known(file, offset) ?? file.cache.get(offset)
+    const pinned = role === 'data' ? undefined : file.pinned.get(offset)
+    const known = pinned ?? this.#known(file, offset) ?? file.cache.get(offset)
     if (known !== undefined) return known as BlockOfRole[R]
     const stored = this.#readAlready(file, offset, length)
     if (stored !== undefined && !isLarge(stored)) {

@@ -52,7 +52,7 @@ export function decodeFooter(bytes: Uint8Array, fileNumber: number, at: number):
   }
   const major = getU16(bytes, 8)
   if (major > FORMAT_MAJOR || getU32(bytes, 12) !== KNOWN_FEATURES) {
-    throw new ShaleError('FORMAT_TOO_NEW', 'a table was written by a newer version')
+    throw new ShaleError('FORMAT_TOO_NEW', 'the table was written by a newer version')
   }
   if (major === 0) throw corruption('the footer of a table has no format')
   const field = new Decoder(bytes, 16, FOOTER_CRC_AT)

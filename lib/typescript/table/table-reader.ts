@@ -82,6 +82,8 @@ export interface TableOpenOptions {
   /** Keep the index, or the top of it, outside of the cache. */
   readonly pinIndex: boolean
   readonly pinFilter: boolean
+  /** Whether it is the table that was looked for. */
+  readonly agrees?: (properties: TableProperties) => boolean
 }
 
 const entry = new BlockEntry()
@@ -95,6 +97,7 @@ export class TableReader {
   readonly #index: Handle
   readonly #filter: Handle
   #pinnedIndex: IndexBlock | undefined
+  /** The whole filter, or the top of a partitioned one. */
   #pinnedFilter: FilterBlock | IndexBlock | undefined
 
   private constructor(
@@ -114,7 +117,10 @@ export class TableReader {
     this.#filter = footer.filter
   }
 
-  /** Reads footer, properties, index and filter; on failure the file is the caller's to close. */
+  /**
+   * Reads footer and properties, and of index and filter what stays in memory; on failure the file is
+   * the caller's to close.
+   */
   static *open(options: TableOpenOptions): Flow<TableReader> {
     const { file, fileNumber, size, cache } = options
     const blocks: CachedFile<Block> = cache.file()
@@ -122,12 +128,16 @@ export class TableReader {
     if (table.limit < 0) throw corruption('a table is too short', file.path, 0)
     const tail = yield* table.read(table.limit, TABLE_FOOTER_BYTES)
     const footer = readFooter(table, tail)
-    const properties = yield* readPart(table, footer.properties, (raw) =>
-      decodeProperties(raw, table.limit),
-    )
-    if ((properties.filterKind === FILTER_NONE) !== (footer.filter.length === 0)) {
-      throw corruption('a table says that it has a filter, or none', file.path, table.limit)
-    }
+    const properties = yield* readPart(table, footer.properties, (raw) => {
+      const decoded = decodeProperties(raw, table.limit)
+      if (options.agrees?.(decoded) === false) {
+        throw corruption('the table is not what the manifest says')
+      }
+      if ((decoded.filterKind === FILTER_NONE) !== (footer.filter.length === 0)) {
+        throw corruption('footer and properties disagree about the filter')
+      }
+      return decoded
+    })
     const { rangeTombstones: ranges, blobReferences: blobs } = properties
     const tombstones =
       ranges.length > 0 ? yield* readPart(table, ranges, decodeRangeTombstones) : []
@@ -137,19 +147,34 @@ export class TableReader {
     }
     const { globalSeqno } = options
     const reader = new TableReader(table, globalSeqno, footer, properties, tombstones, references)
-    // What is not pinned is looked at all the same: a table with a damaged index does not open.
-    const { offset, length } = footer.index
-    const index = yield* table.readBlock(offset, length, 'index')
-    if ((index.count === 0) !== (properties.blockCount === 0)) {
-      throw corruption('a table has no index of its blocks', file.path, offset)
-    }
-    if (options.pinIndex) reader.#pinnedIndex = index
-    if (options.pinFilter && footer.filter.length > 0) {
-      const role = properties.filterKind === FILTER_PARTITIONED ? 'index' : 'filter'
-      const filter = yield* table.readBlock(footer.filter.offset, footer.filter.length, role)
-      reader.#pinnedFilter = filter
-    }
+    yield* reader.#pin(options)
     return reader
+  }
+
+  /** Reads what stays in memory: what is pinned, and the top of what is partitioned. */
+  *#pin({ pinIndex, pinFilter }: TableOpenOptions): Flow<void> {
+    const { file } = this
+    if (pinIndex || this.isIndexPartitioned) {
+      const index = yield* file.readBlock(this.#index.offset, this.#index.length, 'index')
+      this.#pinnedIndex = this.#checkedIndex(index)
+      if (pinIndex && this.isIndexPartitioned) yield* this.#pinPartitions(index, 'partition')
+    }
+    const { offset, length } = this.#filter
+    if (this.isFilterPartitioned) {
+      const top = yield* file.readBlock(offset, length, 'index')
+      this.#pinnedFilter = top
+      if (pinFilter) yield* this.#pinPartitions(top, 'filter')
+    } else if (pinFilter && length > 0) {
+      this.#pinnedFilter = yield* file.readBlock(offset, length, 'filter')
+    }
+  }
+
+  *#pinPartitions(top: IndexBlock, role: 'partition' | 'filter'): Flow<void> {
+    for (let i = 0; i < top.count; i++) {
+      top.decode(i, entry)
+      const { offset, length } = entry
+      this.file.pinned.set(offset, yield* this.file.readBlock(offset, length, role))
+    }
   }
 
   /** Gives back what is cached of the table, and its file. */
@@ -162,10 +187,22 @@ export class TableReader {
     return this.properties.indexKind === INDEX_PARTITIONED
   }
 
+  get isFilterPartitioned(): boolean {
+    return this.properties.filterKind === FILTER_PARTITIONED
+  }
+
   /** The whole index, or the top of a partitioned one; undefined: `requests.missing`. */
   index(requests: BlockRequests): IndexBlock | undefined {
     if (this.#pinnedIndex !== undefined) return this.#pinnedIndex
-    return requests.get(this.file, this.#index.offset, this.#index.length, 'index')
+    const index = requests.get(this.file, this.#index.offset, this.#index.length, 'index')
+    return index === undefined ? undefined : this.#checkedIndex(index)
+  }
+
+  /** Only a table without data blocks has an index without entries. */
+  #checkedIndex(index: IndexBlock): IndexBlock {
+    if ((index.count === 0) === (this.properties.blockCount === 0)) return index
+    const { path } = this.file.file
+    throw corruption('a table has no index of its blocks', path, this.#index.offset)
   }
 
   /** The newest entry of the key below the read's seqno. The lookup is settled by its owner. */
@@ -213,10 +250,8 @@ export class TableReader {
     const { offset, length } = this.#filter
     if (length === 0) return this.properties.itemCount === 0 ? ABSENT : FOUND
     let filter = this.#pinnedFilter
-    if (this.properties.filterKind === FILTER_PARTITIONED) {
-      const top = (filter ?? lookup.get(this.file, offset, length, 'index')) as
-        IndexBlock | undefined
-      if (top === undefined) return BLOCKED
+    if (this.isFilterPartitioned) {
+      const top = filter as IndexBlock
       const i = top.seek(lookup.key, lookup.begin, lookup.end, 0)
       if (i === top.count) return ABSENT
       top.decode(i, entry)

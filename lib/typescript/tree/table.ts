@@ -9,6 +9,7 @@ import { corruption, isErrno } from '../base/status.ts'
 import { ShaleError } from '../../errors.ts'
 import type { Block } from '../table/table-file.ts'
 import { BOUND_INCLUSIVE } from '../table/table-format.ts'
+import type { TableProperties } from '../table/table-format.ts'
 import { TableReader } from '../table/table-reader.ts'
 import type { FileCache } from '../vfs/file-cache.ts'
 import { fileName, pathIn } from '../vfs/file-name.ts'
@@ -87,12 +88,14 @@ export function* openTable(
   }
   const file = files.file(path)
   try {
-    if ((yield* file.size()) !== size) {
-      throw corruption('the table has another size than the manifest says', path, size)
+    const found = yield* file.size()
+    if (found !== size) {
+      const least = Math.min(found, size)
+      throw corruption('the table has another size than the manifest says', path, least)
     }
-    const options = { file, fileNumber, size, globalSeqno, cache, ...pins }
+    const isIt = (properties: TableProperties): boolean => agrees(meta, properties)
+    const options = { file, fileNumber, size, globalSeqno, cache, ...pins, agrees: isIt }
     const reader = yield* TableReader.open(options)
-    if (!agrees(meta, reader)) throw corruption('a table is not what the manifest says', path, 0)
     return { meta, shared: new SharedTable(reader, () => remove(path)) }
   } catch (error) {
     file.close()
@@ -102,7 +105,7 @@ export function* openTable(
 }
 
 /** Whether a table says of itself what the manifest says of it. */
-function agrees(meta: TableMeta, { properties, blobReferences }: TableReader): boolean {
+function agrees(meta: TableMeta, properties: TableProperties): boolean {
   return (
     properties.itemCount === meta.itemCount &&
     properties.tombstoneCount === meta.tombstoneCount &&
@@ -114,6 +117,6 @@ function agrees(meta: TableMeta, { properties, blobReferences }: TableReader): b
     properties.lastKeyBound === meta.lastKeyBound &&
     properties.lowestSeqno + meta.globalSeqno === meta.lowestSeqno &&
     properties.highestSeqno + meta.globalSeqno === meta.highestSeqno &&
-    blobReferences.length === meta.blobs.length
+    properties.blobReferences.length > 0 === meta.blobs.length > 0
   )
 }

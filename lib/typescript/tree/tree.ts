@@ -107,7 +107,7 @@ export class Tree {
   /** With the tables that the manifest names; each is opened and compared with what it says. */
   static *open(context: TreeContext, state: TreeState): Flow<Tree> {
     const stored = decodeOptions(state.options)
-    const metas = [...state.tables.values()]
+    const metas = [...state.tables.values()].toSorted((a, b) => a.fileNumber - b.fileNumber)
     const plain = new Version(
       1,
       metas.map((meta) => ({ meta })),

@@ -286,7 +286,7 @@ describe('large blocks', () => {
       const copy = Buffer.from(bytes)
       copy[random.below(copy.length)]! ^= 1 << random.below(8)
       putFile(vfs, PATH, copy)
-      expect(() => allForward(openTable(vfs).iterator(1 << 20))).toThrow(
+      expect(() => allForward(openTable(vfs, { pin: true }).iterator(1 << 20))).toThrow(
         expect.objectContaining({ code: 'CORRUPTION', path: PATH }),
       )
     }
