@@ -68,18 +68,23 @@ class NodeZstd implements Zstd {
   readonly #decompress: Call<Uint8Array>
   readonly #compressAsync: Call<Promise<Uint8Array>>
   readonly #decompressAsync: Call<Promise<Uint8Array>>
-  readonly #options: object
+  readonly #params: object
 
   constructor(calls: ZstdCalls) {
     this.#compress = calls.zstdCompressSync
     this.#decompress = calls.zstdDecompressSync
     this.#compressAsync = promisify(calls.zstdCompress)
     this.#decompressAsync = promisify(calls.zstdDecompress)
-    this.#options = { params: { [calls.constants['ZSTD_c_compressionLevel']!]: LEVEL } }
+    this.#params = { [calls.constants['ZSTD_c_compressionLevel']!]: LEVEL }
+  }
+
+  /** Without the size of the input, frames of the async call do not state it. */
+  #options(input: Uint8Array): object {
+    return { params: this.#params, pledgedSrcSize: input.length }
   }
 
   compress(input: Uint8Array, output: Uint8Array, at: number, limit: number): number {
-    return put(this.#compress(input, this.#options), output, at, limit)
+    return put(this.#compress(input, this.#options(input)), output, at, limit)
   }
 
   decompress(input: Uint8Array, output: Uint8Array, at: number, length: number): boolean {
@@ -94,7 +99,7 @@ class NodeZstd implements Zstd {
   compressLarge(input: Uint8Array, output: Uint8Array, limit: number): Io<number> {
     return new Io(
       () => this.compress(input, output, 0, limit),
-      async () => put(await this.#compressAsync(input, this.#options), output, 0, limit),
+      async () => put(await this.#compressAsync(input, this.#options(input)), output, 0, limit),
     )
   }
 

@@ -4,9 +4,11 @@ import { describe, expect, test } from 'vitest'
 import {
   CODEC_ZSTD,
   compress,
+  compressInPieces,
   decompress,
   isSupported,
 } from '../../../lib/typescript/base/compression.ts'
+import { run, runSync } from '../../../lib/typescript/base/flow.ts'
 import { failure, testSeed } from '../../support/scratch.ts'
 import { Random } from '../support/random.ts'
 
@@ -35,6 +37,30 @@ describe('zstd', () => {
       decompress(CODEC_ZSTD, source, 3, 3 + frame.length, output, 1, input.length)
       expect(Buffer.compare(output.subarray(1, 1 + input.length), input)).toBe(0)
       expect([output[0], output.at(-1)]).toEqual([0xaa, 0xaa])
+    }
+  })
+
+  test('frames state the size of their content', async () => {
+    /** Frame_Content_Size of RFC 8878. */
+    const stated = (frame: Uint8Array): number => {
+      const bytes = Buffer.from(frame)
+      const [flag, isSingle] = [bytes[4]! >> 6, (bytes[4]! & 0x20) !== 0]
+      const at = isSingle ? 5 : 6
+      if (flag === 0) return isSingle ? bytes.readUInt8(at) : NaN
+      if (flag === 1) return bytes.readUInt16LE(at) + 256
+      return flag === 2 ? bytes.readUInt32LE(at) : Number(bytes.readBigUInt64LE(at))
+    }
+    for (const length of [100, 255, 5000, 70_000]) {
+      expect(stated(packed(Buffer.alloc(length, 'size ')))).toBe(length)
+    }
+    for (const length of [131_073, 200_000, 3_000_000]) {
+      const input = Buffer.alloc(length, 'size ')
+      for (const drive of [runSync, run]) {
+        const output = new Uint8Array(length)
+        // oxlint-disable-next-line no-await-in-loop
+        const end = await drive(compressInPieces(CODEC_ZSTD, input, length, output))
+        expect(stated(output.subarray(0, end))).toBe(length)
+      }
     }
   })
 
