@@ -110,6 +110,7 @@ class End {
   isEnded = false
   /** Whether a fill waits for the disk. */
   isBusy = false
+  /** Bytes that the last `pack` took. */
   packed = 0
 
   constructor(cursor: Cursor) {
@@ -137,10 +138,7 @@ class End {
     return cursor.valid
   }
 
-  /**
-   * Packs the row at hand, and more while they fit; returns how many. `packed`: bytes from `offset`
-   * on.
-   */
+  /** Packs the row at hand, and more while they fit, from `offset` on; returns how many. */
   pack(
     content: RowContent,
     bytes: Uint8Array,

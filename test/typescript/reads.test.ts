@@ -113,7 +113,7 @@ describe('what is found', () => {
     })
   })
 
-  test('getMany answers from one state, whatever is written while the loop has its turns', async () => {
+  test('getMany answers from one state, whatever is written between its turns', async () => {
     const names = Array.from({ length: 3000 }, (_, i) => `key${i}`)
     const entries = names.map((name, i) => entry(name, i + 1, name))
     for (const cuts of [[0, 0, 0], IN_TABLES]) {
@@ -347,7 +347,7 @@ describe('waiting', () => {
     expect(reads.getTextSync('b', LATEST)).toBe('new')
   })
 
-  test('a read that waits when its tree is closed is answered; later ones are refused', async () => {
+  test('a read that waits when its tree is closed is answered; later ones are not', async () => {
     const names = Array.from({ length: 600 }, (_, i) => `key${i}`)
     const entries = names.map((name, i) => entry(name, i + 1, name))
     const { reads, source, released } = readsOf(entries, IN_TABLES)

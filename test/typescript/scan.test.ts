@@ -36,15 +36,15 @@ function openTree(
   options: {
     readonly cacheSize?: number
     readonly seed?: number
-    readonly partition?: boolean
+    readonly partitionIndex?: boolean
   } = {},
 ) {
-  const { cacheSize = 0, seed = testSeed(), partition = false } = options
+  const { cacheSize = 0, seed = testSeed(), partitionIndex = false } = options
   const machine = new SlowMachine(seed)
   const released: string[] = []
   const superVersion = machine.superVersion(layers, {
     cacheSize,
-    table: { partitionIndex: partition },
+    table: { partitionIndex },
     onReleased: () => released.push('released'),
   })
   const source = new Source(superVersion, 2 ** 53)
@@ -126,7 +126,7 @@ describe('rows', () => {
     read: fc.constantFrom(LATEST, 0, 7, 20, 41, Number.MAX_SAFE_INTEGER),
     visible: fc.integer({ min: 0, max: 45 }),
     cacheSize: fc.constantFrom(0, 1 << 20),
-    partition: fc.boolean(),
+    partitionIndex: fc.boolean(),
     seed: fc.nat(),
   })
 
@@ -363,8 +363,8 @@ describe('reading ahead', () => {
   const texts = entries.map((one) => textOf(one, ROW_ENTRY))
 
   test('a long scan reads many blocks at once, and they stay in the cache', async () => {
-    for (const partition of [false, true]) {
-      const how = { cacheSize: 1 << 21, partition }
+    for (const partitionIndex of [false, true]) {
+      const how = { cacheSize: 1 << 21, partitionIndex }
       const { reads, machine, source } = openTree(layersOf(entries, IN_TABLES), how)
       const tables = source.superVersion.version.tables()
       const blocks = tables.reduce((sum, { meta }) => sum + meta.blockCount, 0)
@@ -427,7 +427,7 @@ describe('reading ahead', () => {
 })
 
 describe('failures', () => {
-  test('what was packed before a failure is handed out; then it is met again and again', async () => {
+  test('what was packed before a failure is handed out; then it is met again', async () => {
     for (const end of [FRONT, BACK] as const) {
       const { reads, machine } = openTree(layersOf(manyRows(100), IN_TABLES))
       const scan = reads.scan(EVERYTHING)
