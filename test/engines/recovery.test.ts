@@ -1,5 +1,5 @@
-// Recovery of the same directory by both engines: directories as no writer leaves them as well, with
-// damage drawn from a seed. Same commits, same report, same error.
+// Recovery of the same directory by both engines: directories as no writer leaves them as well,
+// with damage drawn from a seed. Same commits, same report, same error.
 
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -49,8 +49,8 @@ function outcome(path: string, engine: Engine, options: DatabaseOptions): Opened
         return [name, rows.map(([key, value]) => `${key.toString()}=${value.toString()}`)]
       })
       const { bytesDropped: bytes, ...recovery } = db.recovery
-      // Salvaging, the native engine counts all that lies behind each bad record, and goes on at the
-      // seqno of the last keyspace that was created if nothing behind it can be read.
+      // Salvaging, the native engine counts all that lies behind each bad record, and goes on at
+      // the seqno of the last keyspace that was created if nothing behind it can be read.
       if (options.recovery === 'salvage') return { contents, recovery }
       return { contents, recovery, bytes, seqno: db.seqno }
     } finally {

@@ -16,7 +16,7 @@ export class Background {
     this.#running.add(running)
   }
 
-  /** Until none runs. A sync caller cannot wait: what runs must find out by itself that it is over. */
+  /** Until none runs. A sync caller cannot wait: what runs must find out by itself. */
   readonly end: Io<void> = new Io<void>(
     () => undefined,
     async () => {

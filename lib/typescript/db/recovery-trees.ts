@@ -252,9 +252,9 @@ export class ReplayedTrees {
   // --- what the manifest has to be told ----------------------------------------------------------
 
   /**
-   * What the journals said of trees, in the order in which the manifest is told: what is created may
-   * have the name of what is deleted. One that was created and deleted in the journals alone never
-   * reaches the manifest.
+   * What the journals said of trees, in the order in which the manifest is told: what is created
+   * may have the name of what is deleted. One that was created and deleted in the journals alone
+   * never reaches the manifest.
    */
   edits(): [deletions: ManifestEdit, creations: ManifestEdit] {
     const created = [...this.#created.values()].filter(({ id }) => !this.#deleted.has(id))

@@ -1,4 +1,4 @@
-/** Compactions pay for what they write, all from one purse, so that they leave the disk to others. */
+/** Compactions pay for what they write, all from one purse: they leave the disk to others. */
 
 import type { Flow } from '../base/flow.ts'
 import type { Vfs } from '../vfs/vfs.ts'

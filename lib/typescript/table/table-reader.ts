@@ -118,8 +118,8 @@ export class TableReader {
   }
 
   /**
-   * Reads footer and properties, and of index and filter what stays in memory; on failure the file is
-   * the caller's to close.
+   * Reads footer and properties, and of index and filter what stays in memory; on failure the file
+   * is the caller's to close.
    */
   static *open(options: TableOpenOptions): Flow<TableReader> {
     const { file, fileNumber, size, cache } = options

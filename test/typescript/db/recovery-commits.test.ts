@@ -35,7 +35,11 @@ describe('6: entries', () => {
     const packed = Buffer.alloc(5000)
     const length = compress(1, large, 0, large.length, packed, 4)
     packed.writeUInt32LE(large.length, 0)
-    journal.append(2, 1, batchBytes([{ tree: 1, key: 'x', value: '1' }, { tree: 2, key: 'x', value: '2' }])) // prettier-ignore
+    const [x, y] = [
+      { tree: 1, key: 'x', value: '1' },
+      { tree: 2, key: 'x', value: '2' },
+    ]
+    journal.append(2, 1, batchBytes([x, y]))
     journal.append(1, 2, batchBytes([{ tree: 1, key: 'x' }]))
     journal.append(1, 3, entryBytes(0, 2, 'large', packed.subarray(0, 4 + length), 1))
     journal.append(1, 4, entryBytes(2, 2, 'x'))
@@ -395,8 +399,10 @@ describe('7: what was not durable', () => {
       [1, 0],
       [2, 0],
     ])
-    const evictable = (): unknown[] =>
-      journals!.evictable((tree) => flushed.get(tree)).map(({ number, lastSeqno }) => [number, lastSeqno]) // prettier-ignore
+    const evictable = (): unknown[] => {
+      const sealed = journals!.evictable((tree) => flushed.get(tree))
+      return sealed.map(({ number, lastSeqno }) => [number, lastSeqno])
+    }
     expect(journals!.unrecorded()).toEqual([])
     expect(evictable()).toEqual([])
     flushed.set(1, 3)
