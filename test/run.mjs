@@ -255,7 +255,7 @@ function defaultSuites() {
   const { SHALE_ENGINE: only } = process.env
   const long = Object.keys(suites).filter((name) => name !== 'conformance')
   const names = args.includes('--long') ? long : ['layout', 'vitest', 'native']
-  if (only === undefined) return names
+  if (only === undefined || only === 'auto') return names
   console.log(`SHALE_ENGINE=${only}: without the suites that need another engine`)
   return names.filter((name) => only === 'native' || !NATIVE.includes(name))
 }
