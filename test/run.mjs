@@ -112,6 +112,25 @@ async function counted(names) {
   return result
 }
 
+/** The conformance suite in another runtime, which npx fetches. */
+async function runtime(name, version, flags = []) {
+  const command = ['--yes', `${name}@${version}`]
+  if (spawnSync('npx', [...command, '--version']).status !== 0) {
+    console.log(`${name}: skipped, ${name}@${version} could not be fetched`)
+    return { passed: 0, failed: 0 }
+  }
+  command.push(...flags, 'test/run.mjs', 'conformance')
+  const child = spawn('npx', command, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
+  let output = ''
+  child.stdout.on('data', (part) => {
+    output += part
+    process.stdout.write(part)
+  })
+  const [code] = await once(child, 'close')
+  const [, passed, failed] = /(\d+) passed, (\d+) failed\s*$/.exec(output) ?? [0, 0, 1]
+  return { passed: Number(passed), failed: Number(failed) || Number(code !== 0) }
+}
+
 /** Runs one share of the GoogleTest binary. */
 async function runShard(binary, name, index, total, volume) {
   const report = join(work, `${name}-${index}.json`)
@@ -246,6 +265,8 @@ const suites = {
   asan: () => native('asan', 'asan', SANITIZED_VOLUME),
   tsan: () => native('tsan', 'tsan', SANITIZED_VOLUME),
   lifetime,
+  bun: () => runtime('bun', '1.4.5'),
+  deno: () => runtime('deno', '2.9.6', ['run', '-A']),
 }
 
 /** Suites of the C++ core and of its addon. */
