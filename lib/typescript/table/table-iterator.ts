@@ -4,7 +4,6 @@
  */
 
 import { EntryIterator } from '../base/iterator.ts'
-import { corruption } from '../base/status.ts'
 import type { DataBlock } from './data-block.ts'
 import type { IndexBlock } from './index-block.ts'
 import { BlockEntry } from './sorted-block.ts'
@@ -145,7 +144,8 @@ export class TableIterator extends EntryIterator {
     if (index === undefined) return false
     const block = this.#table.isIndexPartitioned ? index.seek(key, begin, end, seqno) : first
     if (block === index.count) {
-      throw corruption('an index partition ends early', this.#table.file.file.path)
+      top.decode(part, handle)
+      throw this.#table.endsEarly(handle.offset)
     }
     const data = this.#load(index, part, block)
     if (data === undefined) return false

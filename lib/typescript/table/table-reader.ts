@@ -4,6 +4,7 @@
  * A point read touches the filter (one line), the index and one data block.
  */
 
+import type { ShaleError } from '../../errors.ts'
 import type { Cache, CachedFile } from '../base/cache.ts'
 import type { Flow } from '../base/flow.ts'
 import { KeyHash } from '../base/hash.ts'
@@ -218,10 +219,11 @@ export class TableReader {
     if (i === index.count) return ABSENT
     index.decode(i, entry)
     if (this.isIndexPartitioned) {
-      index = lookup.get(this.file, entry.offset, entry.length, 'partition')
+      const { offset } = entry
+      index = lookup.get(this.file, offset, entry.length, 'partition')
       if (index === undefined) return BLOCKED
       i = index.seek(key, begin, end, below - 1)
-      if (i === index.count) throw corruption('an index partition ends early', this.file.file.path)
+      if (i === index.count) throw this.endsEarly(offset)
       index.decode(i, entry)
     }
     const block = lookup.get(this.file, entry.offset, entry.length, 'data')
@@ -236,6 +238,12 @@ export class TableReader {
     lookup.valueBegin = entry.valueBegin
     lookup.valueEnd = entry.valueEnd
     return FOUND
+  }
+
+  /** A partition at `offset` that does not reach its separator. */
+  endsEarly(offset: number): ShaleError {
+    const { path } = this.file.file
+    return corruption('an index partition ends before its own separator', path, offset)
   }
 
   /** Whether the filter, as far as it is in memory, says that the key is not there. */
