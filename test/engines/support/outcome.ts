@@ -5,35 +5,42 @@ import { basename } from 'node:path'
 import { inspect, isDeepStrictEqual } from 'node:util'
 import { ShaleError } from '../../../lib/errors.ts'
 
-export type Outcome =
-  | { readonly result: unknown }
-  | {
-      readonly code: string
-      readonly message: string
-      readonly file: string | undefined
-      readonly offset: number | undefined
-      readonly keyspace: string | undefined
-      readonly retryable: boolean
-      readonly indeterminate: boolean
-    }
+export interface Failure {
+  readonly code: string
+  readonly message: string
+  readonly file: string | undefined
+  readonly offset: number | undefined
+  readonly keyspace: string | undefined
+  readonly retryable: boolean
+  readonly indeterminate: boolean
+}
 
-/** Failures that each engine words by itself. */
-const OWN_WORDS: ReadonlySet<string> = new Set(['DB_CLOSED'])
+export type Outcome = { readonly result: unknown } | Failure
 
 /** Names of directories differ; those of files do not. */
-export function failureOf(error: unknown, directory: string): Outcome {
+export function failureOf(error: unknown, directory: string): Failure {
   if (!(error instanceof ShaleError)) throw error
   const { code, message, path, offset, keyspace, retryable, indeterminate } = error
-  const isOwn = OWN_WORDS.has(code)
   return {
     code,
-    message: isOwn ? '' : message.replaceAll(directory, 'DIR'),
-    file: isOwn || path === undefined ? undefined : path === directory ? '.' : basename(path),
+    message: message.replaceAll(directory, 'DIR'),
+    file: path === undefined ? undefined : path === directory ? '.' : basename(path),
     offset,
     keyspace,
     retryable,
     indeterminate,
   }
+}
+
+/** Failures that each engine words by itself. */
+const OWN_WORDS: ReadonlySet<string> = new Set(['DB_CLOSED', 'DB_LOCKED', 'CORRUPTION'])
+
+/** What has to be equal. */
+export function comparable(found: Outcome): Outcome {
+  if (!('code' in found) || !OWN_WORDS.has(found.code)) return found
+  // The native engine does not know where what is closed was.
+  const file = found.code === 'DB_CLOSED' ? undefined : found.file
+  return { ...found, message: '', file }
 }
 
 export function outcomeSync(directory: string, call: () => unknown): Outcome {

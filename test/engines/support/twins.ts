@@ -1,6 +1,6 @@
 // Two of everything, one per engine, that are told the same and must answer the same.
 
-import { expectSame, outcome, outcomeSync, type Outcome } from './outcome.ts'
+import { comparable, expectSame, outcome, outcomeSync, type Outcome } from './outcome.ts'
 
 /** How many calls a failure shows. */
 const CALLS_SHOWN = 12
@@ -33,7 +33,7 @@ export class Comparison {
     this.#note(what)
     const native = outcomeSync(this.#directories.native, () => call(twin.native))
     const typescript = outcomeSync(this.#directories.typescript, () => call(twin.typescript))
-    this.#expect(what, native, typescript)
+    this.#expect(what, comparable(native), comparable(typescript))
     return native
   }
 
@@ -43,7 +43,7 @@ export class Comparison {
       outcome(this.#directories.native, async () => call(twin.native)),
       outcome(this.#directories.typescript, async () => call(twin.typescript)),
     ])
-    this.#expect(what, native, typescript)
+    this.#expect(what, comparable(native), comparable(typescript))
     return native
   }
 
