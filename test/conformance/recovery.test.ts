@@ -2,6 +2,7 @@
 
 import { cpSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { Database, DatabaseOptions } from '../../lib/index.ts'
 import { openDatabase, openDatabaseSync } from '../support/engine.ts'
@@ -62,6 +63,22 @@ test('what was acknowledged is there after a kill', async () => {
   expect(clean.recovery.commitsReplayed).toBe(0)
   expect(clean.keyspaceSync('a').lenSync()).toBe(20)
   await clean.close()
+})
+
+test('what was replayed is flushed before anything is written', async () => {
+  const db = await openDatabase(join(scratchDirectory(), 'db'))
+  const keyspace = await db.keyspace('k')
+  for (const key of ['a', 'b', 'c']) keyspace.insertSync(key, 'value')
+  await db.persist()
+  // The witness of the sync is in the journal as well.
+  await setTimeout(50)
+  const image = imageOf(db)
+  await db.close()
+  const again = await openDatabase(image)
+  await (await again.keyspace('k')).rotateMemtableAndWait()
+  expect(again.status).toBe('open')
+  expect(rowsOf(again)).toBe('a,value b,value c,value')
+  await again.close()
 })
 
 test('a torn tail is cut off and told, or refused', async () => {
