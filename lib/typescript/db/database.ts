@@ -362,10 +362,16 @@ export class Database implements CommitSink {
     }
   }
 
-  /** Under full pressure the writer does what makes room: nobody else can. */
+  /**
+   * Under full pressure the writer does what makes room: nobody else can. That goes for the writes
+   * as well that were parked before; they are committed first.
+   */
   #admitSync(): void {
-    if (this.#control.refusal !== undefined) this.#throwRefusal()
-    this.maintenance.relieve()
+    do {
+      this.#queue.drain()
+      if (this.#control.refusal !== undefined) this.#throwRefusal()
+      this.maintenance.relieve()
+    } while (this.#control.letFirstGo())
   }
 
   #throwRefusal(): void {

@@ -126,6 +126,19 @@ export class WriteControl {
     }
   }
 
+  /**
+   * For a sync writer, who goes behind all that are parked and cannot wait: the first of them goes,
+   * whatever is owed, or is refused. False if none is parked.
+   */
+  letFirstGo(): boolean {
+    const first = this.#parked.shift()
+    if (first === undefined) return false
+    const { refusal } = this
+    if (refusal === undefined) this.#charge(first.bytes)
+    first.goOn(refusal)
+    return true
+  }
+
   // --- the background ----------------------------------------------------------------------------
 
   /** Bytes in memtables over all keyspaces. */
