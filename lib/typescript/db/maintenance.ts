@@ -356,7 +356,9 @@ export class Maintenance {
     keyspace.majors++
     try {
       for (;;) {
-        if (watch.isStopped) throw new ShaleError('ABORTED', 'the compaction was stopped')
+        if (watch.isStopped || this.#isStopping) {
+          throw new ShaleError('ABORTED', 'the compaction was stopped')
+        }
         const plan = keyspace.tree.majorPlan(targetSize)
         if (plan === undefined) return
         try {
@@ -364,7 +366,7 @@ export class Maintenance {
           return
         } catch (error) {
           // Some of its tables are busy, or a sync caller took them over.
-          if (!this.#isAborted(error) || watch.isStopped || this.#isStopping) throw error
+          if (!this.#isAborted(error)) throw error
           if (keyspace.compactions > 0) yield* this.#jobEnd(keyspace)
         }
       }
@@ -465,6 +467,20 @@ export class Maintenance {
     }
   }
 
+  /** Until no compaction runs, whoever began it; a sync caller does not wait. */
+  #lastJobEnd(): Io<void> {
+    return new Io<void>(
+      () => undefined,
+      async () => {
+        while (this.#running.size > 0) {
+          // One after the other.
+          // oxlint-disable-next-line no-await-in-loop
+          await new Promise<void>((resolve) => this.#jobWaiters.push(resolve))
+        }
+      },
+    )
+  }
+
   /** Nothing new begins; running compactions end without a commit. An async caller waits for it. */
   *stop(refusal: ShaleError): Flow<void> {
     this.#isStopping = true
@@ -472,6 +488,7 @@ export class Maintenance {
     for (const job of this.#running.keys()) job.stop()
     for (const told of this.#jobWaiters.splice(0)) told()
     yield* this.#background.end
+    yield* this.#lastJobEnd()
     for (const { reject } of [...this.#pausers.splice(0), ...this.#drainers.splice(0)]) {
       reject(refusal)
     }
