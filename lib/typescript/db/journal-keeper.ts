@@ -62,7 +62,11 @@ export class JournalKeeper {
   /** Bytes of the active journal at which the background syncs, or looks at its size, next. */
   #nextSync = SYNC_BYTES
   #nextCheck = 0
+  /** The next journal is being made, by the attempt with this number; a later one supersedes it. */
   #isPreparing = false
+  #attempt = 0
+  /** The manifest has been told of it: it comes, or fails. */
+  #isNaming = false
   /** What it removes from the manifest must not be written there again. */
   readonly #manifestGate = new Gate()
   readonly #background = new Background()
@@ -81,9 +85,20 @@ export class JournalKeeper {
 
   /** Runs in the background; a flow that does not handle its failures has ended writing. */
   #begin(flow: Flow<void>): void {
-    this.#background.begin(flow, (error) => {
-      if (!this.#isStopped) this.#parts.queue.fail(error as ShaleError)
-    })
+    this.#background.begin(flow, (error) => this.#fail(error))
+  }
+
+  /** The same here and now, for a writer who keeps the event loop from turning. */
+  #runNow(flow: Flow<void>): void {
+    try {
+      runSync(flow)
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  #fail(error: unknown): void {
+    if (!this.#isStopped) this.#parts.queue.fail(error as ShaleError)
   }
 
   get #hasEnded(): boolean {
@@ -109,7 +124,7 @@ export class JournalKeeper {
     }
     if (this.#interval.isDue) {
       this.#interval.cancel()
-      runSync(this.#backgroundSync())
+      this.#runNow(this.#backgroundSync())
     }
   }
 
@@ -120,7 +135,7 @@ export class JournalKeeper {
       this.#begin(this.#backgroundSync())
       this.#nextSync = bytes + SYNC_BYTES
     }
-    if (bytes >= 2 * this.#rotateBytes && !journal.hasNext) runSync(this.#prepareNext())
+    if (bytes >= 2 * this.#rotateBytes && !journal.hasNext) this.#runNow(this.#prepareAtOnce())
     if (bytes >= this.#rotateBytes && journal.hasNext) return this.#rotate()
     if (bytes >= this.#rotateBytes / 2) this.prepare()
     // Steps that are short against the distances above.
@@ -129,9 +144,14 @@ export class JournalKeeper {
 
   /** Makes the next journal, unless there is one. */
   prepare(): void {
-    if (this.#parts.journal.hasNext || this.#isPreparing) return
-    this.#isPreparing = true
-    this.#begin(this.#prepareNext())
+    if (!this.#parts.journal.hasNext && !this.#isPreparing) this.#begin(this.#prepareNext())
+  }
+
+  /** Another one may be under way: it is brought to its end, or nothing comes of it any more. */
+  *#prepareAtOnce(): Flow<void> {
+    const { journal, manifest } = this.#parts
+    if (this.#isNaming) yield* manifest.settle()
+    if (!journal.hasNext) yield* this.#prepareNext()
   }
 
   #rotate(): void {
@@ -141,7 +161,7 @@ export class JournalKeeper {
     this.#nextCheck = 0
     this.#nextSync = SYNC_BYTES
     // Sealed journals pile up where the event loop does not turn.
-    if (journal.count > JOURNALS_PER_LIMIT) runSync(this.#afterRotation())
+    if (journal.count > JOURNALS_PER_LIMIT) this.#runNow(this.#afterRotation())
     else this.#begin(this.#afterRotation())
   }
 
@@ -219,19 +239,22 @@ export class JournalKeeper {
   // --- files -------------------------------------------------------------------------------------
 
   *#prepareNext(): Flow<void> {
-    if (this.#hasEnded) return
+    if (this.#hasEnded || this.#parts.journal.hasNext) return
+    const attempt = ++this.#attempt
+    this.#isPreparing = true
     try {
-      yield* this.#createNext()
-      this.#isPreparing = false
+      yield* this.#createNext(attempt)
     } catch (error) {
       if (isSyncFailure(error)) throw error
       // Meanwhile the active journal just grows.
       this.#parts.onState(error as ShaleError)
       this.#prepareAgain.arm(RETRY)
+    } finally {
+      if (attempt === this.#attempt) this.#isPreparing = false
     }
   }
 
-  *#createNext(): Flow<void> {
+  *#createNext(attempt: number): Flow<void> {
     const { vfs, directory, manifest, journal } = this.#parts
     const number = manifest.newFileNumber()
     const path = pathIn(directory, fileName('journal', number))
@@ -239,22 +262,28 @@ export class JournalKeeper {
     try {
       yield* writer.sync()
       yield* syncDirectory(vfs, directory)
-      yield* manifest.commit({ journalsAdded: [number] })
+      // The journals are read in the order of their numbers: a later attempt has a higher one.
+      if (attempt !== this.#attempt) throw new ShaleError('ABORTED', 'another one was faster')
+      this.#isNaming = true
+      yield* manifest.commit(
+        { journalsAdded: [number] },
+        {
+          durable: () => {
+            this.#isNaming = false
+            if (!this.#isStopped) journal.setNext(writer)
+          },
+          failed: () => {
+            this.#isNaming = false
+          },
+        },
+      )
+      if (this.#isStopped) writer.close()
     } catch (error) {
       writer.close()
       // After a failed sync the manifest may name it; what nobody names goes at the next open.
       if (!isSyncFailure(error)) yield* tryRemove(vfs, path)
-      throw error
+      if (attempt === this.#attempt) throw error
     }
-    if (!this.#isStopped && !journal.hasNext) {
-      journal.setNext(writer)
-      return
-    }
-    // A sync caller was faster.
-    writer.close()
-    if (this.#isStopped) return
-    yield* manifest.commit({ journalsRemoved: [number] })
-    yield* tryRemove(vfs, path)
   }
 
   *#afterRotation(): Flow<void> {
@@ -279,11 +308,20 @@ export class JournalKeeper {
     const { journal, manifest } = this.#parts
     const leave = yield* this.#manifestGate.enter
     try {
+      // A sync caller did not wait for the one before.
+      yield* manifest.settle()
       const sealed = journal.unrecorded()
       if (sealed.length === 0) return
       const journalsSealed = sealed.map(({ number, bytes }) => ({ file: number, length: bytes }))
-      yield* manifest.commit({ journalsSealed })
-      for (const { number } of sealed) journal.markRecorded(number)
+      yield* manifest.commit(
+        { journalsSealed },
+        {
+          durable: () => {
+            for (const { number } of sealed) journal.markRecorded(number)
+          },
+          failed: () => {},
+        },
+      )
     } finally {
       leave()
     }
@@ -294,12 +332,15 @@ export class JournalKeeper {
     const { vfs, directory, journal, manifest, flushedSeqno } = this.#parts
     const leave = yield* this.#manifestGate.enter
     try {
+      yield* manifest.settle()
       const evicted = journal.evictable(flushedSeqno)
       if (evicted.length === 0) return
       const numbers = evicted.map(({ number }) => number)
       const lastSeqno = Math.max(...evicted.map((sealed) => sealed.lastSeqno))
-      yield* manifest.commit({ journalsRemoved: numbers, lastSeqno })
-      journal.drop(new Set(numbers))
+      yield* manifest.commit(
+        { journalsRemoved: numbers, lastSeqno },
+        { durable: () => journal.drop(new Set(numbers)), failed: () => {} },
+      )
       // A file that stays is removed by the next open.
       for (const number of numbers) {
         yield* tryRemove(vfs, pathIn(directory, fileName('journal', number)))

@@ -97,8 +97,13 @@ export class Manifest {
     const names = (yield* vfs.list(directory)).map(parseFileName)
     const number = 1 + Math.max(0, ...names.map((name) => name.number))
     const state = { ...emptyState(kind), nextFileNumber: number + 1, nextTreeId: 1 }
-    const writer = yield* writeGeneration(vfs, directory, number, state)
+    const path = pathIn(directory, fileName('manifest', number))
+    const writer = yield* LogWriter.create(vfs, path, 'manifest', number)
     try {
+      // A crash must not leave the record without the header: that would not look like a torn
+      // creation.
+      yield* writer.sync()
+      writer.append(0, 0, encodeEdit(snapshotOf(state)))
       yield* writer.sync()
       yield* vfs.syncDir(directory)
       writer.witness()
@@ -409,7 +414,7 @@ function witness(writer: LogWriter): void {
   }
 }
 
-/** Writes a whole generation; nothing of it is durable yet. */
+/** Writes the generation behind a live one; nothing of it is durable yet. */
 function* writeGeneration(
   vfs: Vfs,
   directory: string,

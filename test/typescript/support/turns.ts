@@ -46,6 +46,14 @@ export class Turns {
     await settle()
   }
 
+  /** So many steps of what waits longest, each made or answered. */
+  async oldest(steps: number): Promise<void> {
+    for (let left = steps; left > 0; left--) {
+      this.#late.step(0)
+      await settle()
+    }
+  }
+
   /** Until nothing waits and nothing is due any more. */
   async rest(): Promise<void> {
     for (let round = 0; round < ROUNDS_MAX; round++) {
