@@ -1,0 +1,111 @@
+// What a database has promised: its contents after each commit, and how many of them must survive
+// what.
+
+import type { Durability } from '../../../lib/types.ts'
+import type { Contents } from './recoveries.ts'
+
+/** What a commit changes. No key: creates the keyspace, or takes it back. No value: removes. */
+export interface Change {
+  readonly keyspace: string
+  readonly key?: string
+  readonly value?: string | undefined
+  readonly isTakenBack?: boolean
+}
+
+export function changed(contents: Contents, changes: readonly Change[]): Contents {
+  const next: Record<string, Readonly<Record<string, string>>> = { ...contents }
+  for (const { keyspace, key, value, isTakenBack } of changes) {
+    if (isTakenBack === true) delete next[keyspace]
+    else if (key === undefined) next[keyspace] = {}
+    else {
+      const { [key]: _, ...rows } = next[keyspace] ?? {}
+      next[keyspace] = value === undefined ? rows : { ...rows, [key]: value }
+    }
+  }
+  return next
+}
+
+/** The same for equal contents. */
+export function textOf(contents: Contents): string {
+  const sorted = <T>(record: Readonly<Record<string, T>>): [string, T][] =>
+    Object.entries(record).toSorted(([a], [b]) => (a < b ? -1 : 1))
+  return JSON.stringify(sorted(contents).map(([name, rows]) => [name, sorted(rows)]))
+}
+
+export function difference(wanted: Contents, found: Contents): string {
+  for (const name of new Set([...Object.keys(wanted), ...Object.keys(found)])) {
+    const [a, b] = [wanted[name], found[name]]
+    if (a === undefined || b === undefined) return `keyspace ${name} is ${b ? 'there' : 'gone'}`
+    for (const key of new Set([...Object.keys(a), ...Object.keys(b)])) {
+      const brief = (text: string | undefined): string => String(text).slice(0, 20)
+      if (a[key] !== b[key]) return `${name}: ${key} is ${brief(b[key])}, not ${brief(a[key])}`
+    }
+  }
+  return 'none'
+}
+
+export class History {
+  /** Contents after so many commits. */
+  readonly states: Contents[] = [{}]
+  readonly #texts: string[] = [textOf({})]
+  /** A commit that may be under way behind the others. */
+  maybe: readonly Change[] = []
+  /** Commits that survive the death of the process, and a power cut. */
+  ackedOs = 0
+  ackedSync = 0
+
+  /** Commits so far. */
+  get count(): number {
+    return this.states.length - 1
+  }
+
+  get last(): Contents {
+    return this.states.at(-1)!
+  }
+
+  push(changes: readonly Change[]): void {
+    const next = changed(this.last, changes)
+    this.states.push(next)
+    this.#texts.push(textOf(next))
+  }
+
+  /** Forgets the commits behind so many: a failure has lost them. */
+  cut(count: number): void {
+    this.states.splice(count + 1)
+    this.#texts.splice(count + 1)
+    this.ackedOs = Math.min(this.ackedOs, count)
+    this.ackedSync = Math.min(this.ackedSync, count)
+  }
+
+  acknowledge(count: number, durability: Durability): void {
+    if (durability === 'buffered') return
+    this.ackedOs = Math.max(this.ackedOs, count)
+    if (durability === 'sync') this.ackedSync = Math.max(this.ackedSync, count)
+  }
+
+  /** The most commits that lead to these contents, at least so many; else what is wrong. */
+  prefixOf(contents: Contents, atLeast: number): number | string {
+    const text = textOf(contents)
+    if (this.maybe.length > 0 && textOf(changed(this.last, this.maybe)) === text) return this.count
+    const found = this.#texts.lastIndexOf(text)
+    if (found >= atLeast) return found
+    const least = this.states[atLeast] ?? this.last
+    const which = found < 0 ? 'no prefix' : `only ${found}`
+    return (
+      `${which} of ${this.count} commits, at least ${atLeast}; ` +
+      `against the least: ${difference(least, contents)}`
+    )
+  }
+
+  /** Whether some commit wrote each of these rows. */
+  isMadeUp(contents: Contents): string | undefined {
+    for (const [name, rows] of Object.entries(contents)) {
+      for (const [key, value] of Object.entries(rows)) {
+        if (!this.states.some((state) => state[name]?.[key] === value)) {
+          return `a value that nobody wrote, in ${name} at ${key}`
+        }
+      }
+    }
+    return undefined
+  }
+}
