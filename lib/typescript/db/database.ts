@@ -636,6 +636,8 @@ export class Database implements CommitSink {
     }
     yield* this.#manifest.commit(edit)
     if (!isFlushed) return
+    // The last close of a file that has no name any more frees its blocks, here.
+    journal.close()
     for (const number of numbers) {
       yield* tryRemove(this.#vfs, pathIn(this.path, fileName('journal', number)))
     }
