@@ -48,7 +48,7 @@ function tryCopy(from: string, to: string): boolean {
 }
 
 /** What a process leaves that is killed in the midst of its work. */
-function copyOpen(from: string, to: string): void {
+export function copyOpen(from: string, to: string): void {
   // Threads of the native engine go on meanwhile: no file may come or go.
   while (!tryCopy(from, to));
   // The holder lives.
