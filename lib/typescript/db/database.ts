@@ -24,7 +24,7 @@ import { keepAlive } from '../base/keep-alive.ts'
 import { READ_ALL } from '../base/internal-key.ts'
 import { BATCH_BYTES_MAX } from '../base/limits.ts'
 import { withKeyspace } from '../base/status.ts'
-import type { JournalManager, Watermarks } from '../journal/manager.ts'
+import type { JournalManager } from '../journal/manager.ts'
 import type { Block } from '../table/table-file.ts'
 import { DATABASE } from '../tree/manifest-edit.ts'
 import type { ManifestEdit } from '../tree/manifest-edit.ts'
@@ -204,8 +204,8 @@ export class Database implements CommitSink {
       queue: this.#queue,
       syncInterval,
       maxJournalSize,
-      watermarks: () => this.#unflushedSeqnos(),
-      flushedSeqno: (id) => this.keyspaces.byId(id)?.tree.flushedSeqno,
+      watermarks: () => this.keyspaces.unflushed(),
+      flushedSeqno: (id) => this.keyspaces.flushedSeqno(id),
       sealTree: (id) => {
         const keyspace = this.keyspaces.byId(id)
         if (keyspace !== undefined) this.maintenance.rotate(keyspace)
@@ -522,16 +522,6 @@ export class Database implements CommitSink {
     return this.#queue.publishOne()
   }
 
-  /** Highest seqnos that are not in tables, by keyspace. */
-  #unflushedSeqnos(): Watermarks {
-    return new Map(
-      this.keyspaces
-        .all()
-        .filter(({ tree }) => tree.highestSeqno !== 0 && tree.highestSeqno >= tree.flushedSeqno)
-        .map(({ id, tree }) => [id, tree.highestSeqno]),
-    )
-  }
-
   // --- maintenance -------------------------------------------------------------------------------
 
   /** Seals the active memtable of a keyspace; false if it was empty. */
@@ -621,7 +611,7 @@ export class Database implements CommitSink {
   *#sealJournals(): Flow<void> {
     if (this.#queue.failure !== undefined) throw this.#queue.syncFailed()
     const journal = this.#journal!
-    const isFlushed = this.#unflushedSeqnos().size === 0
+    const isFlushed = this.keyspaces.unflushed().size === 0
     const numbers = [...this.#manifest.state.journals.keys()]
     let edit: ManifestEdit
     if (isFlushed) {

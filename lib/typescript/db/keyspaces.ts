@@ -72,6 +72,24 @@ export class Keyspaces {
       .map(({ name }) => name)
   }
 
+  /** By tree: the highest seqno that only journals have, of an entry or of the creation itself. */
+  unflushed(): Map<number, number> {
+    const seqnos = new Map<number, number>()
+    for (const { id, tree } of this.#byId.values()) {
+      const { highestSeqno, flushedSeqno } = tree
+      if (highestSeqno !== 0 && highestSeqno >= flushedSeqno) seqnos.set(id, highestSeqno)
+    }
+    for (const { state } of this.#creations.values()) seqnos.set(state.id, state.createdSeqno)
+    return seqnos
+  }
+
+  /** What of a tree has a smaller seqno needs no journal any more; undefined: the tree is gone. */
+  flushedSeqno(id: number): number | undefined {
+    const tree = this.#parts.context.manifest.state.trees.get(id)
+    if (tree !== undefined) return Math.max(tree.flushedSeqno, tree.createdSeqno + 1)
+    return [...this.#creations.values()].some(({ state }) => state.id === id) ? 0 : undefined
+  }
+
   add(keyspace: Keyspace): void {
     this.#byName.set(keyspace.name, keyspace)
     this.#byId.set(keyspace.id, keyspace)

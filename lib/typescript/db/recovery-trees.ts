@@ -114,6 +114,11 @@ export class ReplayedTrees {
     if (tree === undefined) {
       // Deleted since.
       if (id < this.#state.nextTreeId || this.#deleted.has(id)) return undefined
+      if (kind === KEYSPACE_DELETE) {
+        // Its creation failed, and the journal with the record of that is gone.
+        this.#passOver(id)
+        return undefined
+      }
       throw corruption('a commit writes to a keyspace that never was')
     }
     if (kind === KEYSPACE_DELETE) {
@@ -149,15 +154,20 @@ export class ReplayedTrees {
     if (this.#touched.at(-1) !== tree) this.#touched.push(tree)
   }
 
-  /** A creation whose manifest commit did not happen. */
-  *#create(batch: BatchReader, createdSeqno: number): Flow<void> {
-    const { keyspaceId: id, bytes, keyBegin, keyEnd, valueBegin, valueEnd } = batch
-    if (id < this.#state.nextTreeId || this.#trees.has(id)) return
+  /** Nobody else gets the id. */
+  #passOver(id: number): void {
     if (id - this.#state.nextTreeId > TREE_ID_GAP_MAX) {
       throw corruption('a keyspace record has an impossible id')
     }
     const { manifest } = this.#context
     while (manifest.newTreeId() < id);
+  }
+
+  /** A creation whose manifest commit did not happen. */
+  *#create(batch: BatchReader, createdSeqno: number): Flow<void> {
+    const { keyspaceId: id, bytes, keyBegin, keyEnd, valueBegin, valueEnd } = batch
+    if (id < this.#state.nextTreeId || this.#trees.has(id)) return
+    this.#passOver(id)
     const name = nameOf(bytes.subarray(keyBegin, keyEnd))
     if ([...this.#trees.values()].some((tree) => tree.name === name)) {
       throw corruption('two keyspaces have one name')

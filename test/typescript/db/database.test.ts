@@ -1,14 +1,15 @@
 // A database over a machine in memory: one order of commits, and what every failure leaves.
 
-import { describe, expect, test } from 'vitest'
-import { runSync } from '../../../lib/typescript/base/flow.ts'
+import { describe, expect, test, vi } from 'vitest'
+import { run, runSync } from '../../../lib/typescript/base/flow.ts'
 import { FaultVfs } from '../../../lib/typescript/vfs/fault-vfs.ts'
-import { keepEverything, MemVfs } from '../../../lib/typescript/vfs/mem-vfs.ts'
+import { keepEverything, keepNothing, MemVfs } from '../../../lib/typescript/vfs/mem-vfs.ts'
 import { failure, testSeed } from '../../support/scratch.ts'
 import { contentsIn, keyspaceOf, openSmall, put } from '../support/databases.ts'
 import { LateVfs } from '../support/late-vfs.ts'
 import { Random } from '../support/random.ts'
-import { holdTimers, Turns } from '../support/turns.ts'
+import { commits, entryBytes, killed, newDirectory, synced } from '../support/recoveries.ts'
+import { holdTimers, settle, Turns } from '../support/turns.ts'
 
 test('a database is whole or absent wherever its creation was cut off', () => {
   const machine = new MemVfs()
@@ -78,5 +79,60 @@ describe('journals', () => {
       expect(contentsIn(image)).toEqual({ a: rows })
       expect(image.recovery.bytesDropped).toBe(0)
     }
+  })
+})
+
+describe('the creation of a keyspace', () => {
+  // Other syncs are faster than the one that it waits for.
+  test('keeps its journal until the manifest has it', async () => {
+    holdTimers()
+    const machine = new MemVfs()
+    const late = new LateVfs(machine)
+    const turns = new Turns(late, new Random(testSeed()))
+    const database = openSmall(late)
+    const keyspace = keyspaceOf(database, 'a', { maxMemtableSize: 1 << 20 })
+    const creation = run(database.openKeyspace('b', {}))
+    await settle()
+    expect(late.waiting).toBe(1)
+    for (let i = 0; i < 300; i++) put(database, keyspace, `k${i}`, 'v'.repeat(100), 'sync')
+    runSync(database.flush(keyspace))
+    put(database, keyspace, 'last', '', 'sync')
+    // The creation stays where it is.
+    for (let left = 200; left > 0; left--) {
+      if (late.waiting > 1) late.step(1)
+      else vi.advanceTimersByTime(10)
+      await settle()
+    }
+    for (const policy of [keepEverything, keepNothing]) {
+      const image = openSmall(machine.crash(policy))
+      expect(Object.keys(contentsIn(image)['a']!)).toHaveLength(301)
+      expect(Object.keys(contentsIn(image))).toEqual(['a', 'b'])
+      runSync(image.close())
+    }
+    await turns.until(creation)
+    await turns.rest()
+    // It is pinned no longer than that.
+    runSync(database.flush(keyspace))
+    await turns.rest()
+    expect(database.figures().journalCount).toBeLessThan(3)
+    await turns.until(run(database.close()))
+  })
+
+  // Its record was in a journal before, of which everything else was in tables.
+  test('may be taken back in a journal that outlives its own', () => {
+    const made = newDirectory()
+    const journal = made.journal()
+    commits(journal, 10, 11)
+    journal.append(1, 12, entryBytes(0x41, 2, ''))
+    commits(journal, 13, 13)
+    synced(journal)
+    made.edit({ lastSeqno: 9 })
+    const machine = killed(made)
+    const database = openSmall(machine)
+    expect(Object.keys(contentsIn(database)['a']!)).toEqual(['k10', 'k11', 'k13'])
+    // The record would delete another one with its id.
+    put(database, keyspaceOf(database, 'b'), 'k', 'v', 'sync')
+    const again = openSmall(machine.crash(keepEverything))
+    expect(contentsIn(again)['b']).toEqual({ k: 'v' })
   })
 })
