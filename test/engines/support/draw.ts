@@ -137,3 +137,16 @@ export class Draw extends Random {
     ])
   }
 }
+
+/** For messages. */
+export function shownKey(key: Uint8Array): string {
+  const text = JSON.stringify(Buffer.from(key).toString('latin1'))
+  return text.length < 50 ? text : `${text.slice(0, 40)}... (${key.length})`
+}
+
+export function shownRange(range: object): string {
+  const parts = Object.entries(range).map(([name, value]: [string, unknown]) =>
+    value instanceof Uint8Array ? `${name} ${shownKey(value)}` : `${name} ${String(value)}`,
+  )
+  return `{ ${parts.join(', ')} }`
+}

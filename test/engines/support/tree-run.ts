@@ -17,7 +17,7 @@ import {
   type TreeOptions,
   type Version,
 } from '../../../lib/index.ts'
-import { Draw } from './draw.ts'
+import { Draw, shownKey, shownRange } from './draw.ts'
 import { Comparison, type Twin } from './twins.ts'
 
 interface OpenCursor {
@@ -112,7 +112,7 @@ export class TreeRun {
     const key = this.#draw.key()
     const seqno = this.#nextSeqno()
     const value = this.#draw.value()
-    this.#all(`${name} ${shown(key)} @${seqno}`, (tree) => {
+    this.#all(`${name} ${shownKey(key)} @${seqno}`, (tree) => {
       const written =
         name === 'insert'
           ? tree.insertSync(key, value, seqno)
@@ -138,7 +138,7 @@ export class TreeRun {
     const draw = this.#draw
     const key = draw.key()
     const seqno = this.#readSeqno()
-    const what = `${shown(key)} @${seqno}`
+    const what = `${shownKey(key)} @${seqno}`
     const form = draw.pick([
       'sync',
       'sync',
@@ -198,7 +198,7 @@ export class TreeRun {
     }
     const range = { ...draw.range(), ...options }
     const prefix = draw.oneIn(4) ? draw.key().subarray(0, draw.below(5)) : undefined
-    const start = prefix === undefined ? shownRange(range) : `prefix ${shown(prefix)}`
+    const start = prefix === undefined ? shownRange(range) : `prefix ${shownKey(prefix)}`
     const ranged = (tree: Tree) =>
       prefix === undefined ? tree.range(range, seqno) : tree.prefix(prefix, seqno, options)
     const form = draw.pick(['pairs', 'pairs', 'pairs', 'keys', 'values', 'visit', 'async'] as const)
@@ -480,16 +480,4 @@ function placed(plan: CompactionPlan | undefined, { levels }: Version): unknown 
     ),
   )
   return { ...plan, tables: plan.tables.map((id) => places.get(id)) }
-}
-
-function shown(key: Uint8Array): string {
-  const text = JSON.stringify(Buffer.from(key).toString('latin1'))
-  return text.length < 50 ? text : `${text.slice(0, 40)}... (${key.length})`
-}
-
-function shownRange(range: object): string {
-  const parts = Object.entries(range).map(([name, value]: [string, unknown]) =>
-    value instanceof Uint8Array ? `${name} ${shown(value)}` : `${name} ${String(value)}`,
-  )
-  return `{ ${parts.join(', ')} }`
 }
