@@ -79,6 +79,8 @@ class Specimen {
   readonly #random: Random
   #journal: LogWriter
   #seqno: number
+  /** Keyspaces that are there, or were. */
+  readonly #deletable = [2, 3]
 
   constructor(random: Random) {
     this.#random = random
@@ -100,14 +102,23 @@ class Specimen {
     else if (lot < 65) synced(this.#journal)
     else if (lot < 70) commits(this.#journal, this.#seqno++, this.#seqno - 1, 3)
     else if (lot < 80) this.#rotate()
-    else if (lot < 84) this.#record(entryBytes(0x40, 4 + this.#random.below(3), `n${lot}`, OPTIONS))
-    else if (lot < 87) this.#record(entryBytes(0x41, 2 + this.#random.below(5), ''))
+    else if (lot < 84) this.#create()
+    else if (lot < 87)
+      this.#record(
+        entryBytes(0x41, this.#deletable[this.#random.below(this.#deletable.length)]!, ''),
+      )
     else if (lot < 90) this.#seqno += this.#random.below(4) - 2
     else if (lot < 93) {
       const tree = 1 + this.#random.below(2)
       made.edit({ flushedSeqnos: [{ tree, seqno: Math.max(1, this.#seqno) }] })
     } else if (lot < 95) made.edit({ lastSeqno: Math.max(0, this.#seqno) })
     else this.#oddity()
+  }
+
+  #create(): void {
+    const id = 4 + this.#random.below(3)
+    this.#deletable.push(id)
+    this.#record(entryBytes(0x40, id, `n${this.#random.below(4)}`, OPTIONS))
   }
 
   #commit(): void {
