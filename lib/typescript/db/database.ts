@@ -186,6 +186,7 @@ export class Database implements CommitSink {
       for (const tree of trees.values()) tree.close()
       throw error
     }
+    recovery.close()
     this.recovery = recovery.report
     this.#queue.start(recovery.nextSeqno)
     this.#isRecovering = false
