@@ -28,6 +28,8 @@ export function errorOf(core: CoreError): ShaleError {
   const cause = core.cause === undefined ? undefined : errorOf(core.cause)
   return new ShaleError(code, message ?? code.toLowerCase().replaceAll('_', ' '), {
     ...core,
+    // The door leaves out what is false.
+    sameProcess: code === 'DB_LOCKED' ? core.sameProcess === true : undefined,
     cause,
   })
 }

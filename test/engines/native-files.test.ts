@@ -1,16 +1,11 @@
-// Files that the native engine wrote, read by the TypeScript one: manifest, journals, tables; and
-// the lock between the two.
+// Files that the native engine wrote, read by the TypeScript one: manifest, journals, tables.
 
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { Database } from '../../lib/index.ts'
 import { Cache } from '../../lib/typescript/base/cache.ts'
 import { runSync } from '../../lib/typescript/base/flow.ts'
-import { DirectoryLock } from '../../lib/typescript/db/directory-lock.ts'
-import { decodeOwner } from '../../lib/typescript/db/lock-owner.ts'
 import { BatchReader } from '../../lib/typescript/db/write-batch.ts'
 import { LogReader } from '../../lib/typescript/journal/log-reader.ts'
 import type { Block } from '../../lib/typescript/table/table-file.ts'
@@ -19,7 +14,7 @@ import { loadGeneration } from '../../lib/typescript/tree/manifest-load.ts'
 import type { TableMeta } from '../../lib/typescript/tree/table-meta.ts'
 import { fileName } from '../../lib/typescript/vfs/file-name.ts'
 import { realVfs } from '../../lib/typescript/vfs/real-vfs.ts'
-import { failure, scratchDirectory } from '../support/scratch.ts'
+import { scratchDirectory } from '../support/scratch.ts'
 
 const KEYS = 5000
 
@@ -163,57 +158,4 @@ test('a directory of the native engine holds what it was given', async () => {
       expect(found.get(`${ids.get(name)} ${keyOf(i)}`), `${name} ${i}`).toBe(expected)
     }
   }
-})
-
-describe('the lock between the engines', () => {
-  test('native holds it against typescript, and gives it back', async () => {
-    const directory = join(scratchDirectory(), 'db')
-    const db = await Database.open(directory, { engine: 'native' })
-    const owner = decodeOwner(readFileSync(join(directory, 'lock')))
-    expect(owner).toMatchObject({
-      pid: process.pid,
-      startTime: realVfs.processStartTime(process.pid),
-      bootId: realVfs.bootId(),
-    })
-    const error = await failure(() => runSync(DirectoryLock.acquire(realVfs, directory)))
-    expect([error.code, error.pid, error.sameProcess]).toEqual(['DB_LOCKED', process.pid, true])
-    await db.close()
-    const lock = runSync(DirectoryLock.acquire(realVfs, directory))
-    runSync(lock.release())
-    expect(existsSync(join(directory, 'lock'))).toBe(false)
-  })
-
-  test('typescript holds it against native, and gives it back', async () => {
-    const directory = join(scratchDirectory(), 'db')
-    await (await Database.open(directory, { engine: 'native' })).close()
-    const lock = runSync(DirectoryLock.acquire(realVfs, directory))
-    const error = await failure(async () => Database.open(directory, { engine: 'native' }))
-    expect([error.code, error.pid]).toEqual(['DB_LOCKED', process.pid])
-    runSync(lock.release())
-    await (await Database.open(directory, { engine: 'native' })).close()
-  })
-
-  test('each takes over from a dead one of the other', async () => {
-    const directory = join(scratchDirectory(), 'db')
-    await (await Database.open(directory, { engine: 'native' })).close()
-    const path = join(directory, 'lock')
-    // A process that is gone: its pid may be anything's by now, but not with its start time.
-    const child = spawn(process.execPath, ['-e', ''])
-    await once(child, 'exit')
-
-    const lock = runSync(DirectoryLock.acquire(realVfs, directory))
-    const record = readFileSync(path)
-    runSync(lock.release())
-    const { encodeOwner } = await import('../../lib/typescript/db/lock-owner.ts')
-    const dead = encodeOwner({ ...decodeOwner(record), pid: child.pid!, startTime: 1n })
-
-    writeFileSync(path, dead)
-    const db = await Database.open(directory, { engine: 'native' })
-    expect(decodeOwner(readFileSync(path)).pid).toBe(process.pid)
-    await db.close()
-
-    writeFileSync(path, dead)
-    runSync(runSync(DirectoryLock.acquire(realVfs, directory)).release())
-    expect(existsSync(path)).toBe(false)
-  })
 })

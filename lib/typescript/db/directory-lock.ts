@@ -145,7 +145,7 @@ export class DirectoryLock {
     const path = this.#directory
     const sameProcess = pid === own.pid && startTime === own.startTime && bootId === own.bootId
     const message = sameProcess
-      ? `${path} is open already, in this process: threads cannot share it with this engine`
+      ? `${path} is open already, in this process: no other thread or engine can share it`
       : `${path} is open already, in process ${pid}`
     return new ShaleError('DB_LOCKED', message, { path, pid, sameProcess })
   }
