@@ -16,13 +16,11 @@ import type { ManifestState } from './manifest-state.ts'
 export interface Generation {
   readonly number: number
   readonly state: ManifestState
-  /** Where the next record goes. */
+  /** Where the last edit ends. */
   readonly end: number
-  /** Highest length that a record states to be durable. */
-  readonly syncedTo: number
-  /** Whether that covers every edit. */
+  /** Whether a record states that all edits are durable. */
   readonly isWitnessed: boolean
-  /** Bytes of a torn tail, behind `end`. */
+  /** Bytes of a torn tail. */
   readonly droppedBytes: number
   /** Of all files in the directory. */
   readonly highestNumber: number
@@ -38,7 +36,6 @@ interface Reading {
   readonly isTornCreation?: boolean
   readonly state?: ManifestState
   readonly successor?: number | undefined
-  readonly end?: number
   readonly syncedTo?: number
   /** Where the last edit ends. */
   readonly dataEnd?: number
@@ -63,12 +60,11 @@ export function* loadGeneration(vfs: Vfs, directory: string): Flow<Generation> {
     const path = pathIn(directory, fileName('manifest', live.successor))
     throw corruption('a manifest is missing that another one names', path)
   }
-  const { number, state, end = 0, syncedTo = 0, dataEnd = 0, droppedBytes = 0 } = live
+  const { number, state, syncedTo = 0, dataEnd = 0, droppedBytes = 0 } = live
   return {
     number,
     state,
-    end,
-    syncedTo,
+    end: dataEnd,
     isWitnessed: syncedTo >= dataEnd,
     droppedBytes,
     highestNumber: Math.max(...names.map((name) => name.number)),
@@ -160,8 +156,8 @@ function* readRecords(file: File, number: number): Flow<Reading> {
     dataEnd = reader.end
     state = applied(state, edit, reader, file)
   }
-  const { end, syncedTo, droppedBytes } = reader
-  return { number, state, successor, end, syncedTo, dataEnd, droppedBytes }
+  const { syncedTo, droppedBytes } = reader
+  return { number, state, successor, syncedTo, dataEnd, droppedBytes }
 }
 
 /** The edits of the record that the reader is at; none in one that only states what is durable. */

@@ -122,10 +122,10 @@ export class Manifest {
    */
   static *load(vfs: Vfs, directory: string, lookOnly = false): Flow<Manifest> {
     const generation = yield* loadGeneration(vfs, directory)
-    const { number, end, syncedTo, droppedBytes, state } = generation
+    const { number, end, droppedBytes, state } = generation
     const path = pathIn(directory, fileName('manifest', number))
     const file = yield* vfs.open(path, lookOnly ? 'read' : 'write')
-    const writer = new LogWriter(file, number, end, syncedTo)
+    const writer = new LogWriter(file, number, end, 0)
     const manifest = new Manifest(vfs, directory, writer, state, droppedBytes)
     if (lookOnly) {
       writer.failure = new ShaleError('READ_ONLY', 'the manifest was only looked at', { path })
@@ -141,8 +141,10 @@ export class Manifest {
   }
 
   *#takeOver({ number, end, ...generation }: Generation): Flow<void> {
-    const { isWitnessed, droppedBytes, highestNumber, stale } = generation
-    if (droppedBytes > 0) yield* this.#writer.file.truncate(end)
+    const { isWitnessed, highestNumber, stale } = generation
+    // A record that states what is durable need not be so itself: where a failed sync has left it in
+    // memory alone, no later one would write it, and nothing may stand behind it.
+    yield* this.#writer.file.truncate(end)
     yield* this.#writer.sync()
     const numbersGrew = highestNumber >= this.#nextFileNumber
     if (numbersGrew) this.#nextFileNumber = highestNumber + 1
@@ -151,8 +153,9 @@ export class Manifest {
       // sync of this file will ever write it.
       const error = this.#beginSuccession() ?? (yield* this.#endSuccession())
       if (error !== undefined) throw error
-    } else if (numbersGrew) {
-      yield* this.commit({})
+    } else {
+      witness(this.#writer)
+      if (numbersGrew) yield* this.commit({})
     }
     for (const old of stale) {
       try {

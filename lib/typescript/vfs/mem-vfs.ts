@@ -299,6 +299,56 @@ export class MemVfs implements Vfs {
     return clone
   }
 
+  /**
+   * The machine after this process was killed right now: what is not durable can be read, and the
+   * next crash may lose it. This one is unaffected.
+   */
+  killed(): MemVfs {
+    const copies = new Map<Node, Node>()
+    const changes = new Map<FileChange | DirectoryChange, FileChange | DirectoryChange>()
+    const copyOf = (node: Node): Node => {
+      const known = copies.get(node)
+      if (known !== undefined) return known
+      return node instanceof FileNode ? copyFile(node) : copyDirectory(node)
+    }
+    const copyFile = (node: FileNode): FileNode => {
+      const copy = new FileNode()
+      copies.set(node, copy)
+      copy.durable = node.durable.copy()
+      copy.current = node.current.copy()
+      copy.pending = node.pending.map((change) => ({ ...change, node: copy }))
+      for (const [i, change] of node.pending.entries()) changes.set(change, copy.pending[i]!)
+      return copy
+    }
+    const copyEntries = (entries: ReadonlyMap<string, Node>): Map<string, Node> =>
+      new Map([...entries].map(([name, node]) => [name, copyOf(node)]))
+    const copyDirectory = (node: DirectoryNode): DirectoryNode => {
+      const copy = new DirectoryNode()
+      copies.set(node, copy)
+      copy.durable = copyEntries(node.durable)
+      for (const [name, child] of copyEntries(node.current)) copy.current.set(name, child)
+      copy.pending = node.pending.map((change) => ({
+        ...change,
+        node: copy,
+        entries: change.entries.map(([name, child]) => [name, child && copyOf(child)] as const),
+      }))
+      for (const [i, change] of node.pending.entries()) changes.set(change, copy.pending[i]!)
+      return copy
+    }
+    const clone = new MemVfs(copyDirectory(this.#root))
+    for (const change of this.pending) {
+      const copy = changes.get(change)
+      if (copy !== undefined) clone.pending.add(copy)
+    }
+    clone.processId = this.processId + 1
+    clone.processes.clear()
+    clone.processes.set(clone.processId, 77n)
+    clone.boot = this.boot
+    clone.time = this.time
+    clone.#random = this.#random
+    return clone
+  }
+
   /** What a failed sync leaves: the changes can be read, but nothing makes them durable. */
   abandon(path: string): void {
     const node = this.#find(path)

@@ -31,6 +31,22 @@ test('a database is whole or absent wherever its creation was cut off', () => {
   expect(images).toBeGreaterThan(20)
 })
 
+// The record that states the last edit to be durable is in memory alone, and stays there.
+test('a failed sync of the manifest at open costs nothing at the next one', async () => {
+  const machine = new MemVfs()
+  const first = openSmall(machine)
+  put(first, keyspaceOf(first), 'k1', 'v1', 'sync')
+  const after = machine.killed()
+  const vfs = new FaultVfs(after)
+  vfs.setPlan([{ operation: 'sync', file: 'manifest', nth: 0, kind: 'syncKept' }])
+  expect((await failure(() => openSmall(vfs))).code).toBe('SYNC_FAILED')
+  vfs.setPlan([])
+  const second = openSmall(vfs)
+  put(second, keyspaceOf(second, 'b'), 'k2', 'v2', 'sync')
+  const last = openSmall(after.crash(keepNothing))
+  expect(contentsIn(last)).toEqual({ a: { k1: 'v1' }, b: { k2: 'v2' } })
+})
+
 describe('a large write', () => {
   test('that the disk has no room for leaves what was staged before it', async () => {
     const machine = new MemVfs()

@@ -147,3 +147,23 @@ test('the hook sees every change before it is made', () => {
   expect(seen).toEqual(['write /d/a', 'remove /d/a'])
   expect(read(vfs, '/d/a')).toBe('Base')
 })
+
+test('a killed process leaves all that it wrote, and the next crash may lose it', () => {
+  const vfs = machine()
+  write(vfs, '/d/a', 0, 'BASE')
+  const made = vfs.open('/d/b', 'create').sync()
+  made.write(0, [Buffer.from('new')]).sync()
+  made.sync().sync()
+  vfs.remove('/d/a').sync()
+  const after = vfs.killed()
+  expect(after.list('/d').sync()).toEqual(['b'])
+  expect(read(after, '/d/b')).toBe('new')
+  expect(after.processStartTime(vfs.processId)).toBeUndefined()
+  expect(after.bootId()).toBe(vfs.bootId())
+  expect(after.pendingChanges()).toEqual(vfs.pendingChanges())
+  // In the one machine and in the other.
+  after.syncDir('/d').sync()
+  expect(after.crash(keepNothing).list('/d').sync()).toEqual(['b'])
+  expect(vfs.crash(keepNothing).list('/d').sync()).toEqual(['a'])
+  expect(read(vfs.crash(keepFirst(1)), '/d/a')).toBe('BASE')
+})
