@@ -19,6 +19,7 @@ import { rejected } from '../receiver.ts'
 import { Turn } from '../turn.ts'
 import { run, runSync } from './base/flow.ts'
 import { isTombstone, READ_ALL, SEQNO_MAX } from './base/internal-key.ts'
+import { keepAlive } from './base/keep-alive.ts'
 import { encodeKey, keyBytes } from './base/key-bytes.ts'
 import { ownCopy } from './base/slab.ts'
 import { copyOf } from './base/slice.ts'
@@ -246,7 +247,7 @@ function findSettled(superVersion: SuperVersion): boolean {
 async function findLater(superVersion: SuperVersion, own: PointLookup): Promise<boolean> {
   superVersion.acquire()
   try {
-    return (await run(superVersion.findSettled(own))) && !isTombstone(own.kind)
+    return (await keepAlive(run(superVersion.findSettled(own)))) && !isTombstone(own.kind)
   } finally {
     superVersion.release()
   }

@@ -6,6 +6,7 @@ import { BACK, ROW_KEY, ROW_VALUE } from '../engine.ts'
 import type { RowBatch, RowContent, ScanEnd, ScanEngine } from '../engine.ts'
 import { ShaleError } from '../errors.ts'
 import { rejected } from '../receiver.ts'
+import { keepAlive } from './base/keep-alive.ts'
 import { OWN_BUFFER_MIN, slab, SLAB_BYTES } from './base/slab.ts'
 import { copyOf, copyRange } from './base/slice.ts'
 import type { Cursor, CursorBounds } from './tree/cursor.ts'
@@ -227,7 +228,7 @@ export class TypescriptScan implements ScanEngine {
     try {
       const rows = this.fillFromMemory(end, content, byteLimit, countLimit)
       if (rows !== null) return Promise.resolve(rows)
-      return this.#fillLater(end, content, byteLimit, countLimit)
+      return keepAlive(this.#fillLater(end, content, byteLimit, countLimit))
     } catch (error) {
       return rejected(error)
     }

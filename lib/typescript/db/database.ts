@@ -19,6 +19,7 @@ import { ShaleError } from '../../errors.ts'
 import type { Durability } from '../../types.ts'
 import { Cache } from '../base/cache.ts'
 import { CODECS, requireCodec } from '../base/compression.ts'
+import { runSync } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { keepAlive } from '../base/keep-alive.ts'
 import { READ_ALL } from '../base/internal-key.ts'
@@ -38,6 +39,7 @@ import type { ClosableVfs } from '../vfs/closable-vfs.ts'
 import { tryRemove } from '../vfs/directory.ts'
 import { fileName, pathIn } from '../vfs/file-name.ts'
 import type { Vfs } from '../vfs/vfs.ts'
+import { atExit } from './at-exit.ts'
 import { CommitQueue } from './commit-queue.ts'
 import type { Commit, CommitSink } from './commit-queue.ts'
 import type { DirectoryLock } from './directory-lock.ts'
@@ -97,6 +99,9 @@ export class Database implements CommitSink {
   /** Nobody asks other threads than the main one before they end. */
   #mayBuffer = isMainThread
   #status: 'open' | 'closing' | 'closed' = 'open'
+  #takeBackAtExit: () => void = () => {}
+  /** Only what the directory is held by is left to be given back. */
+  #isLettingGo = false
 
   private constructor({ vfs, path, settings, lock, manifest }: Parts) {
     this.path = path
@@ -136,6 +141,7 @@ export class Database implements CommitSink {
     const database = new Database({ path, settings, ...opened })
     try {
       yield* database.#recover()
+      database.#takeBackAtExit = atExit(() => database.#leave())
       return database
     } catch (error) {
       yield* database.#abandon()
@@ -211,8 +217,16 @@ export class Database implements CommitSink {
         const keyspace = this.keyspaces.byId(id)
         if (keyspace !== undefined) this.maintenance.rotate(keyspace)
       },
-      onState: (problem) => this.#setProblem('journal', problem),
+      onState: (source, problem) => this.#setProblem(source, problem),
+      flushTree: (id) => this.#flushTree(id),
     })
+  }
+
+  *#flushTree(id: number): Flow<void> {
+    const keyspace = this.keyspaces.byId(id)
+    if (keyspace === undefined) return
+    this.maintenance.rotate(keyspace)
+    yield* this.maintenance.flush(keyspace)
   }
 
   /** It did not open. */
@@ -370,7 +384,7 @@ export class Database implements CommitSink {
   #admitSync(): void {
     do {
       this.#queue.drain()
-      if (this.#control.refusal !== undefined) this.#throwRefusal()
+      if (!this.maintenance.isRetryDue) this.#throwRefusal()
       this.maintenance.relieve()
     } while (this.#control.letFirstGo())
   }
@@ -542,12 +556,24 @@ export class Database implements CommitSink {
 
   // --- close -------------------------------------------------------------------------------------
 
-  /** What was acknowledged as buffered is in this process alone: its end must not lose it. */
-  handOver(): void {
+  /**
+   * What was acknowledged as buffered is in this process alone: the end of the environment must not
+   * lose it. That of a thread is not the end of the process, whose other threads may go on here.
+   */
+  #leave(): void {
     this.#mayBuffer = false
-    if (this.#hasEnded || this.#queue.failure !== undefined) return
-    this.#queue.drain()
-    this.#journal?.handOver()
+    try {
+      if (this.#queue.failure === undefined) {
+        this.#queue.drain()
+        this.#journal?.handOver()
+      }
+    } finally {
+      if (!isMainThread) {
+        this.#status = 'closed'
+        this.#vfs.close()
+        if (this.#lock !== undefined) runSync(this.#lock.release())
+      }
+    }
   }
 
   /**
@@ -561,7 +587,7 @@ export class Database implements CommitSink {
     this.#control.close(this.closedError())
     let problem: unknown
     try {
-      yield* this.#end()
+      if (!this.#isLettingGo) yield* this.#end()
     } catch (error) {
       problem = error
     }
@@ -635,13 +661,15 @@ export class Database implements CommitSink {
   }
 
   *#letGo(): Flow<void> {
+    this.#isLettingGo = true
+    this.#takeBackAtExit()
     for (const { tree } of this.keyspaces.all()) tree.close()
     yield* this.#remover.stop()
     this.#journal?.close()
     this.#manifest.close()
     this.#vfs.close()
-    this.#status = 'closed'
     if (this.#lock !== undefined) yield* this.#lock.release()
+    this.#status = 'closed'
   }
 }
 

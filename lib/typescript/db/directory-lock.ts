@@ -52,13 +52,22 @@ export class DirectoryLock {
       yield* lock.#tryRemove(lock.#own)
       yield* lock.#tryRemove(lock.#replacement)
     }
-    yield* lock.#sweep()
+    try {
+      yield* lock.#sweep()
+    } catch {
+      // Rests do no harm, and the next opener looks again.
+    }
     return lock
   }
 
   /** Gives the directory back, unless somebody took it over. */
   *release(): Flow<void> {
-    const owner = yield* this.#read(LOCK_NAME)
+    let owner: Owner | undefined = this.#owner
+    try {
+      owner = yield* this.#read(LOCK_NAME)
+    } catch {
+      // It could not be read. Nobody takes it over while this process runs.
+    }
     if (owner?.token === this.#owner.token) yield* this.#tryRemove(LOCK_NAME)
   }
 

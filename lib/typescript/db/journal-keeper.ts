@@ -33,6 +33,9 @@ const FLUSH_POINT = 10
 const WITNESS = 8
 const RETRY = 500
 
+/** What may fail, each for reasons of its own. */
+export type JournalJob = 'journal' | 'next journal' | 'sealed journals'
+
 export interface KeeperParts {
   readonly vfs: Vfs
   readonly directory: string
@@ -47,8 +50,10 @@ export interface KeeperParts {
   readonly flushedSeqno: (tree: number) => number | undefined
   /** Seals the memtable of a tree that keeps a journal from leaving. */
   readonly sealTree: (tree: number) => void
-  /** Why the journal cannot be written now; undefined once it can. */
-  readonly onState: (problem: ShaleError | undefined) => void
+  /** The same, and what was sealed goes to tables. */
+  readonly flushTree: (tree: number) => Flow<void>
+  /** Why the journal, or its files, cannot be written now; undefined once they can. */
+  readonly onState: (source: JournalJob, problem: ShaleError | undefined) => void
 }
 
 export class JournalKeeper {
@@ -62,8 +67,8 @@ export class JournalKeeper {
   /** Bytes of the active journal at which the background syncs, or looks at its size, next. */
   #nextSync = SYNC_BYTES
   #nextCheck = 0
-  /** The next journal is being made, by the attempt with this number; a later one supersedes it. */
-  #isPreparing = false
+  /** Attempts to make the next journal that have not ended; the last one supersedes the others. */
+  #attempts = 0
   #attempt = 0
   /** The manifest has been told of it: it comes, or fails. */
   #isNaming = false
@@ -144,7 +149,7 @@ export class JournalKeeper {
 
   /** Makes the next journal, unless there is one. */
   prepare(): void {
-    if (!this.#parts.journal.hasNext && !this.#isPreparing) this.#begin(this.#prepareNext())
+    if (!this.#parts.journal.hasNext && this.#attempts === 0) this.#begin(this.#prepareNext())
   }
 
   /** Another one may be under way: it is brought to its end, or nothing comes of it any more. */
@@ -161,7 +166,7 @@ export class JournalKeeper {
     this.#nextCheck = 0
     this.#nextSync = SYNC_BYTES
     // Sealed journals pile up where the event loop does not turn.
-    if (journal.count > JOURNALS_PER_LIMIT) this.#runNow(this.#afterRotation())
+    if (journal.count > JOURNALS_PER_LIMIT) this.#runNow(this.#tidyAtOnce())
     else this.#begin(this.#afterRotation())
   }
 
@@ -178,11 +183,11 @@ export class JournalKeeper {
     try {
       journal.handOver()
     } catch (error) {
-      onState(error as ShaleError)
+      onState('journal', error as ShaleError)
       if (journal.failure !== undefined) queue.fail(journal.failure as ShaleError)
       throw error
     }
-    onState(undefined)
+    onState('journal', undefined)
   }
 
   #handOver(): boolean {
@@ -229,9 +234,9 @@ export class JournalKeeper {
     const { journal, onState } = this.#parts
     try {
       journal.witness()
-      onState(undefined)
+      onState('journal', undefined)
     } catch (error) {
-      onState(error as ShaleError)
+      onState('journal', error as ShaleError)
       this.#witness.arm(RETRY)
     }
   }
@@ -241,16 +246,17 @@ export class JournalKeeper {
   *#prepareNext(): Flow<void> {
     if (this.#hasEnded || this.#parts.journal.hasNext) return
     const attempt = ++this.#attempt
-    this.#isPreparing = true
+    this.#attempts++
     try {
       yield* this.#createNext(attempt)
+      this.#parts.onState('next journal', undefined)
     } catch (error) {
       if (isSyncFailure(error)) throw error
       // Meanwhile the active journal just grows.
-      this.#parts.onState(error as ShaleError)
+      this.#parts.onState('next journal', error as ShaleError)
       this.#prepareAgain.arm(RETRY)
     } finally {
-      if (attempt === this.#attempt) this.#isPreparing = false
+      this.#attempts--
     }
   }
 
@@ -295,9 +301,10 @@ export class JournalKeeper {
       yield* journal.sync()
       yield* this.#recordSealed()
       yield* this.evict()
+      onState('sealed journals', undefined)
     } catch (error) {
       if (isSyncFailure(error)) throw error
-      onState(error as ShaleError)
+      onState('sealed journals', error as ShaleError)
       this.#tidyAgain.arm(RETRY)
       return
     }
@@ -359,9 +366,27 @@ export class JournalKeeper {
     if (this.#hasEnded) return
     try {
       yield* this.evict()
+      this.#parts.onState('sealed journals', undefined)
     } catch (error) {
       if (isSyncFailure(error)) throw error
-      this.#parts.onState(error as ShaleError)
+      this.#parts.onState('sealed journals', error as ShaleError)
+    }
+  }
+
+  /** For a writer who keeps the event loop from turning: stragglers are flushed here and now. */
+  *#tidyAtOnce(): Flow<void> {
+    yield* this.#afterRotation()
+    const { journal, maxJournalSize, flushedSeqno, flushTree } = this.#parts
+    while (!this.#hasEnded && journal.sealedBytes > maxJournalSize) {
+      const trees = journal.pinning(flushedSeqno)
+      if (trees.length === 0) return
+      try {
+        for (const tree of trees) yield* flushTree(tree)
+        yield* this.evict()
+      } catch (error) {
+        if (isSyncFailure(error)) throw error
+        return // the state says so
+      }
     }
   }
 

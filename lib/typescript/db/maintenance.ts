@@ -13,6 +13,7 @@
 import type { PlanData } from '../../engine.ts'
 import { ShaleError } from '../../errors.ts'
 import { Background } from '../base/background.ts'
+import { Fifo } from '../base/fifo.ts'
 import { Io, runSync } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import type { CompactionJob } from '../tree/compaction-job.ts'
@@ -67,9 +68,10 @@ export class Maintenance {
   readonly #parts: MaintenanceParts
   readonly #background = new Background()
   readonly #keyspaces = new Set<Keyspace>()
-  #flushes: Keyspace[] = []
+  readonly #flushes = new Fifo<Keyspace>()
   #isFlushing = false
-  #compactions: Keyspace[] = []
+  readonly #compactions = new Fifo<Keyspace>()
+  #isPumping = false
   /** Compactions of the background that run or look for a plan. */
   #working = 0
   readonly #running = new Map<CompactionJob, Keyspace>()
@@ -82,6 +84,8 @@ export class Maintenance {
   #jobWaiters: (() => void)[] = []
   #pausers: Waiter[] = []
   #drainers: Waiter[] = []
+  /** When a flush that failed is tried again. */
+  #retryAt = 0
   #isPaused = false
   #isStopping = false
 
@@ -138,6 +142,11 @@ export class Maintenance {
 
   #tellLevel0(): void {
     this.#parts.control?.setLevel0(this.#isPaused ? 0 : Math.max(0, ...this.#level0.values()))
+  }
+
+  /** Whether a sync writer should try again what has failed: nobody else may have had the time. */
+  get isRetryDue(): boolean {
+    return this.#parts.vfs.monotonicMillis() >= this.#retryAt
   }
 
   /**
@@ -261,6 +270,7 @@ export class Maintenance {
     this.#setProblem('flush', keyspace, this.#failed(error))
     if (isFatal(error) || this.#isStopping) return
     keyspace.flushRetry = nextRetry(keyspace.flushRetry)
+    this.#retryAt = this.#parts.vfs.monotonicMillis() + keyspace.flushRetry
     this.#after(keyspace.flushRetry, () => this.#queueFlush(keyspace))
   }
 
@@ -274,6 +284,9 @@ export class Maintenance {
   }
 
   #pumpCompactions(): void {
+    // Those that find nothing to do end at once, and come back here.
+    if (this.#isPumping) return
+    this.#isPumping = true
     const { maxCompactions } = this.#parts
     while (!this.#isPaused && this.#compactions.length > 0 && this.#working < maxCompactions) {
       const keyspace = this.#compactions.shift()!
@@ -281,6 +294,7 @@ export class Maintenance {
       this.#working++
       this.#background.begin(this.#compactNext(keyspace), (error) => this.#failed(error))
     }
+    this.#isPumping = false
   }
 
   *#compactNext(keyspace: Keyspace): Flow<void> {
@@ -432,7 +446,7 @@ export class Maintenance {
   /** No new job starts; resolves when none runs. */
   async pause(): Promise<void> {
     this.#isPaused = true
-    for (const keyspace of this.#compactions) this.#releaseFlush(keyspace)
+    for (const keyspace of this.#keyspaces) this.#releaseFlush(keyspace)
     this.#tellLevel0()
     return this.#until(this.#pausers)
   }

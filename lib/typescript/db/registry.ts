@@ -24,22 +24,6 @@ interface Core {
 /** By what identifies a directory, whatever the path to it. */
 const cores = new Map<string, Core>()
 
-let isExitWatched = false
-/** What was acknowledged as buffered is in this process alone. */
-function watchExit(): void {
-  if (isExitWatched) return
-  isExitWatched = true
-  process.on('exit', () => {
-    for (const { database } of cores.values()) {
-      try {
-        database?.handOver()
-      } catch {
-        // Nobody is left to tell.
-      }
-    }
-  })
-}
-
 /** One open of a database, to be closed once. */
 export class DatabaseHandle {
   readonly database: Database
@@ -129,7 +113,6 @@ function* join(vfs: Vfs, identity: string, path: string, settings: DatabaseSetti
     core.handles++
     return core
   }
-  watchExit()
   const core: Core = { identity, database: undefined, settings, handles: 1, waiting: [] }
   cores.set(identity, core)
   try {

@@ -3,9 +3,11 @@
  * is not flushed is lost at close.
  */
 
+import { isMainThread } from 'node:worker_threads'
 import type { EntryKind, PlanData, StrategySetting, TreeEngineSettings } from '../../engine.ts'
 import { ShaleError } from '../../errors.ts'
 import { Cache } from '../base/cache.ts'
+import { runSync } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { READ_ALL, SEQNO_MAX } from '../base/internal-key.ts'
 import { equalBytes } from '../base/slice.ts'
@@ -22,6 +24,7 @@ import { parseFileName, pathIn } from '../vfs/file-name.ts'
 import { FileRemover } from '../vfs/file-remover.ts'
 import type { Vfs } from '../vfs/vfs.ts'
 import type { DirectoryLock } from './directory-lock.ts'
+import { atExit } from './at-exit.ts'
 import { checkCodecs, mergedOptions } from './keyspaces.ts'
 import { Keyspace } from './keyspace.ts'
 import { Maintenance } from './maintenance.ts'
@@ -54,6 +57,10 @@ export class StandaloneTree {
   #gcSeqno = 0
   #recordedGcSeqno = 0
   #isClosed = false
+  #takeBackAtExit: () => void = () => {}
+  /** Only what the directory is held by is left to be given back. */
+  #isLettingGo = false
+  #hasEnded = false
 
   private constructor(
     path: string,
@@ -85,6 +92,7 @@ export class StandaloneTree {
     try {
       yield* opened.#applyOptions()
       yield* opened.#openTree()
+      opened.#takeBackAtExit = atExit(() => opened.#leave())
       return opened
     } catch (error) {
       yield* opened.#letGo()
@@ -187,7 +195,10 @@ export class StandaloneTree {
     const memtableSize = tree.activeBytes
     this.maintenance.countActive(this.#keyspace)
     const isFull = memtableSize >= tree.settings.maxMemtableSize
-    if (isFull && this.#settings.backgroundCompaction) this.maintenance.rotate(this.#keyspace)
+    if (isFull && this.#settings.backgroundCompaction) {
+      this.maintenance.keepUp(this.#keyspace)
+      this.maintenance.rotate(this.#keyspace)
+    }
     return { itemSize, memtableSize }
   }
 
@@ -226,28 +237,45 @@ export class StandaloneTree {
     yield* this.maintenance.majorCompaction(this.#keyspace, targetSize, watch)
   }
 
+  /** May be called again while it runs, by a sync caller who cannot wait for that. */
   *close(): Flow<void> {
-    if (this.#isClosed) return
+    if (this.#hasEnded) return
     this.#isClosed = true
-    yield* this.maintenance.stop(this.closedError())
     let problem: unknown
     try {
-      yield* this.#manifest.settle()
-      yield* this.#recordGcSeqno()
-      yield* this.#manifest.recordFileNumbers()
+      if (!this.#isLettingGo) yield* this.#end()
     } catch (error) {
       problem = error
     }
+    if (this.#hasEnded) return
     this.tree.close()
     yield* this.#letGo()
     if (problem !== undefined) throw problem as Error
   }
 
+  *#end(): Flow<void> {
+    yield* this.maintenance.stop(this.closedError())
+    yield* this.#manifest.settle()
+    yield* this.#recordGcSeqno()
+    yield* this.#manifest.recordFileNumbers()
+  }
+
+  /** A thread ends, but not its process: others may go on here. */
+  #leave(): void {
+    if (isMainThread) return
+    this.#isClosed = true
+    this.#vfs.close()
+    if (this.#lock !== undefined) runSync(this.#lock.release())
+  }
+
   *#letGo(): Flow<void> {
+    this.#isLettingGo = true
+    this.#takeBackAtExit()
     yield* this.#remover.stop()
     this.#manifest.close()
     this.#vfs.close()
     if (this.#lock !== undefined) yield* this.#lock.release()
+    this.#hasEnded = true
   }
 }
 

@@ -1,5 +1,6 @@
 /** Compactions pay for what they write, all from one purse: they leave the disk to others. */
 
+import { Io } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import type { Vfs } from '../vfs/vfs.ts'
 
@@ -25,9 +26,20 @@ export class Throttle {
     this.#paidUntil = until
     for (;;) {
       const left = until - this.#vfs.monotonicMillis()
-      if (left <= 0 || this.#isStopped) return
-      yield* this.#vfs.sleep(Math.min(left, PAUSE_MAX))
+      if (left <= 0 || this.#isStopped || !(yield* this.#pause(left))) return
     }
+  }
+
+  /** False for a sync caller, who does not sleep: what it owes is left to those behind it. */
+  #pause(milliseconds: number): Io<boolean> {
+    const sleep = this.#vfs.sleep(Math.min(milliseconds, PAUSE_MAX))
+    return new Io(
+      () => false,
+      async () => {
+        await sleep.async()
+        return true
+      },
+    )
   }
 
   stop(): void {

@@ -12,6 +12,7 @@
  */
 
 import type { ShaleError } from '../../errors.ts'
+import { Fifo } from '../base/fifo.ts'
 import type { Vfs } from '../vfs/vfs.ts'
 import { Timer } from './timer.ts'
 
@@ -25,6 +26,8 @@ const FIRST_RATE = 64 * 2 ** 20
 /** A measured speed below it is not believed. */
 const RATE_FLOOR = 2 ** 20
 const SMOOTHING = 0.3
+/** Writes that go on in one turn of the event loop. */
+const RELEASED_MAX = 512
 /** Milliseconds of debt that are not waited for, and at most. */
 const CREDIT = 1
 const DEBT_MAX = 50
@@ -50,7 +53,7 @@ export class WriteControl {
   #paidUntil = 0
   #obstacle: ShaleError | undefined
   #closed: ShaleError | undefined
-  #parked: { readonly bytes: number; readonly goOn: GoOn }[] = []
+  readonly #parked = new Fifo<{ readonly bytes: number; readonly goOn: GoOn }>()
   readonly #release: Timer
 
   constructor(vfs: Vfs, maxWriteBufferSize: number) {
@@ -115,7 +118,8 @@ export class WriteControl {
 
   /** Lets parked writes go in their order, as far as the debt allows. */
   #releaseParked(): void {
-    while (this.#parked.length > 0) {
+    for (let count = 0; this.#parked.length > 0; count++) {
+      if (count === RELEASED_MAX) return this.#release.arm(0)
       const verdict = this.#judge()
       if (verdict === 'stop') return // the next change goes on here
       if (verdict === 'wait') return this.#scheduleRelease()
@@ -172,7 +176,7 @@ export class WriteControl {
   close(refusal: ShaleError): void {
     this.#closed = refusal
     this.#release.stop()
-    for (const { goOn } of this.#parked.splice(0)) goOn(refusal)
+    for (const { goOn } of this.#parked.takeAll()) goOn(refusal)
   }
 
   /** The stronger pressure decides; its own background speed sets the rate. */

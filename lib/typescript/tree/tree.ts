@@ -285,7 +285,12 @@ export class Tree {
       },
     })
     const highest = Math.max(...sealed.map((memtable) => memtable.highestSeqno))
-    yield* this.#context.beforeFlushCommit(highest)
+    try {
+      yield* this.#context.beforeFlushCommit(highest)
+    } catch (error) {
+      yield* output.abandon()
+      throw error
+    }
     const opened = yield* this.#openWritten(written, 0, output)
     // A sync flush may have come in between. What stays in memory is read first, so this one must
     // write the oldest of what is left.

@@ -41,6 +41,8 @@ export class Version<T extends Listed> {
   readonly tableCount: number
   readonly itemCount: number
   readonly bytes: number
+  /** Made by the first search. */
+  #byNumber: ReadonlyMap<number, T> | undefined
 
   /** CORRUPTION if a table has no level, or tables of a run meet. */
   constructor(id: number, tables: Iterable<T>) {
@@ -79,7 +81,8 @@ export class Version<T extends Listed> {
   }
 
   find(fileNumber: number): T | undefined {
-    return this.tables().find(({ meta }) => meta.fileNumber === fileNumber)
+    this.#byNumber ??= new Map(this.tables().map((table) => [table.meta.fileNumber, table]))
+    return this.#byNumber.get(fileNumber)
   }
 
   levelBytes(level: number): number {

@@ -5,9 +5,13 @@
  */
 
 import { Background } from '../base/background.ts'
+import { runSync } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { tryRemove } from './directory.ts'
 import type { Vfs } from './vfs.ts'
+
+/** Files that may wait for their removal. */
+const WAITING_MAX = 32
 
 export class FileRemover {
   readonly #vfs: Vfs
@@ -23,7 +27,9 @@ export class FileRemover {
   remove(path: string): void {
     if (this.#isStopped) return
     this.#paths.push(path)
-    if (!this.#isRemoving) this.#background.begin(this.#removeAll(), () => {})
+    // The event loop does not turn: nobody else removes them.
+    if (this.#paths.length > WAITING_MAX) runSync(this.#removeAll())
+    else if (!this.#isRemoving) this.#background.begin(this.#removeAll(), () => {})
   }
 
   *#removeAll(): Flow<void> {
