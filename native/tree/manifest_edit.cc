@@ -34,8 +34,6 @@ enum EditId : uint64_t {
   kSuccessor = 21,
 };
 
-constexpr size_t kNameBytesMax = 255;
-
 // ---- encoding ----
 
 // Bodies by edit id; edits with the same id keep their order.
