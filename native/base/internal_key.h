@@ -28,6 +28,7 @@ inline constexpr Seqno kSeqnoMax = (uint64_t{1} << 53) - 1;  // largest that an 
 inline constexpr Seqno kReadAll = kSeqnoMax + 1;
 
 inline constexpr size_t kKeyBytesMax = 65535;
+inline constexpr size_t kNameBytesMax = 255;  // of a keyspace, UTF-8
 inline constexpr uint64_t kValueBytesMax = uint64_t{1} << 30;
 inline constexpr uint64_t kBatchBytesMax = (uint64_t{1} << 30) + (uint64_t{1} << 24);
 

@@ -2,15 +2,14 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/utf8.h"
 #include "db/database_impl.h"
 
 namespace shale {
 namespace {
 
-constexpr size_t kNameBytesMax = 255;
-
 Status CheckName(const std::string& name) {
-  if (name.empty() || name.size() > kNameBytesMax) {
+  if (name.empty() || name.size() > kNameBytesMax || !IsUtf8(name)) {
     return Status(Code::kInvalidName, "a keyspace name has 1 to 255 bytes of UTF-8");
   }
   const bool control = std::any_of(name.begin(), name.end(), [](char c) {

@@ -50,7 +50,8 @@ Status Recovery::Replay() {
     for (const auto& [number, table] : tree.tables) {
       next_seqno_ = std::max(next_seqno_, table.meta.highest_seqno + 1);
     }
-    next_seqno_ = std::max({next_seqno_, tree.flushed_seqno, tree.created_seqno});
+    next_seqno_ =
+        std::max({next_seqno_, tree.flushed_seqno, tree.cleared_seqno, tree.created_seqno + 1});
   }
   if (const uint64_t bytes = context_.manifest->dropped_bytes(); bytes > 0) {
     Report(FileName(context_.directory, FileKind::kManifest, context_.manifest->file_number()),
@@ -272,7 +273,12 @@ Status Recovery::Apply(Journal* journal, const LogRecordHeader& header, Slice pa
   BatchReader entries(payload);
   BatchEntry entry;
   uint32_t count = 0;
+  uint64_t bytes = 0;
   while (entries.Next(&entry)) {
+    uint64_t raw_length = 0;
+    SHALE_RETURN_IF_ERROR(CheckJournalEntry(entry, &raw_length));
+    bytes += kEntryHeaderBytes + entry.key.size() + raw_length;
+    if (bytes > kBatchBytesMax) return Status::Corruption("a commit is larger than one may be");
     SHALE_RETURN_IF_ERROR(ApplyEntry(journal, header.seqno, entry));
     if (IsKeyspaceRecord(entry.kind) && header.count != 1) {
       return Status::Corruption("a keyspace record shares its commit");
@@ -290,30 +296,18 @@ Status Recovery::ApplyEntry(Journal* journal, Seqno seqno, const BatchEntry& ent
   if (it == trees_->end()) {
     const bool deleted_here =
         std::find(deleted_.begin(), deleted_.end(), entry.keyspace) != deleted_.end();
-    if (entry.keyspace != 0 && (entry.keyspace < state_.next_tree_id || deleted_here)) {
-      return Status::Ok();
-    }
+    if (entry.keyspace < state_.next_tree_id || deleted_here) return Status::Ok();
     return Status::Corruption("a commit writes to a keyspace that never was");
   }
   Tree* tree = it->second.get();
   if (entry.kind == kKeyspaceDelete) {
-    if (!entry.key.empty() || !entry.value.empty()) {
-      return Status::Corruption("a keyspace record has a rest");
-    }
     deleted_.push_back(entry.keyspace);
     gone_.push_back(std::move(it->second));
     trees_->erase(it);
     return Status::Ok();
   }
-  if (entry.kind == Kind::kBlobPointer || entry.kind == Kind::kMergeOperand) {
-    return Status::Corruption("a journal holds no entry of this kind");
-  }
   if (entry.kind != Kind::kValue && !IsTombstone(entry.kind)) {
     return Status(Code::kNotSupported, "the journal holds an operation that is not known here");
-  }
-  if (entry.key.empty() || (IsTombstone(entry.kind) && !entry.value.empty()) ||
-      (entry.codec != Codec::kNone && entry.kind != Kind::kValue)) {
-    return Status::Corruption("a batch entry breaks a rule of its kind");
   }
   if (seqno < tree->flushed_seqno()) return Status::Ok();
   Slice value;
@@ -331,9 +325,6 @@ Status Recovery::ApplyEntry(Journal* journal, Seqno seqno, const BatchEntry& ent
 // A creation whose manifest commit did not happen.
 Status Recovery::CreateTree(Seqno seqno, const BatchEntry& entry) {
   const uint32_t id = entry.keyspace;
-  if (id == 0 || entry.key.empty() || entry.key.size() > 255 || entry.codec != Codec::kNone) {
-    return Status::Corruption("a keyspace record breaks a rule");
-  }
   if (id < state_.next_tree_id || trees_->count(id) != 0) return Status::Ok();
   if (id - state_.next_tree_id > kTreeIdGapMax) {
     return Status::Corruption("a keyspace record has an impossible id");

@@ -1,8 +1,46 @@
 #include "db/write_batch.h"
 
 #include "base/coding.h"
+#include "base/utf8.h"
 
 namespace shale {
+namespace {
+
+// How a range tombstone ends: docs/format.md, enum range-flag.
+constexpr uint8_t kBounded = 0;
+constexpr uint8_t kUnbounded = 1;
+
+bool IsRange(Slice start, Slice value) {
+  if (value.empty()) return false;
+  const Slice end = value.Skip(1);
+  return value[0] == kUnbounded ? end.empty() : value[0] == kBounded && start < end;
+}
+
+// Of a compressed value; 0 if it states none that can be.
+uint64_t StatedRawLength(Slice value) {
+  Reader reader(value);
+  const uint64_t raw = reader.U32();
+  return reader.ok() && !reader.AtEnd() && raw <= kJournalCompressionMax ? raw : 0;
+}
+
+bool KeepsTheRulesOfItsKind(const BatchEntry& entry) {
+  const Slice key = entry.key;
+  const Slice value = entry.value;
+  if (entry.keyspace == 0) return false;
+  if (entry.codec != Codec::kNone && entry.kind != Kind::kValue) return false;
+  if (entry.kind == kKeyspaceCreate) {
+    return !key.empty() && key.size() <= kNameBytesMax && IsUtf8(key);
+  }
+  if (IsKeyspaceRecord(entry.kind)) return key.empty() && value.empty();
+  if (key.empty()) return false;
+  if (IsTombstone(entry.kind)) return value.empty();
+  if (entry.kind == Kind::kRangeTombstone) return IsRange(key, value);
+  if (entry.kind != Kind::kValue) return false;  // no journal holds it
+  if (value.size() > kValueBytesMax) return false;
+  return entry.codec == Codec::kNone || StatedRawLength(value) != 0;
+}
+
+}  // namespace
 
 bool BatchReader::Next(BatchEntry* entry) {
   if (rest_.empty() || !status_.ok()) return false;
@@ -73,19 +111,26 @@ void AppendForJournal(const BatchEntry& entry, Codec codec, std::string* scratch
   out->append(entry.value.data(), entry.value.size());
 }
 
+Status CheckJournalEntry(const BatchEntry& entry, uint64_t* raw_length) {
+  if (!KeepsTheRulesOfItsKind(entry)) {
+    return Status::Corruption("a batch entry breaks a rule of its kind");
+  }
+  *raw_length = entry.codec == Codec::kNone ? entry.value.size() : StatedRawLength(entry.value);
+  return Status::Ok();
+}
+
 Status DecodeValue(const BatchEntry& entry, std::string* scratch, Slice* value) {
   if (entry.codec == Codec::kNone) {
     *value = entry.value;
     return Status::Ok();
   }
-  Reader reader(entry.value);
-  const uint64_t raw = reader.U32();
-  if (!reader.ok() || raw == 0 || raw > kJournalCompressionMax) {
+  const uint64_t raw = StatedRawLength(entry.value);
+  if (raw == 0) {
     return Status::Corruption("a compressed batch value states an impossible length");
   }
   scratch->resize(static_cast<size_t>(raw));
-  SHALE_RETURN_IF_ERROR(
-      Decompress(entry.codec, reader.Raw(reader.remaining()), scratch->data(), scratch->size()));
+  SHALE_RETURN_IF_ERROR(Decompress(entry.codec, entry.value.Skip(sizeof(uint32_t)), scratch->data(),
+                                   scratch->size()));
   *value = Slice(*scratch);
   return Status::Ok();
 }

@@ -67,6 +67,9 @@ class BatchReader {
 // Appends `entry` (uncompressed) as the journal stores it: its value compressed with `codec` where
 // that pays.
 void AppendForJournal(const BatchEntry& entry, Codec codec, std::string* scratch, std::string* out);
+// Whether `entry` keeps the rules of its kind for a journal: kCorruption if it does not.
+// *raw_length: of its value, uncompressed, as the entry states it; nothing is decoded.
+Status CheckJournalEntry(const BatchEntry& entry, uint64_t* raw_length);
 // The value as it was written; points into the entry or into *scratch. kCorruption if it does not
 // decode.
 Status DecodeValue(const BatchEntry& entry, std::string* scratch, Slice* value);

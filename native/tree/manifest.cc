@@ -29,8 +29,8 @@ struct Generation {
   uint64_t snapshot_end = 0;
   uint64_t end = 0;
   uint64_t dropped_bytes = 0;
-  bool has_successor = false;
-  bool witnessed = true;  // the last record is known to be durable
+  uint64_t successor = 0;  // its number; 0 without one
+  bool witnessed = true;   // the last record is known to be durable
 };
 
 Status ApplyRecord(const LogRecordHeader& header, Slice payload, bool first, Generation* g) {
@@ -42,8 +42,8 @@ Status ApplyRecord(const LogRecordHeader& header, Slice payload, bool first, Gen
   if (edit.snapshot.has_value() != first) {
     return Status::Corruption(first ? "the first record is no snapshot" : "a second snapshot");
   }
-  if (g->has_successor) return Status::Corruption("a record behind the one of the successor");
-  if (edit.successor) g->has_successor = true;
+  if (g->successor != 0) return Status::Corruption("a record behind the one of the successor");
+  if (edit.successor) g->successor = *edit.successor;
   return edit.ApplyTo(&g->state);
 }
 
@@ -176,6 +176,16 @@ Status NoManifest(const Listing& listing, const std::string& directory) {
   return Status(Code::kDbNotFound, "the directory is empty").WithPath(directory);
 }
 
+// The older one is to blame, for the newest may be a torn creation, unless that was durable or is
+// of a format of tomorrow. What is not even a manifest is damage: there is another one.
+Status NeitherHolds(const Generation& newest, const Generation& older) {
+  const bool was_durable = older.status.ok();  // and names it as its successor
+  const bool blames_newest = was_durable || newest.status.Is(Code::kFormatTooNew);
+  const Status& status = blames_newest ? newest.status : older.status;
+  if (!status.Is(Code::kNotADatabase)) return status;
+  return Status::Corruption(status.message(), status.details()->path, status.details()->offset);
+}
+
 // Chooses as docs/format.md, 6.3 says. *torn is the number of a torn creation above it, or 0.
 Status ChooseGeneration(Vfs* vfs, const std::string& directory, const Listing& listing,
                         Generation* live, uint64_t* torn) {
@@ -192,15 +202,15 @@ Status ChooseGeneration(Vfs* vfs, const std::string& directory, const Listing& l
     Generation older;
     const uint64_t number = numbers[numbers.size() - 2];
     SHALE_RETURN_IF_ERROR(ReadGeneration(vfs, directory, number, &older));
-    if (!older.sound || !older.status.ok() || older.has_successor) return newest.status;
+    if (!older.status.ok() || older.successor != 0) return NeitherHolds(newest, older);
     *torn = newest.number;
     *live = std::move(older);
     return Status::Ok();
   }
   SHALE_RETURN_IF_ERROR(newest.status);
-  if (newest.has_successor) {
-    return Status::Corruption("its successor is missing",
-                              FileName(directory, FileKind::kManifest, newest.number), newest.end);
+  if (newest.successor != 0) {
+    return Status::Corruption("a manifest is missing that another one names",
+                              FileName(directory, FileKind::kManifest, newest.successor));
   }
   *live = std::move(newest);
   return Status::Ok();

@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "base/coding.h"
+#include "base/utf8.h"
 #include "vfs/file_name.h"
 
 namespace shale {
@@ -33,8 +34,6 @@ enum EditId : uint64_t {
   kTreeDeleted = 20,
   kSuccessor = 21,
 };
-
-constexpr size_t kNameBytesMax = 255;
 
 // ---- encoding ----
 
@@ -315,7 +314,7 @@ class EditDecoder {
     tree.name = r->Bytes();
     tree.created_seqno = r->UpTo(kSeqnoMax);
     tree.options = r->Bytes();
-    r->Require(tree.name.size() <= kNameBytesMax);
+    r->Require(tree.name.size() <= kNameBytesMax && IsUtf8(tree.name));
     return tree;
   }
 

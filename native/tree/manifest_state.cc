@@ -41,7 +41,6 @@ class Checker {
     const uint32_t next_tree = edit_.next_tree_id.value_or(state_.next_tree_id);
     if (next_tree < state_.next_tree_id) return Misfit("next tree id falls");
     if (edit_.last_seqno && *edit_.last_seqno < state_.last_seqno) return Misfit("seqno falls");
-    if (edit_.successor && *edit_.successor >= next_file_) return Misfit("successor's number");
     return Status::Ok();
   }
 

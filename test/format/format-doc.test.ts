@@ -90,7 +90,7 @@ const constants: Record<string, readonly [file: string, name: string]> = {
   level_count: ['tree/options.h', 'kLevelCount'],
   level_list_max: ['tree/options.cc', 'kLevelListMax'],
   file_number_max: ['vfs/file_name.h', 'kFileNumberMax'],
-  name_bytes_max: ['tree/manifest_edit.cc', 'kNameBytesMax'],
+  name_bytes_max: ['base/internal_key.h', 'kNameBytesMax'],
   log_header_bytes: ['journal/log_format.h', 'kLogHeaderBytes'],
   log_record_header_bytes: ['journal/log_format.h', 'kLogRecordHeaderBytes'],
   entry_header_bytes: ['db/write_batch.h', 'kEntryHeaderBytes'],

@@ -166,9 +166,9 @@ export class ReplayedTrees {
   /** A creation whose manifest commit did not happen. */
   *#create(batch: BatchReader, createdSeqno: number): Flow<void> {
     const { keyspaceId: id, bytes, keyBegin, keyEnd, valueBegin, valueEnd } = batch
+    const name = nameOf(bytes.subarray(keyBegin, keyEnd))
     if (id < this.#state.nextTreeId || this.#trees.has(id)) return
     this.#passOver(id)
-    const name = nameOf(bytes.subarray(keyBegin, keyEnd))
     if ([...this.#trees.values()].some((tree) => tree.name === name)) {
       throw corruption('two keyspaces have one name')
     }
@@ -292,6 +292,6 @@ function nameOf(bytes: Uint8Array): string {
   try {
     return utf8.decode(bytes)
   } catch {
-    throw corruption('a keyspace record breaks a rule')
+    throw corruption('a batch entry breaks a rule of its kind')
   }
 }

@@ -53,9 +53,7 @@ export function* loadGeneration(vfs: Vfs, directory: string): Flow<Generation> {
   let live = yield* readManifest(vfs, directory, highest)
   if (live.state === undefined) {
     if (lower === undefined) throw withoutLower(live, names, directory)
-    const error = live.error!
-    live = yield* readManifest(vfs, directory, lower)
-    if (live.state === undefined || live.successor !== undefined) throw error
+    live = yield* readLower(vfs, directory, lower, live.error!)
   } else if (live.successor !== undefined) {
     const path = pathIn(directory, fileName('manifest', live.successor))
     throw corruption('a manifest is missing that another one names', path)
@@ -63,7 +61,7 @@ export function* loadGeneration(vfs: Vfs, directory: string): Flow<Generation> {
   const { number, state, syncedTo = 0, dataEnd = 0, droppedBytes = 0 } = live
   return {
     number,
-    state,
+    state: state!,
     end: dataEnd,
     isWitnessed: syncedTo >= dataEnd,
     droppedBytes,
@@ -106,6 +104,25 @@ function withoutLower(
   const tooNew = error!.code === 'FORMAT_TOO_NEW'
   if (isTornCreation === true && !tooNew && !holdsData(names)) return notFound(directory)
   return error!
+}
+
+/**
+ * The manifest below one that is not sound, because of `error`: live if the higher one is no more
+ * than a torn creation. Else the lower one is to blame, unless the higher one was durable or is of
+ * a format of tomorrow.
+ */
+function* readLower(vfs: Vfs, directory: string, number: number, error: ShaleError): Flow<Reading> {
+  const isNewer = error.code === 'FORMAT_TOO_NEW'
+  let lower: Reading
+  try {
+    lower = yield* readManifest(vfs, directory, number)
+  } catch (damage) {
+    throw isNewer && damage instanceof ShaleError && damage.code === 'CORRUPTION' ? error : damage
+  }
+  if (lower.state !== undefined && lower.successor === undefined) return lower
+  const { code, message, path, offset } = isNewer ? error : (lower.error ?? error)
+  // What is not even a manifest is damage: there is another one.
+  throw new ShaleError(code === 'NOT_A_DATABASE' ? 'CORRUPTION' : code, message, { path, offset })
 }
 
 function* readManifest(vfs: Vfs, directory: string, number: number): Flow<Reading> {

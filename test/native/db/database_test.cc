@@ -91,7 +91,8 @@ TEST_F(DatabaseTest, EntriesOfAJournalThatCannotBeReplayed) {
     DB_EXPECT_OK(file->Read(0, bytes.size(), bytes.data(), &got));
     const uint64_t end = bytes.find_last_not_of('\0') + 1;  // of the value "v"
     WriteBatch batch;
-    batch.Add(kind, a->id(), IsKeyspaceRecord(kind) ? "" : "key", "");
+    const bool is_range = kind == Kind::kRangeTombstone;
+    batch.Add(kind, a->id(), IsKeyspaceRecord(kind) ? "" : "key", is_range ? "\1" : "");
     LogRecordHeader header;
     header.count = 1;
     header.seqno = database_->next_seqno();
@@ -138,6 +139,7 @@ TEST_F(DatabaseTest, BadArgumentsChangeNothing) {
   Ref<Keyspace> bad;
   EXPECT_EQ(database_->OpenKeyspace("", SmallTree, &bad).code(), Code::kInvalidName);
   EXPECT_EQ(database_->OpenKeyspace("a\nb", SmallTree, &bad).code(), Code::kInvalidName);
+  EXPECT_EQ(database_->OpenKeyspace("a\xff", SmallTree, &bad).code(), Code::kInvalidName);
   EXPECT_EQ(database_->OpenKeyspace(std::string(256, 'n'), SmallTree, &bad).code(),
             Code::kInvalidName);
   EXPECT_EQ(database_->next_seqno(), before);

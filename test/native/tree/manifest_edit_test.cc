@@ -260,7 +260,6 @@ TEST(ManifestEdit, WhatDoesNotFitIsDamage) {
        [&](Edit* e) {
          change(e).added_blob_files = {{12, {}}};
        }},
-      {"successor beyond", [](Edit* e) { e->successor = 100; }},
   };
   for (const auto& [name, build] : cases) {
     Edit e;

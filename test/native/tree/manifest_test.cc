@@ -178,6 +178,10 @@ TEST(Manifest, TheKindOfTheDirectoryLimitsWhatItHolds) {
             Code::kOk);
   EXPECT_EQ(load(DirectoryKind::kDatabase, [&](State s) { s->trees[1] = tree(1, ""); }),
             Code::kCorruption);
+  EXPECT_EQ(load(DirectoryKind::kDatabase, [&](State s) { s->trees[1] = tree(1, "\xc3\xa9"); }),
+            Code::kOk);
+  EXPECT_EQ(load(DirectoryKind::kDatabase, [&](State s) { s->trees[1] = tree(1, "\xc3"); }),
+            Code::kCorruption);
 }
 
 // Count and seqno of a record are the journal's.
@@ -398,6 +402,48 @@ TEST(Manifest, ATornCreationAboveIsRemovedADamagedOneIsNot) {
   EXPECT_EQ(load("", "garbage"), "CORRUPTION");
 }
 
+// Where neither the highest manifest nor the one below it holds.
+TEST(Manifest, TheLowerOneIsToBlameUnlessTheHigherOneIsOfTomorrow) {
+  const Recorded r = Record(3);
+  const std::string foreign = "this was never a manifest, but somebody's notes";
+  // Behind the snapshot and what calls it durable.
+  const uint64_t second = kLogHeaderBytes + 2 * kLogRecordHeaderBytes +
+                          LoadLe<uint32_t>(r.bytes.data() + kLogHeaderBytes + 4);
+  std::string damaged = r.bytes;
+  damaged[second] ^= 1;
+  std::string unsound = r.bytes;
+  unsound[kLogHeaderBytes] ^= 1;
+  std::string tomorrow(kLogHeaderBytes, '\0');
+  EncodeLogHeader(kManifestMagic, 90, tomorrow.data());
+  StoreLe<uint16_t>(tomorrow.data() + 8, 2);
+  StoreLe<uint32_t>(tomorrow.data() + 28, Crc32cKeyed(90, 0, Slice(tomorrow.data(), 28)));
+  struct Case {
+    std::string highest, lower;
+    Code code;
+    uint64_t named, offset;
+  };
+  const Case cases[] = {
+      {foreign, damaged, Code::kCorruption, 1, second},
+      {foreign, unsound, Code::kCorruption, 1, kLogHeaderBytes},
+      {foreign, foreign, Code::kCorruption, 1, 0},
+      {"", damaged, Code::kCorruption, 1, second},
+      {foreign, WithFeatureBits(r.bytes, 0, 2), Code::kFormatTooNew, 1, 0},
+      {tomorrow, damaged, Code::kFormatTooNew, 90, 0},
+      {tomorrow, foreign, Code::kFormatTooNew, 90, 0},
+  };
+  for (const Case& c : cases) {
+    const auto vfs = EmptyMachine();
+    WriteAll(vfs.get(), Path(1), c.lower);
+    WriteAll(vfs.get(), Path(90), c.highest);
+    std::unique_ptr<Manifest> m;
+    const Status s = Manifest::Load(vfs.get(), kDir, false, &m);
+    const auto index = &c - cases;
+    ASSERT_EQ(s.code(), c.code) << "case " << index << ": " << s.ToString();
+    EXPECT_EQ(s.details()->path, Path(c.named)) << "case " << index;
+    EXPECT_EQ(s.details()->offset, c.offset) << "case " << index;
+  }
+}
+
 TEST(Manifest, ASuccessorThatIsMissingIsDamage) {
   auto vfs = EmptyMachine();
   auto m = Create(vfs.get());
@@ -409,9 +455,15 @@ TEST(Manifest, ASuccessorThatIsMissingIsDamage) {
   m.reset();
   const std::string newest = ReadAll(vfs.get(), Path(number));
   ASSERT_OK(vfs->Remove(Path(number)));
-  EXPECT_EQ(Manifest::Load(vfs.get(), kDir, false, &m).code(), Code::kCorruption);
+  const Status missing = Manifest::Load(vfs.get(), kDir, false, &m);
+  ASSERT_EQ(missing.code(), Code::kCorruption);
+  EXPECT_EQ(missing.details()->path, Path(number));
   WriteAll(vfs.get(), Path(number), newest.substr(0, 100));
   EXPECT_EQ(Manifest::Load(vfs.get(), kDir, false, &m).code(), Code::kCorruption);
+  WriteAll(vfs.get(), Path(number), std::string(100, 'x'));
+  const Status foreign = Manifest::Load(vfs.get(), kDir, false, &m);
+  ASSERT_EQ(foreign.code(), Code::kCorruption);
+  EXPECT_EQ(foreign.details()->path, Path(number));
   WriteAll(vfs.get(), Path(number), newest);
   EXPECT_OK(Manifest::Load(vfs.get(), kDir, false, &m));
 }

@@ -211,7 +211,12 @@ describe('6: entries', () => {
     'a name that is no text': [
       1,
       entryBytes(0x40, 2, Uint8Array.of(0xff), OPTIONS),
-      'a keyspace record breaks a rule',
+      'a batch entry breaks a rule of its kind',
+    ],
+    'a name that is no text, of a keyspace that exists': [
+      1,
+      entryBytes(0x40, 1, Uint8Array.of(0xff), OPTIONS),
+      'a batch entry breaks a rule of its kind',
     ],
     'an id out of reach': [
       1,

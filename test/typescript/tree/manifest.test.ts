@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import { run, runSync } from '../../../lib/typescript/base/flow.ts'
+import { keyedCrc } from '../../../lib/typescript/base/crc32c.ts'
 import { encodeLogHeader } from '../../../lib/typescript/journal/log-format.ts'
 import { LogWriter } from '../../../lib/typescript/journal/log-writer.ts'
 import { encodeEdit } from '../../../lib/typescript/tree/manifest-edit.ts'
@@ -297,6 +298,14 @@ test('what an open has shown is durable, also if a failed sync left it in memory
   expect(names(load(memory))).toEqual(['one', 'two'])
 })
 
+/** A header of the next major version, sealed, so that only that is wrong. */
+function ofTomorrow(number: number): Buffer {
+  const header = Buffer.from(encodeLogHeader('manifest', number))
+  header[8] = 2
+  header.writeUInt32LE(keyedCrc(number, 0, header, 0, 28), 28)
+  return header
+}
+
 describe('a directory', () => {
   const path = '/db/000001.manifest'
   const codeOf = async (vfs: MemVfs): Promise<string> => (await failure(() => load(vfs))).code
@@ -340,12 +349,7 @@ describe('a directory', () => {
     const vfs = newMachine()
     putFile(vfs, path, Buffer.alloc(100, 'x'))
     expect(await codeOf(vfs)).toBe('NOT_A_DATABASE')
-    const newer = Buffer.from(encodeLogHeader('manifest', 1))
-    newer[8] = 2
-    // Sealed again, so that only the version is wrong.
-    const { keyedCrc } = await import('../../../lib/typescript/base/crc32c.ts')
-    newer.writeUInt32LE(keyedCrc(1, 0, newer, 0, 28), 28)
-    putFile(vfs, path, newer)
+    putFile(vfs, path, ofTomorrow(1))
     expect(await codeOf(vfs)).toBe('FORMAT_TOO_NEW')
   })
 
@@ -374,8 +378,44 @@ describe('a directory', () => {
     putFile(vfs, '/db/000002.manifest', second)
     const error = await failure(() => load(vfs))
     expect([error.code, error.path]).toEqual(['CORRUPTION', '/db/000002.manifest'])
+    putFile(vfs, '/db/000002.manifest', Buffer.alloc(100, 'x'))
+    const foreign = await failure(() => load(vfs))
+    expect([foreign.code, foreign.path]).toEqual(['CORRUPTION', '/db/000002.manifest'])
     vfs.remove('/db/000002.manifest').sync()
     expect(await codeOf(vfs)).toBe('CORRUPTION')
+  })
+
+  test('with two manifests that do not hold blames the lower one, unless a newer one', async () => {
+    const highest = '/db/000090.manifest'
+    const vfs = newMachine()
+    const manifest = create(vfs)
+    runSync(manifest.commit(treeNamed(manifest, 'one')))
+    manifest.close()
+    const bytes = readFile(vfs, path)
+    // Behind the snapshot and what calls it durable.
+    const second = 32 + 2 * 32 + bytes.readUInt32LE(32 + 4)
+    const flipped = (at: number): Buffer => {
+      const copy = Buffer.from(bytes)
+      copy[at]! ^= 1
+      return copy
+    }
+    const foreign = Buffer.alloc(100, 'x')
+    const cases: readonly [Uint8Array, Uint8Array, string, string, number][] = [
+      [foreign, flipped(second), 'CORRUPTION', path, second],
+      [foreign, flipped(32), 'CORRUPTION', path, 32],
+      [foreign, foreign, 'CORRUPTION', path, 0],
+      [new Uint8Array(0), flipped(second), 'CORRUPTION', path, second],
+      [foreign, ofTomorrow(1), 'FORMAT_TOO_NEW', path, 0],
+      [ofTomorrow(90), flipped(second), 'FORMAT_TOO_NEW', highest, 0],
+      [ofTomorrow(90), foreign, 'FORMAT_TOO_NEW', highest, 0],
+    ]
+    for (const [index, [high, low, ...expected]] of cases.entries()) {
+      putFile(vfs, highest, high)
+      putFile(vfs, path, low)
+      // oxlint-disable-next-line no-await-in-loop
+      const { code, path: named, offset } = await failure(() => load(vfs))
+      expect([code, named, offset], `case ${index}`).toEqual(expected)
+    }
   })
 
   test('with a damaged record is damaged there', async () => {
