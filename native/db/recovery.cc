@@ -297,6 +297,8 @@ Status Recovery::ApplyEntry(Journal* journal, Seqno seqno, const BatchEntry& ent
     const bool deleted_here =
         std::find(deleted_.begin(), deleted_.end(), entry.keyspace) != deleted_.end();
     if (entry.keyspace < state_.next_tree_id || deleted_here) return Status::Ok();
+    // It takes back a creation whose record may be gone.
+    if (entry.kind == kKeyspaceDelete) return PassOverId(entry.keyspace);
     return Status::Corruption("a commit writes to a keyspace that never was");
   }
   Tree* tree = it->second.get();
@@ -322,15 +324,21 @@ Status Recovery::ApplyEntry(Journal* journal, Seqno seqno, const BatchEntry& ent
   return Status::Ok();
 }
 
-// A creation whose manifest commit did not happen.
-Status Recovery::CreateTree(Seqno seqno, const BatchEntry& entry) {
-  const uint32_t id = entry.keyspace;
-  if (id < state_.next_tree_id || trees_->count(id) != 0) return Status::Ok();
+// Nobody else gets the id.
+Status Recovery::PassOverId(uint32_t id) {
   if (id - state_.next_tree_id > kTreeIdGapMax) {
     return Status::Corruption("a keyspace record has an impossible id");
   }
   while (context_.manifest->NewTreeId() < id) {
   }
+  return Status::Ok();
+}
+
+// A creation whose manifest commit did not happen.
+Status Recovery::CreateTree(Seqno seqno, const BatchEntry& entry) {
+  const uint32_t id = entry.keyspace;
+  if (id < state_.next_tree_id || trees_->count(id) != 0) return Status::Ok();
+  SHALE_RETURN_IF_ERROR(PassOverId(id));
   TreeState state;
   state.id = id;
   state.name = entry.key.ToString();

@@ -84,6 +84,7 @@ class Recovery {
   Status CheckBehindLoss(size_t lost, uint64_t offset);
   Status Apply(Journal* journal, const LogRecordHeader& header, Slice payload);
   Status ApplyEntry(Journal* journal, Seqno seqno, const BatchEntry& entry);
+  Status PassOverId(uint32_t id);
   Status CreateTree(Seqno seqno, const BatchEntry& entry);
   void SealFullMemtables();
   Status Relieve();

@@ -238,6 +238,17 @@ TEST(RecoveryRules, ACreatedKeyspaceHasANameInUtf8) {
 }
 
 // The manifest knows of a creation, and then of a clear, whose records the journal lost.
+// The journal with the record of the creation may have been removed.
+TEST(RecoveryRules, ACreationThatIsGoneCanBeTakenBack) {
+  const auto vfs = FlushedInPart();
+  WriteBatch batch;
+  batch.Add(kKeyspaceDelete, kFlushed + 3, Slice(), Slice());
+  OpenJournal(vfs.get()).Append(1, batch.bytes());
+  Ref<Database> database;
+  DB_ASSERT_OK(OpenSmall(vfs.get(), 1, SmallOptions(), &database));
+  EXPECT_GT(MustOpenKeyspace(database.get(), "next")->id(), kFlushed + 3);
+}
+
 TEST(RecoveryRules, TheNextSeqnoIsAboveWhatTheManifestKnows) {
   MemVfs vfs(TestSeed());
   Ref<Database> database;
