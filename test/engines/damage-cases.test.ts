@@ -145,6 +145,22 @@ describe.each(ENGINES)('%s', (engine) => {
     expect(await refused(engine, directory)).toEqual(['CORRUPTION', specimen.table, offset])
   })
 
+  test('a record of the manifest without an edit is damage', async () => {
+    const specimen = new Specimen({})
+    let offset = 0
+    const directory = specimen.copy((copy) => {
+      const name = readdirSync(copy).find((one) => one.endsWith('.manifest'))!
+      const bytes = readFileSync(join(copy, name))
+      // A synced-to record becomes one with data.
+      const part = partsOf(name, bytes).findLast(({ begin, end }) => end - begin === 28)!
+      ;({ offset } = part)
+      bytes[offset + 8] = 1
+      seal(name, bytes, part)
+      writeFileSync(join(copy, name), bytes)
+    })
+    expect(await refused(engine, directory)).toEqual(['CORRUPTION', '000001.manifest', offset])
+  })
+
   test('of several missing tables the oldest is named', async () => {
     const specimen = new Specimen({}, 3)
     const [first, second, third] = specimen.tables

@@ -348,6 +348,7 @@ export function decodeEdit(payload: Uint8Array): ManifestEdit {
   const edit: Mutable<ManifestEdit> = {}
   const lists: Partial<Record<keyof EditItems, unknown[]>> = {}
   let last = 0
+  check(!record.done, 'an empty record')
   while (!record.done) {
     const id = record.varint()
     check(id >= last, 'edits are not in order')
