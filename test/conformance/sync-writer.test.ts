@@ -33,7 +33,7 @@ test('sync writes alone stay within memory, journals and level 0', async () => {
   await db.close()
 })
 
-test('what a loop of sync writes makes obsolete leaves the disk, whoever is idle beside it', async () => {
+test('what sync writes make obsolete leaves the disk, whoever is idle beside it', async () => {
   const path = join(scratchDirectory(), 'db')
   const db = await openDatabase(path, {
     maxWriteBufferSize: 4 * MIB,

@@ -83,7 +83,7 @@ describe.each(ENGINES)('%s', (engine) => {
     expect(answer).toEqual(['CORRUPTION', eager.table, eager.offsetOf('index')])
   })
 
-  test('the top over partitions is read at open, partitions that are pinned as well', async () => {
+  test('the top of an index is read at open, parts that are pinned as well', async () => {
     for (const pin of [false, true]) {
       const specimen = new Specimen({
         partitionIndex: true,
@@ -97,11 +97,11 @@ describe.each(ENGINES)('%s', (engine) => {
         const answer = await refused(engine, specimen.flipped(top))
         expect(answer).toEqual(['CORRUPTION', specimen.table, top])
       }
-      const partition = filterPartition(specimen)
-      const directory = specimen.flipped(partition)
+      const indexPart = filterPartition(specimen)
+      const directory = specimen.flipped(indexPart)
       if (pin) {
         // oxlint-disable-next-line no-await-in-loop
-        expect(await refused(engine, directory)).toEqual(['CORRUPTION', specimen.table, partition])
+        expect(await refused(engine, directory)).toEqual(['CORRUPTION', specimen.table, indexPart])
       } else {
         const tree = Tree.openSync(directory, { engine, cacheSize: 0 })
         const outcomes = KEYS.map((key) => {
@@ -131,7 +131,7 @@ describe.each(ENGINES)('%s', (engine) => {
     expect(await refused(engine, grown)).toEqual(['CORRUPTION', specimen.table, length])
   })
 
-  test('a table that says something else than the manifest is damaged at its properties', async () => {
+  test('a table that contradicts the manifest is damaged at its properties', async () => {
     const specimen = new Specimen({})
     const offset = specimen.offsetOf('properties')
     const directory = specimen.copy((copy) => {

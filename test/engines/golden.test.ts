@@ -31,7 +31,7 @@ function lineOf([key, value]: readonly [Buffer, Buffer]): string {
   return `${shown} ${value.length} ${digest(value).slice(0, 16)}`
 }
 
-/** The lines of NAME.txt, in sections: what stands before the first line with `word`, and behind each. */
+/** The lines of NAME.txt, in sections: before the first line with `word`, and behind each. */
 function expectation(
   name: string,
   word: string,

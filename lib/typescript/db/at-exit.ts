@@ -1,4 +1,4 @@
-/** What has to be done when the environment ends, by sync calls: there is no turn of the loop left. */
+/** What has to be done when the environment ends, by sync calls: the loop turns no more. */
 
 const calls = new Set<() => void>()
 let isWatched = false

@@ -142,8 +142,8 @@ export class Manifest {
 
   *#takeOver({ number, end, ...generation }: Generation): Flow<void> {
     const { isWitnessed, highestNumber, stale } = generation
-    // A record that states what is durable need not be so itself: where a failed sync has left it in
-    // memory alone, no later one would write it, and nothing may stand behind it.
+    // A record that states what is durable need not be so itself: where a failed sync has left it
+    // in memory alone, no later one would write it, and nothing may stand behind it.
     yield* this.#writer.file.truncate(end)
     yield* this.#writer.sync()
     const numbersGrew = highestNumber >= this.#nextFileNumber

@@ -1,8 +1,8 @@
 // One run of random operations on two bare trees, one per engine, with every answer compared.
 //
 // Where no codec is used and filters are in memory as a whole, both trees have the same tables to
-// the byte: versions, sizes and what strategies choose are compared as well. Otherwise sizes differ,
-// or tombstones stay longer; then plans name what each has at the same places, and contents are
+// the byte: versions, sizes and what strategies choose are compared as well. Otherwise sizes
+// differ, or tombstones stay longer; then plans name what each has at the same places, and contents are
 // compared.
 
 import { rmSync } from 'node:fs'

@@ -142,7 +142,7 @@ test('a sync caller does not sleep for the rate limit of compactions', () => {
   expect(slept).toBe(0)
 })
 
-test('thousands of keyspaces that have nothing to do are looked at one after the other', async () => {
+test('thousands of keyspaces without work are looked at one after the other', async () => {
   const database = openSmall(new MemVfs(), { syncInterval: 0 })
   await database.maintenance.pause()
   for (let i = 0; i < 3000; i++) runSync(database.openKeyspace(`k${i}`, {}))
