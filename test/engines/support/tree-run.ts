@@ -2,8 +2,8 @@
 //
 // Where no codec is used and filters are in memory as a whole, both trees have the same tables to
 // the byte: versions, sizes and what strategies choose are compared as well. Otherwise sizes
-// differ, or tombstones stay longer; then plans name what each has at the same places, and contents are
-// compared.
+// differ, or tombstones stay longer; then plans name what each has at the same places, and contents
+// are compared.
 
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
