@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <string>
 #include <unordered_map>
@@ -138,7 +139,9 @@ class Database::Impl : public CommitSink {
   void RelieveMemory(uint64_t total);   // write lock
   void Throttle(uint64_t bytes);
   Status RunAsync(const Call& call, Commit* commit, bool compress, Ref<Keyspace> keyspace);
+  // What sealed journals are kept for, and until when: flushed trees, and recorded creations.
   Watermarks UnflushedSeqnos() const;
+  std::optional<Seqno> FlushedSeqno(uint32_t tree) const;
   void SetProblem(const char* source, const Status& status);
 
   // --- keyspaces ---
@@ -167,6 +170,8 @@ class Database::Impl : public CommitSink {
   std::unique_ptr<JournalKeeper> keeper_;
 
   std::mutex create_mutex_;  // one keyspace is created or changed at a time
+  // Of the record of a creation that only the journal has; 0: none. Set under the write lock.
+  std::atomic<Seqno> creation_{0};
   mutable std::shared_mutex keyspaces_mutex_;
   std::map<std::string, Ref<Keyspace>> by_name_;
   std::unordered_map<uint32_t, Keyspace*> by_id_;  // changed under the write lock as well

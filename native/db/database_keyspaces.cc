@@ -99,7 +99,7 @@ Status Database::Impl::ChangeOptions(Keyspace* keyspace, const TreeOptions& opti
 
 // The creation is a commit like any other: journaled and synced in order, then recorded in the
 // manifest with its seqno. Others go on writing meanwhile; nothing can be written to the keyspace
-// before it is there for good.
+// before it is there for good. Until then, or until it was taken back, its journal stays.
 Status Database::Impl::CreateKeyspace(const std::string& name, const TreeOptions& options,
                                       Ref<Keyspace>* keyspace) {
   TreeState state;
@@ -113,6 +113,7 @@ Status Database::Impl::CreateKeyspace(const std::string& name, const TreeOptions
       AppendKeyspaceRecord(kKeyspaceCreate, state.id, name, state.options, &state.created_seqno));
   Status status = CommitCreation(state);
   if (status.ok()) {
+    creation_.store(0);
     const CommitQueue::WriteLock lock(queue_.get());
     AddKeyspace(created);
     *keyspace = std::move(created);
@@ -130,7 +131,7 @@ void Database::Impl::TakeBack(uint32_t id, const Status& cause) {
     return queue_->Fail(cause);
   }
   // A failed sync fails the queue.
-  static_cast<void>(queue_->SyncTo(seqno));
+  if (queue_->SyncTo(seqno).ok()) creation_.store(0);
 }
 
 Status Database::Impl::CommitCreation(const TreeState& state) {
@@ -155,6 +156,7 @@ Status Database::Impl::AppendKeyspaceRecord(Kind kind, uint32_t id, Slice key, S
   journal_.EndRecord(1, *seqno);
   const Status status = journal_.HandOver();
   if (status.ok()) {
+    if (kind == kKeyspaceCreate) creation_.store(*seqno);
     queue_->PublishOne(*seqno);
   } else {
     journal_.CutBack(mark);

@@ -167,11 +167,7 @@ JournalKeeper::Parts Database::Impl::KeeperParts() {
   parts.sync_interval_ms = options_.sync_interval_ms;
   parts.max_journal_size = options_.max_journal_size;
   parts.watermarks = [this] { return UnflushedSeqnos(); };
-  parts.flushed_seqno = [this](uint32_t id) -> std::optional<Seqno> {
-    const Ref<Keyspace> keyspace = FindKeyspaceById(id);
-    if (!keyspace) return std::nullopt;
-    return keyspace->tree()->flushed_seqno();
-  };
+  parts.flushed_seqno = [this](uint32_t id) { return FlushedSeqno(id); };
   parts.flush_tree = [this](uint32_t id) {
     const Ref<Keyspace> keyspace = FindKeyspaceById(id);
     if (!keyspace) return;

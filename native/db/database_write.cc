@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kInlineBytesMax = 256 * 1024;  // an async form writes no more on its caller
 constexpr size_t kDirectBytes = 64 * 1024;      // a larger payload is not copied before the write
+constexpr uint32_t kCreationId = 0;             // among watermarks; no tree has it
 
 char* Copy(char* dst, Slice bytes) {
   if (!bytes.empty()) std::memcpy(dst, bytes.data(), bytes.size());
@@ -250,7 +251,19 @@ Watermarks Database::Impl::UnflushedSeqnos() const {
     const Seqno highest = keyspace->tree()->highest_seqno();
     if (highest != 0 && highest >= keyspace->tree()->flushed_seqno()) marks[id] = highest;
   }
+  if (const Seqno creation = creation_.load(); creation != 0) marks[kCreationId] = creation;
   return marks;
+}
+
+std::optional<Seqno> Database::Impl::FlushedSeqno(uint32_t tree) const {
+  if (tree == kCreationId) {
+    // They come one by one: those before this one have ended.
+    const Seqno creation = creation_.load();
+    return creation != 0 ? std::optional(creation) : std::nullopt;
+  }
+  const Ref<Keyspace> keyspace = FindKeyspaceById(tree);
+  if (!keyspace) return std::nullopt;
+  return keyspace->tree()->flushed_seqno();
 }
 
 void Database::Impl::SetProblem(const char* source, const Status& status) {
