@@ -33,6 +33,7 @@ async function runAndKill(
 ): Promise<number> {
   const args = [child, dir, String(first), durability, nextEngine(dir)]
   const writer = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  const closed = once(writer, 'close')
   let acknowledged = first - 1
   let rest = Buffer.alloc(0)
   let complaint = ''
@@ -47,10 +48,10 @@ async function runAndKill(
   })
   // Most die while they write; every fourth while it starts, opens and recovers.
   if (duringOpen) await pause(50)
-  else await Promise.race([once(writer.stdout, 'data'), once(writer, 'close')])
+  else await Promise.race([once(writer.stdout, 'data'), closed])
   await pause(ms)
   writer.kill('SIGKILL')
-  const [, signal] = (await once(writer, 'close')) as [number | null, string | null]
+  const [, signal] = (await closed) as [number | null, string | null]
   if (signal !== 'SIGKILL') throw new Error(`the child ended by itself: ${complaint}`)
   return acknowledged
 }
