@@ -18,6 +18,8 @@ export class Keyspace {
   /** Its next flush does not wait for that. */
   flushesNow = false
   isCompactionQueued = false
+  /** A compaction has failed: until the pause is over none is begun. */
+  isCompactionPausing = false
   /** Compactions that run, and major ones that run or wait for a claim. */
   compactions = 0
   majors = 0

@@ -229,7 +229,7 @@ export class Maintenance {
   /** Level 0 is full: the flush waits until a compaction made room there. */
   #mustHold(keyspace: Keyspace): boolean {
     if (level0Debt(keyspace, keyspace.tree.level0Runs) < LEVEL0_RUNS_MAX) return false
-    if (this.#isPaused || keyspace.flushesNow) return false
+    if (this.#isPaused || keyspace.flushesNow || keyspace.isCompactionPausing) return false
     keyspace.isFlushHeld = true
     this.queueCompaction(keyspace)
     return true
@@ -278,6 +278,7 @@ export class Maintenance {
 
   queueCompaction(keyspace: Keyspace): void {
     if (this.#isStopping || !this.#parts.isAutomatic || keyspace.isCompactionQueued) return
+    if (keyspace.isCompactionPausing) return
     keyspace.isCompactionQueued = true
     this.#compactions.push(keyspace)
     this.#pumpCompactions()
@@ -299,6 +300,7 @@ export class Maintenance {
 
   *#compactNext(keyspace: Keyspace): Flow<void> {
     try {
+      if (keyspace.isCompactionPausing) return
       const plan = keyspace.majors > 0 ? undefined : keyspace.tree.choosePlan()
       if (plan === undefined) {
         this.#setProblem('compaction', keyspace, undefined)
@@ -331,6 +333,7 @@ export class Maintenance {
       control?.noteCompaction(figures.bytesRead, vfs.monotonicMillis() - begin)
       this.figures.completed++
       keyspace.compactionRetry = 0
+      keyspace.isCompactionPausing = false
     } catch (error) {
       problem = error
       throw error
@@ -354,11 +357,21 @@ export class Maintenance {
     }
     if (!hasFailed) {
       this.queueCompaction(keyspace)
-    } else if (!isFatal(problem) && !this.#isStopping) {
-      keyspace.compactionRetry = nextRetry(keyspace.compactionRetry)
-      this.#after(keyspace.compactionRetry, () => this.queueCompaction(keyspace))
+    } else if (!this.#isStopping) {
+      this.#pauseCompactions(keyspace, isFatal(problem))
     }
     for (const told of this.#jobWaiters.splice(0)) told()
+  }
+
+  /** Nor by another worker, who would find the same plan. */
+  #pauseCompactions(keyspace: Keyspace, forEver: boolean): void {
+    keyspace.isCompactionPausing = true
+    if (forEver) return
+    keyspace.compactionRetry = nextRetry(keyspace.compactionRetry)
+    this.#after(keyspace.compactionRetry, () => {
+      keyspace.isCompactionPausing = false
+      this.queueCompaction(keyspace)
+    })
   }
 
   /** Merges all tables into the last level. */

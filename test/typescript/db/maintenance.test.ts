@@ -1,12 +1,12 @@
 // Flushes and compactions behind everybody's back, and how they end.
 
-import { beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { run, runSync } from '../../../lib/typescript/base/flow.ts'
 import type { Database } from '../../../lib/typescript/db/database.ts'
 import type { Keyspace } from '../../../lib/typescript/db/keyspace.ts'
 import { FaultVfs } from '../../../lib/typescript/vfs/fault-vfs.ts'
 import { MemVfs } from '../../../lib/typescript/vfs/mem-vfs.ts'
-import { rejection, testSeed } from '../../support/scratch.ts'
+import { failure, rejection, testSeed } from '../../support/scratch.ts'
 import { contentsIn, keyspaceOf, openSmall, put } from '../support/databases.ts'
 import { LateVfs } from '../support/late-vfs.ts'
 import { Random } from '../support/random.ts'
@@ -104,5 +104,55 @@ describe('a failing compaction', () => {
     expect(contentsIn(database)['a']!['k7']).toBe('3'.repeat(50))
     await turns.until(run(database.close()))
     expect(machine.memory.openFiles).toBe(0)
+  })
+
+  test('is tried again after a pause, not at once', async () => {
+    const machine = new Machine()
+    const { database, faults, late, turns } = machine
+    faults.setPlan([{ operation: 'create', file: 'table', nth: 4, kind: 'EIO', sticky: true }])
+    machine.fill(4)
+    const turnsWithoutTime = async (): Promise<void> => {
+      for (let left = 300; left > 0; left--) {
+        late.step(0)
+        vi.advanceTimersByTime(0)
+        await settle()
+      }
+    }
+    await turnsWithoutTime()
+    expect(database.status).toBe('degraded')
+    expect(faults.fired).toBe(1)
+    vi.advanceTimersByTime(60)
+    await turnsWithoutTime()
+    expect(faults.fired).toBe(2)
+    await turns.until(run(database.close()))
+  })
+
+  // The manifest takes no edit any more, and a plan that only moves tables needs nothing else.
+  test('that fails at once is not tried for ever', async () => {
+    const machine = new Machine()
+    const { database, keyspace, faults, turns } = machine
+    const { maintenance } = database
+    await maintenance.pause()
+    for (const key of ['a', 'b', 'c']) {
+      put(database, keyspace, key, 'v')
+      runSync(database.flush(keyspace))
+    }
+    expect(keyspace.tree.choosePlan()?.kind).toBe('move')
+    faults.setPlan([{ operation: 'sync', file: 'manifest', nth: 0, kind: 'EIO' }])
+    const given = { maxMemtableSize: 1 << 20 }
+    expect((await failure(() => runSync(database.openKeyspace('a', given)))).code).toBe(
+      'SYNC_FAILED',
+    )
+    expect(database.status).toBe('failed')
+    let claims = 0
+    const claim = keyspace.tree.claim.bind(keyspace.tree)
+    keyspace.tree.claim = (plan) => {
+      if (++claims === 10) maintenance.pause().catch(() => {})
+      return claim(plan)
+    }
+    maintenance.resume()
+    await turns.rest()
+    expect(claims).toBe(1)
+    await turns.until(run(database.close()).catch(() => {}))
   })
 })

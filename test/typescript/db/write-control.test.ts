@@ -37,9 +37,13 @@ class Pressed {
   readonly calls: Promise<void>[] = []
 
   call(key: string, value: string = VALUE): void {
-    const call = putLater(this.database, this.keyspace, key, value)
-    this.calls.push(call.then(() => void this.done.push(key)))
+    const write = async (): Promise<void> => {
+      await putLater(this.database, this.keyspace, key, value)
+      this.done.push(key)
+    }
+    const call = write()
     call.catch(() => {})
+    this.calls.push(call)
   }
 
   /** Async writes until so many wait. */
