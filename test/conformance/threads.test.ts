@@ -15,8 +15,9 @@ async function readInThread(path: string, engine: string): Promise<Answer> {
   const script = new URL('thread.mjs', import.meta.url)
   const worker = new Worker(script, { workerData: { path, engine } })
   onTestFinished(() => void worker.terminate())
+  const exited = once(worker, 'exit')
   const [answer] = (await once(worker, 'message')) as [Answer]
-  await once(worker, 'exit')
+  await exited
   return answer
 }
 
@@ -32,6 +33,22 @@ test('another thread: shares the core of native, is refused by typescript', asyn
   await db.close()
   expect(await readInThread(path, nextEngine(path))).toEqual({ read: 'value' })
 })
+
+test.each(['exit', 'throw', 'natural'])(
+  'a thread that ends (%s) without a close loses nothing, and gives the directory back',
+  async (end) => {
+    const path = join(scratchDirectory(), 'db')
+    const script = new URL('thread.mjs', import.meta.url)
+    const worker = new Worker(script, { workerData: { path, engine: nextEngine(path), end } })
+    worker.on('error', () => {}) // it throws
+    await new Promise((resolve) => {
+      worker.on('exit', resolve)
+    })
+    const db = await openDatabase(path)
+    expect(await (await db.keyspace('k')).len()).toBe(100)
+    await db.close()
+  },
+)
 
 test('another handle in the same thread shares what is open', async () => {
   const path = join(scratchDirectory(), 'db')

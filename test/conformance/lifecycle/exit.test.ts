@@ -34,6 +34,7 @@ describe('the process', () => {
   test.each([
     ['ends although databases, trees and iterators are open', 'idle', 0, 'done'],
     ['stays while a call is pending', 'pendingKeeps', 0, 'answered'],
+    ['stays while a read is pending', 'pendingReadsKeep', 0, 'answered'],
     ['exits with a database open', 'exitOpen', 7, 'leaving'],
     ['exits with calls pending', 'exitPending', 7, 'leaving'],
     ['exits inside a callback', 'exitInCallback', 7, 'leaving'],

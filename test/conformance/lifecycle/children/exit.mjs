@@ -59,6 +59,27 @@ await main({
     })()
   },
 
+  /** So do reads that wait for the disk, or pass over much. */
+  async pendingReadsKeep(directory) {
+    const { db, keyspace } = await open(directory)
+    const other = await db.keyspace('other')
+    other.insertSync('big', Buffer.alloc(8 * 2 ** 20, 'v'))
+    await other.rotateMemtableAndWait()
+    for (let i = 0; i < 40_000; i++) other.removeSync(key(i))
+    await db.close()
+    const again = await openDatabase(join(directory, 'db'))
+    const found = await again.keyspace('other')
+    void (async () => {
+      assert.equal((await found.get('big')).length, 8 * 2 ** 20)
+      assert.equal((await found.getMany(['big', 'none']))[0].length, 8 * 2 ** 20)
+      let rows = 0
+      for await (const row of found.iter()) rows += row.length / 2
+      assert.equal(rows, 1)
+      console.log('answered')
+    })()
+    void keyspace
+  },
+
   async exitOpen(directory) {
     await open(directory)
     console.log('leaving')
