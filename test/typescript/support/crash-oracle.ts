@@ -4,7 +4,6 @@ import { runSync } from '../../../lib/typescript/base/flow.ts'
 import { ShaleError } from '../../../lib/errors.ts'
 import { Database } from '../../../lib/typescript/db/database.ts'
 import {
-  keepEverything,
   keepFirst,
   keepNothing,
   keepRandom,
@@ -32,17 +31,21 @@ export interface ImageCheck {
 /** A crash, drawn from a seed, for the changes that are pending now. */
 export interface Crash {
   readonly name: string
-  readonly policy: CrashPolicy
+  /** Undefined: only the process ends. */
+  readonly policy: CrashPolicy | undefined
 }
+
+export const KILL: Crash = { name: 'all that was written', policy: undefined }
+export const POWER_CUT: Crash = { name: 'what was synced', policy: keepNothing }
 
 export function drawCrash(machine: MemVfs, random: Random): Crash {
   const pending = machine.pendingChanges()
   const index = random.below(pending.length + 1)
   switch (random.below(6)) {
     case 0:
-      return { name: 'nothing', policy: keepNothing }
+      return POWER_CUT
     case 1:
-      return { name: 'everything', policy: keepEverything }
+      return KILL
     case 2:
       return { name: `the first ${index}`, policy: keepFirst(index) }
     case 3: {
@@ -54,9 +57,14 @@ export function drawCrash(machine: MemVfs, random: Random): Crash {
   }
 }
 
+/** What is left of the machine. */
+export function imageOf(machine: MemVfs, { policy }: Crash): MemVfs {
+  return policy === undefined ? machine.killed() : machine.crash(policy)
+}
+
 /** How many of the acknowledged commits survive. */
 export function survivors({ ackedOs, ackedSync }: History, { policy }: Crash): number {
-  return policy === keepEverything ? ackedOs : ackedSync
+  return policy === undefined ? ackedOs : ackedSync
 }
 
 /** What is wrong with an image; undefined if nothing is. */
@@ -180,7 +188,7 @@ export async function runCrashImages(
       const crash = drawCrash(machine, random)
       const { history } = workload
       const atLeast = survivors(history, crash)
-      const problem = checkImage(machine.crash(crash.policy), history, atLeast, options, check)
+      const problem = checkImage(imageOf(machine, crash), history, atLeast, options, check)
       result.images++
       if (problem !== undefined) {
         const where = `operation ${operations} (${operation} ${path})`
@@ -193,5 +201,45 @@ export async function runCrashImages(
   machine.onOperation = undefined
   if (machine.openFiles > 0) result.problem ??= `${machine.openFiles} files are left open`
   result.problem ??= workload.problem && `seed ${options.seed}: ${workload.problem}`
+  return result
+}
+
+/** At every so manieth operation it is crashed, and the recovery from that at each of its own. */
+export async function runRecoveryCrashes(
+  options: WorkloadOptions,
+  every: number,
+  check: ImageCheck,
+): Promise<CrashRun> {
+  const result: CrashRun = { images: 0, problem: undefined }
+  const machine = new MemVfs()
+  const workload = new CrashWorkload(machine, options)
+  const { history } = workload
+  const random = new Random(options.seed ^ 0xc4a5)
+  let operations = 0
+  const crashAgain = (image: MemVfs, first: Crash, step: number): void => {
+    const second = drawCrash(image, random)
+    // What only the page cache held is gone after the second one, unless that is no power cut.
+    const atLeast = Math.min(survivors(history, first), survivors(history, second))
+    const problem = checkImage(imageOf(image, second), history, atLeast, options, check)
+    result.images++
+    if (problem === undefined) return
+    const where = `operation ${operations}, kept ${first.name}, operation ${step} of the recovery`
+    result.problem = `seed ${options.seed}, ${where}, kept ${second.name}: ${problem}`
+  }
+  machine.onOperation = () => {
+    if (operations++ % every !== 0 || result.problem !== undefined) return
+    const first = drawCrash(machine, random)
+    const image = imageOf(machine, first)
+    let step = 0
+    image.onOperation = () => {
+      if (result.problem === undefined) crashAgain(image, first, ++step)
+    }
+    const database = openImage(image, options)
+    image.onOperation = undefined
+    runSync(database.close())
+  }
+  await workload.run()
+  await workload.end()
+  result.problem ??= workload.problem
   return result
 }

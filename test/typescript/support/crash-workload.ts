@@ -21,7 +21,7 @@ import type { Contents } from './recoveries.ts'
 import { Turns } from './turns.ts'
 
 const KEYS = 30
-const KEYSPACES = 4
+const KEYSPACES = 6
 const DURABILITIES: readonly Durability[] = ['buffered', 'os', 'sync']
 
 export interface WorkloadOptions {
@@ -98,6 +98,9 @@ export class CrashWorkload {
   #created = 0
   #snapshots: Snapshot[] = []
   #values = 0
+  /** What is not durable may be lost. */
+  #syncFailed = false
+  #isOver = false
   /** By keyspace: its last commit that was acknowledged. */
   readonly #lastCommit = new Map<string, number>()
 
@@ -153,15 +156,35 @@ export class CrashWorkload {
       return
     }
     this.#watch(this.database)
-    const found = this.history.prefixOf(contentsIn(this.database), this.history.ackedSync)
+    const { ackedOs, ackedSync } = this.history
+    const found = this.#read(this.database, (contents) =>
+      this.history.prefixOf(contents, this.#syncFailed ? ackedSync : ackedOs),
+    )
+    if (found === undefined) {
+      // What it holds is not known.
+      await this.close(false)
+      return
+    }
     if (typeof found === 'string') this.#complain(`reopened to ${found}`)
     else this.#beginAt(found)
     this.#options.onOpen?.(this.database)
   }
 
+  /** Undefined if a fault keeps it from being read. */
+  #read<T>(database: Database, use: (contents: Contents) => T): T | undefined {
+    let contents: Contents
+    try {
+      contents = contentsIn(database)
+    } catch (error) {
+      this.#note(error)
+      return undefined
+    }
+    return use(contents)
+  }
+
   #beginAt(count: number): void {
     const { history } = this
-    if (history.maybe.length > 0 && count === history.count) history.push(history.maybe)
+    if (count > history.count) history.push(history.maybe)
     else if (count < history.count) {
       if (!this.#options.isFaulty) this.#complain(`reopened to ${count} of ${history.count}`)
       history.cut(count)
@@ -179,10 +202,17 @@ export class CrashWorkload {
   #watch(database: Database): void {
     const append = database.append.bind(database)
     database.append = (commits: readonly Commit[], first: number): void => {
+      if (this.#isOver) return append(commits, first)
       this.#fillUpTo(first)
       append(commits, first)
       for (const commit of commits) this.#appended(commit)
+      return undefined
     }
+  }
+
+  /** What is done from now on is none of it. */
+  handOver(): void {
+    this.#isOver = true
   }
 
   #appended({ entries }: Commit): void {
@@ -202,15 +232,18 @@ export class CrashWorkload {
 
   /** The records of keyspaces are commits of their own. */
   #fillUpTo(seqno: number): void {
+    if (this.#isOver) return undefined
     while (this.#nextSeqno < seqno) {
       const { maybe } = this.history
       if (maybe.length === 0) return this.#complain('a commit out of nowhere')
       this.#push(maybe)
       const [{ keyspace, isTakenBack }] = maybe as [Change]
       if (isTakenBack !== true) this.#created = this.history.count
-      const mayFail = isTakenBack !== true && this.#options.isFaulty
-      this.history.maybe = mayFail ? [{ keyspace, isTakenBack: true }] : []
+      // It may be taken back, and tried again by another caller.
+      const next = { keyspace, isTakenBack: isTakenBack !== true }
+      this.history.maybe = this.#options.isFaulty ? [next] : []
     }
+    return undefined
   }
 
   async close(isSync: boolean): Promise<void> {
@@ -232,7 +265,7 @@ export class CrashWorkload {
   async #step(): Promise<void> {
     const database = this.database!
     const lot = this.#below(100)
-    if (database.keyspaces.all().length === 0 || lot < 4) return this.#openKeyspace()
+    if (database.keyspaces.all().length === 0 || lot < 5) return this.#openKeyspace()
     if (lot < 24) return this.#write(this.#fill(1), false)
     if (lot < 36) return this.#write(this.#fill(1 + this.#below(8)), false)
     if (lot < 58) return this.#write(this.#fill(1), true)
@@ -346,6 +379,7 @@ export class CrashWorkload {
       return
     }
     this.codes.add(error.code)
+    if (error.code === 'SYNC_FAILED') this.#syncFailed = true
     if (this.#options.isFaulty) return
     const isExplained = error.code === 'DB_CLOSED' || error.code === 'ABORTED'
     if (!isExplained) this.#complain(`a call failed: ${error.code} ${error.stack}`)
@@ -395,6 +429,8 @@ export class CrashWorkload {
     if (!isHere || this.#creating === undefined) return
     this.#fillUpTo(database.figures().seqno)
     if (isCreated) this.history.acknowledge(this.#created, 'sync')
+    // Where writing has ended it is unknown.
+    if (database.status === 'failed') return
     this.#creating = undefined
     this.history.maybe = []
   }
@@ -458,13 +494,21 @@ export class CrashWorkload {
     if (database === undefined || database.status === 'closed') return
     this.#fillUpTo(database.figures().seqno)
     const count = this.#countOf(database.visible)
-    this.#checkSame(history.states[count], contentsIn(database), `contents of ${count}`)
-    for (const { seqno, contents } of this.#snapshots) {
-      for (const keyspace of database.keyspaces.all()) {
-        const rows = rowsIn({ visible: seqno }, keyspace)
-        const { name } = keyspace
-        this.#checkSame({ [name]: contents[name] ?? {} }, { [name]: rows }, `snapshot ${seqno}`)
-      }
+    this.#read(database, (contents) => {
+      this.#checkSame(history.states[count], contents, `contents of ${count}`)
+    })
+    try {
+      for (const snapshot of this.#snapshots) this.#checkSnapshot(database, snapshot)
+    } catch (error) {
+      this.#note(error)
+    }
+  }
+
+  #checkSnapshot(database: Database, { seqno, contents }: Snapshot): void {
+    for (const keyspace of database.keyspaces.all()) {
+      const rows = rowsIn({ visible: seqno }, keyspace)
+      const { name } = keyspace
+      this.#checkSame({ [name]: contents[name] ?? {} }, { [name]: rows }, `snapshot ${seqno}`)
     }
   }
 
