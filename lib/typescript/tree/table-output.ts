@@ -134,8 +134,9 @@ export class TableOutput implements EntrySink {
 
   /** Writes what was collected. */
   *drain(): Flow<void> {
-    for (let ended = this.#ended.shift(); ended !== undefined; ended = this.#ended.shift()) {
+    for (let [ended] = this.#ended; ended !== undefined; [ended] = this.#ended) {
       yield* this.#end(ended)
+      this.#ended.shift()
     }
     const output = this.#current
     if (output?.writer.isFull === true) yield* output.writer.drain(yield* this.#open(output))

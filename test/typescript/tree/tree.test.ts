@@ -262,6 +262,8 @@ describe('a failing call', () => {
         model.checkReads()
         model.reopen()
         model.check()
+        model.close()
+        expect(model.machine.openFiles).toBe(0)
       }
     }
   })
