@@ -86,9 +86,11 @@ export class History {
   /** The most commits that lead to these contents, at least so many; else what is wrong. */
   prefixOf(contents: Contents, atLeast: number): number | string {
     const text = textOf(contents)
-    if (this.maybe.length > 0 && textOf(changed(this.last, this.maybe)) === text) return this.count
     const found = this.#texts.lastIndexOf(text)
     if (found >= atLeast) return found
+    // One more than are known.
+    const isMore = this.maybe.length > 0 && textOf(changed(this.last, this.maybe)) === text
+    if (isMore) return this.count + 1
     const least = this.states[atLeast] ?? this.last
     const which = found < 0 ? 'no prefix' : `only ${found}`
     return (
