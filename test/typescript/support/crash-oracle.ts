@@ -24,6 +24,8 @@ export interface ImageCheck {
   readonly liveness: number
   /** The disk lied: CORRUPTION is an answer. */
   readonly isDamageAllowed?: boolean
+  /** No tail may have to be cut off. */
+  readonly isClean?: boolean
   /** Another power cut, right after the open, changes nothing. */
   readonly isCutAgain?: boolean
 }
@@ -93,12 +95,14 @@ function checkWhole(
   history: History,
   atLeast: number,
   options: WorkloadOptions,
-  { liveness, isCutAgain = true }: ImageCheck,
+  { liveness, isCutAgain = true, isClean = false }: ImageCheck,
 ): string | undefined {
   const database = openImage(image, options)
   const contents = contentsIn(database)
   const found = history.prefixOf(contents, atLeast)
   if (typeof found === 'string') return found
+  const { bytesDropped } = database.recovery
+  if (isClean && bytesDropped > 0) return `a torn tail of ${bytesDropped} bytes`
   if (isCutAgain) {
     const again = openImage(image.crash(keepNothing), options)
     const recovered = contentsIn(again)

@@ -94,6 +94,8 @@ export class CrashWorkload {
   #countAtOpen = 0
   /** The keyspace that is being created. */
   #creating: string | undefined
+  /** Those whose creation has succeeded. */
+  readonly #there = new Set<string>()
   /** The number of its commit. */
   #created = 0
   #snapshots: Snapshot[] = []
@@ -196,6 +198,8 @@ export class CrashWorkload {
     this.#firstSeqno = this.#nextSeqno
     this.#countAtOpen = history.count
     this.#snapshots = []
+    this.#there.clear()
+    for (const { name } of this.database!.keyspaces.all()) this.#there.add(name)
   }
 
   /** Sees in which order writes become commits. */
@@ -428,7 +432,10 @@ export class CrashWorkload {
     const isHere = database === this.database && database.status !== 'closing'
     if (!isHere || this.#creating === undefined) return
     this.#fillUpTo(database.figures().seqno)
-    if (isCreated) this.history.acknowledge(this.#created, 'sync')
+    if (isCreated) {
+      this.#there.add(this.#creating)
+      this.history.acknowledge(this.#created, 'sync')
+    }
     // Where writing has ended it is unknown.
     if (database.status === 'failed') return
     this.#creating = undefined
@@ -514,11 +521,9 @@ export class CrashWorkload {
 
   #checkSame(wanted: Contents | undefined, found: Contents, what: string): void {
     if (wanted === undefined) return this.#complain(`${what}: never were`)
-    // A keyspace is there when it is there for good, which may be later.
+    // A keyspace is there when it is there for good: later than its commit, or never.
     const there = Object.fromEntries(
-      Object.entries(wanted).filter(
-        ([name]) => found[name] !== undefined || name !== this.#creating,
-      ),
+      Object.entries(wanted).filter(([name]) => found[name] !== undefined || this.#there.has(name)),
     )
     if (textOf(there) !== textOf(found)) this.#complain(`${what}: ${difference(there, found)}`)
   }

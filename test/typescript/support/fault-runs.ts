@@ -118,7 +118,9 @@ function checkImages(
     // A failed sync may throw away what had reached the system but not the disk.
     const isUnsure = fault.operation === 'sync'
     const atLeast = isUnsure ? history.ackedSync : survivors(history, crash)
-    const check = { liveness: 5, isDamageAllowed: isLost, isCutAgain: !isLost }
+    // What was refused has been cut back.
+    const isClean = crash === KILL && !isUnsure && !isLost
+    const check = { liveness: 5, isDamageAllowed: isLost, isCutAgain: !isLost, isClean }
     const problem = checkImage(imageOf(memory, crash), history, atLeast, options, check)
     if (problem !== undefined) return `kept ${crash.name}: ${problem}`
   }

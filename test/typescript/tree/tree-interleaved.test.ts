@@ -1,160 +1,21 @@
-// A tree whose jobs overlap in every way: what waits goes on in an order drawn from a seed, with
-// sync calls in its midst, and the machine crashes at every operation.
+// A tree whose jobs overlap in every way, crashed at every operation.
 
-import { expect, test } from 'vitest'
-import { run, runSync } from '../../../lib/typescript/base/flow.ts'
-import type { Flow } from '../../../lib/typescript/base/flow.ts'
-import { ShaleError } from '../../../lib/errors.ts'
-import { keepEverything, keepNothing, keepRandom } from '../../../lib/typescript/vfs/mem-vfs.ts'
-import type { CrashPolicy } from '../../../lib/typescript/vfs/mem-vfs.ts'
+import { test } from 'vitest'
 import { scaled, testSeed } from '../../support/scratch.ts'
-import { LateVfs } from '../support/late-vfs.ts'
-import { newMachine } from '../support/machine.ts'
-import { Random } from '../support/random.ts'
-import { TreeModel } from '../support/tree-model.ts'
-import { holdTimers, Turns } from '../support/turns.ts'
+import { runTree } from '../support/tree-run.ts'
+import { holdTimers } from '../support/turns.ts'
 
-const RUNS = 40
-const STEPS = 60
-const KEYS = 7
-const IMAGES_MAX = 800
+const IMAGES = 800
+/** Milliseconds; most machines need a tenth of it. */
+const TIMEOUT = 600_000
 
-class Run {
-  readonly random: Random
-  readonly model: TreeModel
-  readonly turns: Turns
-  /** Calls that are not answered. */
-  pending = 0
-  images = 0
-  hasReopened = false
-  readonly unexpected: unknown[] = []
-
-  constructor(seed: number) {
-    this.random = new Random(seed)
-    const machine = newMachine()
-    const late = new LateVfs(machine)
-    this.model = new TreeModel(machine, {
-      vfs: late,
-      beforeFlushCommit: function* () {
-        yield* late.pause
-      },
-    })
-    this.turns = new Turns(late, this.random)
-    machine.onOperation = () => this.#crash()
-  }
-
-  #crash(): void {
-    const { machine } = this.model
-    const policies: CrashPolicy[] = [
-      keepNothing,
-      keepEverything,
-      keepRandom(() => this.random.below(1000) / 1000),
-    ]
-    try {
-      this.model.checkImage(machine.crash(policies[this.images++ % policies.length]!))
-    } catch (error) {
-      this.unexpected.push(['in an image', error])
-    }
-  }
-
-  /** It may find that others were faster, or that the tree was closed. */
-  begin(flow: Flow<void>): void {
-    this.pending++
-    run(flow)
-      .catch((error: unknown) => this.#excuse(error))
-      .finally(() => this.pending--)
-  }
-
-  now(flow: Flow<void>): void {
-    try {
-      runSync(flow)
-    } catch (error) {
-      this.#excuse(error)
-    }
-  }
-
-  #excuse(error: unknown): void {
-    const codes = ['ABORTED', 'PLAN_STALE', 'INVALID_ARGUMENT']
-    if (!(error instanceof ShaleError) || !codes.includes(error.code)) this.unexpected.push(error)
-  }
-
-  step(): void {
-    const { model, random } = this
-    const lot = random.below(100)
-    if (lot < 40) {
-      for (let left = 1 + random.below(5); left > 0; left--) {
-        model.write(`key ${random.below(KEYS)}`, random.below(3) === 0 ? 1 : 0, random.below(90))
-      }
-    } else if (lot < 45) model.tree.rotate()
-    else if (lot < 60) this.begin(model.flush())
-    else if (lot < 66) this.now(model.flush())
-    else if (lot < 76) this.begin(model.compact())
-    else if (lot < 80) this.now(model.compact())
-    else if (lot < 84) this.begin(this.#plan())
-    else if (lot < 87) this.begin(model.major(100 + random.below(2000)))
-    else if (lot < 89) this.now(model.major(100 + random.below(2000)))
-    else if (lot < 92) this.now(model.tree.takeOver())
-    else if (lot < 95) model.snapshot()
-    else if (lot < 97) model.snapshots.splice(random.below(model.snapshots.length), 1)
-    else {
-      this.hasReopened = true
-      model.reopen()
-    }
-  }
-
-  /** Some tables somewhere: as a user might want it, and a tree refuse it. */
-  *#plan(): Flow<void> {
-    const { tree } = this.model
-    const { random } = this
-    const tables = tree.superVersion.version
-      .tables()
-      .map(({ meta }) => meta.fileNumber)
-      .filter(() => random.below(3) === 0)
-    const destinationLevel = random.below(7)
-    const plan =
-      random.below(2) === 0
-        ? ({ kind: 'merge', tables, destinationLevel, targetSize: 600 } as const)
-        : ({ kind: 'move', tables, destinationLevel } as const)
-    yield* tree.compact(tree.claim(plan))
-  }
-
-  check(): void {
-    expect(this.unexpected).toEqual([])
-    this.model.checkReads()
-  }
-}
-
-test('jobs that overlap in any order leave what was written, at every crash', async () => {
-  holdTimers()
-  let images = 0
-  for (let i = 0; i < scaled(RUNS) && images < scaled(IMAGES_MAX); i++) {
-    const seed = testSeed() + i
-    const one = new Run(seed)
-    try {
-      for (let step = 0; step < STEPS; step++) {
-        one.step()
-        one.check()
-        await one.turns.some()
-        one.check()
-      }
-      await one.turns.rest()
-      expect(one.pending).toBe(0)
-      one.check()
-      one.now(one.model.flush())
-      await one.turns.rest()
-      one.check()
-      // What a close left behind is removed by the next open.
-      if (!one.hasReopened) one.model.checkFiles()
-      expect(one.model.tree.superVersion.sealed).toEqual([])
-      expect(one.model.tree.history()).toHaveLength(1)
-      one.model.reopen()
-      one.model.check()
-      one.model.close()
-      expect(one.model.machine.openFiles).toBe(0)
-    } catch (error) {
-      throw new Error(`SEED=${seed}`, { cause: error })
-    }
-    images += one.images
-  }
-  console.log(`crash images of a tree: ${images}`)
-})
+test(
+  'jobs that overlap in any order leave what was written, at every crash',
+  async () => {
+    holdTimers()
+    let images = 0
+    for (let i = 0; images < scaled(IMAGES); i++) images += await runTree(testSeed() + i)
+    console.log(`crash images of a tree: ${images}`)
+  },
+  TIMEOUT,
+)
