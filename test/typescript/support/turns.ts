@@ -56,6 +56,7 @@ export class Turns {
 
   /** Until nothing waits and nothing is due any more. */
   async rest(): Promise<void> {
+    await settle()
     for (let round = 0; round < ROUNDS_MAX; round++) {
       if (this.#late.waiting > 0) this.#late.step(this.#random.next())
       else if (vi.getTimerCount() > 0) vi.advanceTimersByTime(LONG)
