@@ -1,4 +1,4 @@
-// The order of commits: sync and async ones in any mixture, over a journal whose syncs take a while.
+// The order of commits: sync and async ones in any mixture, over a journal that is slow to sync.
 
 import { beforeEach, describe, expect, test } from 'vitest'
 import { ShaleError } from '../../../lib/errors.ts'
