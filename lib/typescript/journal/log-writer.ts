@@ -7,9 +7,13 @@
  *
  * A failed append is cut back, durably, before anything else is appended. Where that fails, and
  * after a failed sync, the writer writes no more: whether the last records survive is unknown.
+ *
+ * A system tells of what it could not write once per open file. So async syncs go one at a time,
+ * and a sync one, which does not wait for that, has an open file of its own: each is told.
  */
 
 import { ShaleError } from '../../errors.ts'
+import { Io } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import type { File, Vfs } from '../vfs/vfs.ts'
 import {
@@ -24,6 +28,8 @@ import type { LogKind } from './log-format.ts'
 
 export class LogWriter {
   readonly file: File
+  /** The same, for syncs that block. */
+  readonly #twin: File
   readonly fileNumber: number
   /** Length of the file: where the next record goes. */
   end: number
@@ -35,10 +41,13 @@ export class LogWriter {
   #stated: number
   /** Where the last data record ends. */
   #dataEnd: number
+  /** An async sync that runs; it does not fail. */
+  #syncing: Promise<void> | undefined
 
   /** Goes on behind `end` of an open file; `syncedTo`: what its records state already. */
-  constructor(file: File, fileNumber: number, end: number, syncedTo: number) {
+  constructor(file: File, fileNumber: number, end: number, syncedTo: number, twin: File = file) {
     this.file = file
+    this.#twin = twin
     this.fileNumber = fileNumber
     this.end = end
     this.syncedTo = syncedTo
@@ -50,12 +59,37 @@ export class LogWriter {
   static *create(vfs: Vfs, path: string, kind: LogKind, fileNumber: number): Flow<LogWriter> {
     const file = yield* vfs.open(path, 'create')
     try {
-      yield* file.write(0, [encodeLogHeader(kind, fileNumber)])
+      const twin = yield* vfs.open(path, 'write')
+      const writer = new LogWriter(file, fileNumber, LOG_HEADER_BYTES, 0, twin)
+      try {
+        yield* file.write(0, [encodeLogHeader(kind, fileNumber)])
+        return writer
+      } catch (error) {
+        twin.close()
+        throw error
+      }
     } catch (error) {
       file.close()
       throw error
     }
-    return new LogWriter(file, fileNumber, LOG_HEADER_BYTES, 0)
+  }
+
+  /** One that is there: goes on behind `end`; `syncedTo`: what its records state already. */
+  static *open(
+    vfs: Vfs,
+    path: string,
+    fileNumber: number,
+    end: number,
+    syncedTo: number,
+  ): Flow<LogWriter> {
+    const file = yield* vfs.open(path, 'write')
+    try {
+      const twin = yield* vfs.open(path, 'write')
+      return new LogWriter(file, fileNumber, end, syncedTo, twin)
+    } catch (error) {
+      file.close()
+      throw error
+    }
   }
 
   /** Bytes of data that no sync has covered. */
@@ -97,7 +131,7 @@ export class LogWriter {
   #cutBack(): void {
     try {
       this.file.truncate(this.end).sync()
-      this.file.sync().sync()
+      this.#twin.sync().sync()
     } catch (error) {
       this.failure = failedBy(error, 'a failed append could not be taken back')
     }
@@ -106,15 +140,48 @@ export class LogWriter {
   /** Makes everything durable that was appended before the call. */
   *sync(): Flow<void> {
     if (this.failure !== undefined) throw this.failure
-    const covered = this.end
-    if (covered === this.syncedTo) return
+    if (this.end > this.syncedTo) yield* this.#syncUpTo(this.end)
+  }
+
+  #syncUpTo(end: number): Io<void> {
+    return new Io<void>(
+      () => {
+        const covered = this.end
+        try {
+          this.#twin.sync().sync()
+        } catch (error) {
+          this.failure ??= syncFailure(error)
+        }
+        this.#cover(covered)
+      },
+      async () => {
+        // One after the other.
+        // oxlint-disable-next-line no-await-in-loop
+        while (this.#syncing !== undefined) await this.#syncing
+        if (end <= this.syncedTo) return
+        if (this.failure !== undefined) throw this.failure
+        const covered = this.end
+        this.#syncing = this.#syncAsync()
+        await this.#syncing
+        this.#cover(covered)
+      },
+    )
+  }
+
+  async #syncAsync(): Promise<void> {
     try {
-      yield* this.file.sync()
+      await this.file.sync().async()
     } catch (error) {
       this.failure ??= syncFailure(error)
-      throw this.failure
+    } finally {
+      this.#syncing = undefined
     }
-    this.syncedTo = Math.max(this.syncedTo, covered)
+  }
+
+  /** After a sync that began at that length. Another one may have failed at the same meanwhile. */
+  #cover(end: number): void {
+    if (this.failure !== undefined) throw this.failure
+    this.syncedTo = Math.max(this.syncedTo, end)
   }
 
   /**
@@ -133,6 +200,7 @@ export class LogWriter {
   /** A sync that runs goes on to its end. */
   close(): void {
     this.file.close()
+    this.#twin.close()
   }
 }
 

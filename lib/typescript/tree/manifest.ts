@@ -124,8 +124,9 @@ export class Manifest {
     const generation = yield* loadGeneration(vfs, directory)
     const { number, end, droppedBytes, state } = generation
     const path = pathIn(directory, fileName('manifest', number))
-    const file = yield* vfs.open(path, lookOnly ? 'read' : 'write')
-    const writer = new LogWriter(file, number, end, 0)
+    const writer = lookOnly
+      ? new LogWriter(yield* vfs.open(path, 'read'), number, end, 0)
+      : yield* LogWriter.open(vfs, path, number, end, 0)
     const manifest = new Manifest(vfs, directory, writer, state, droppedBytes)
     if (lookOnly) {
       writer.failure = new ShaleError('READ_ONLY', 'the manifest was only looked at', { path })

@@ -39,6 +39,9 @@ export type FaultOperation =
  * - flipWrite, flipRead: one bit is inverted; shortRead: ends early, as if the file did;
  * - syncKept: EIO, and what was to be synced can be read but is never durable; syncDropped: EIO,
  *   and it is gone (over memory).
+ *
+ * As by a real system, a failed sync is told once to each open file: the next sync of another one
+ * fails as well, though nothing is left for it to do.
  */
 export type FaultKind =
   | keyof typeof constants.errno
@@ -61,6 +64,11 @@ export interface Fault {
   readonly sticky?: boolean
 }
 
+interface FailedSync {
+  readonly count: number
+  readonly kind: FaultKind
+}
+
 interface Rule {
   readonly fault: Fault
   seen: number
@@ -72,6 +80,8 @@ export class FaultVfs implements Vfs {
   fired = 0
   #rules: Rule[] = []
   readonly #counts = new Map<FaultOperation, number>()
+  /** Failed syncs, by path: how many, and the last one. */
+  readonly #failedSyncs = new Map<string, FailedSync>()
 
   constructor(base: Vfs) {
     this.base = base
@@ -102,6 +112,15 @@ export class FaultVfs implements Vfs {
       }
     }
     return undefined
+  }
+
+  /** Syncs of a file that have failed so far. */
+  failedSyncs(path: string): FailedSync {
+    return this.#failedSyncs.get(path) ?? { count: 0, kind: 'EIO' }
+  }
+
+  failSync(path: string, kind: FaultKind): void {
+    this.#failedSyncs.set(path, { count: this.failedSyncs(path).count + 1, kind })
   }
 
   /** `io`, or the error that a fault gives it. */
@@ -187,11 +206,14 @@ class FaultFile implements File {
   readonly path: string
   readonly #vfs: FaultVfs
   readonly #base: File
+  /** Failed syncs that were told here, or before it was opened. */
+  #told: number
 
   constructor(vfs: FaultVfs, base: File) {
     this.path = base.path
     this.#vfs = vfs
     this.#base = base
+    this.#told = vfs.failedSyncs(base.path).count
   }
 
   read(offset: number, target: Uint8Array): Io<number> {
@@ -241,13 +263,19 @@ class FaultFile implements File {
   }
 
   *#sync(): Flow<void> {
-    const kind = this.#vfs.next('sync', this.path)
-    if (kind === undefined) return yield* this.#base.sync()
-    if (this.#vfs.base instanceof MemVfs) {
-      if (kind === 'syncDropped') this.#vfs.base.drop(this.path)
-      else this.#vfs.base.abandon(this.path)
+    const vfs = this.#vfs
+    const kind = vfs.next('sync', this.path)
+    if (kind !== undefined) {
+      vfs.failSync(this.path, kind)
+      if (vfs.base instanceof MemVfs) {
+        if (kind === 'syncDropped') vfs.base.drop(this.path)
+        else vfs.base.abandon(this.path)
+      }
     }
-    throw faultError(kind, 'sync', this.path)
+    const failed = vfs.failedSyncs(this.path)
+    if (failed.count === this.#told) return yield* this.#base.sync()
+    this.#told = failed.count
+    throw faultError(failed.kind, 'sync', this.path)
   }
 
   size(): Io<number> {

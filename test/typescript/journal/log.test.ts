@@ -8,6 +8,7 @@ import { FaultVfs } from '../../../lib/typescript/vfs/fault-vfs.ts'
 import { keepEverything, keepRandom, keepTorn } from '../../../lib/typescript/vfs/mem-vfs.ts'
 import type { MemVfs } from '../../../lib/typescript/vfs/mem-vfs.ts'
 import { failure, scaled, testSeed } from '../../support/scratch.ts'
+import { LateVfs } from '../support/late-vfs.ts'
 import { createLog, payloadsOf, readLog } from '../support/logs.ts'
 import { newMachine, putFile, readFile } from '../support/machine.ts'
 import { Random } from '../support/random.ts'
@@ -124,6 +125,38 @@ describe('the writer', () => {
     writer.close()
     await syncing
     expect(writer.syncedTo).toBe(covered)
+  })
+
+  // What a system could not write it tells one of them, and nothing is left for the other to do.
+  test('of two syncs at a time neither says more than is durable', async () => {
+    for (const isBlocking of [true, false]) {
+      const machine = newMachine()
+      const faults = new FaultVfs(machine)
+      const late = new LateVfs(faults)
+      const writer = createLog(late, PATH, 13)
+      writer.append(1, 1, Buffer.from('a'))
+      faults.setPlan([{ operation: 'sync', nth: 0, kind: 'syncKept' }])
+      const first = failure(async () => run(writer.sync()))
+      // It has failed, and has not been answered.
+      late.step(0)
+      const second = failure(() => (isBlocking ? runSync(writer.sync()) : run(writer.sync())))
+      if (isBlocking) expect((await second).code).toBe('SYNC_FAILED')
+      while (late.waiting > 0) late.step(0)
+      for (const failed of [first, second]) expect((await failed).code).toBe('SYNC_FAILED')
+      expect(writer.syncedTo).toBe(0)
+    }
+  })
+
+  test('an async sync that waits for another has nothing left to do', async () => {
+    const faults = new FaultVfs(newMachine())
+    const writer = createLog(faults, PATH, 13)
+    writer.append(1, 1, Buffer.from('a'))
+    const calls = [1, 2, 3].map(async () => run(writer.sync()))
+    writer.append(1, 2, Buffer.from('b'))
+    calls.push(run(writer.sync()))
+    await Promise.all(calls)
+    expect(faults.count('sync')).toBe(2)
+    expect(writer.syncedTo).toBe(writer.end)
   })
 })
 
