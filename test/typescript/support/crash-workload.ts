@@ -243,9 +243,8 @@ export class CrashWorkload {
       this.#push(maybe)
       const [{ keyspace, isTakenBack }] = maybe as [Change]
       if (isTakenBack !== true) this.#created = this.history.count
-      // It may be taken back, and tried again by another caller.
-      const next = { keyspace, isTakenBack: isTakenBack !== true }
-      this.history.maybe = this.#options.isFaulty ? [next] : []
+      const mayFail = isTakenBack !== true && this.#options.isFaulty
+      this.history.maybe = mayFail ? [{ keyspace, isTakenBack: true }] : []
     }
     return undefined
   }
@@ -413,10 +412,12 @@ export class CrashWorkload {
     const name = String.fromCodePoint(97 + this.#below(KEYSPACES))
     const given: TreeSettingsGiven = { ...SMALL_TREE, maxMemtableSize: this.#options.memtable }
     const flow = database.openKeyspace(name, given)
-    if (database.keyspaces.names().includes(name) || this.#creating === name) {
-      return this.#start(flow)
+    if (database.keyspaces.names().includes(name)) return this.#start(flow)
+    if (this.#creating !== undefined) {
+      // Where the creation fails, who helps it on begins anew: its commits would be out of order.
+      const mayHelp = this.#creating === name && !this.#options.isFaulty
+      return mayHelp ? this.#start(flow) : undefined
     }
-    if (this.#creating !== undefined) return undefined
     this.#creating = name
     this.history.maybe = [{ keyspace: name }]
     this.#start(
