@@ -6,8 +6,8 @@ import { runCrashImages, runRecoveryCrashes } from '../support/crash-oracle.ts'
 import { optionsOf } from '../support/crash-workload.ts'
 import { holdTimers } from '../support/turns.ts'
 
-const IMAGES = 600
-const RECOVERY_IMAGES = 500
+const IMAGES = 500
+const RECOVERY_IMAGES = 400
 /** Milliseconds; most machines need a tenth of it. */
 const TIMEOUT = 600_000
 

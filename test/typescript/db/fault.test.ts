@@ -7,8 +7,8 @@ import { enumerateFaults, runFault } from '../support/fault-runs.ts'
 import { Random } from '../support/random.ts'
 import { holdTimers } from '../support/turns.ts'
 
-const CASES = 300
-const CASES_A_RUN = 60
+const CASES = 150
+const CASES_A_RUN = 50
 /** Milliseconds; most machines need a tenth of it. */
 const TIMEOUT = 600_000
 
