@@ -16,8 +16,7 @@ const IMAGES = scaled(16)
 const COPIES = 12
 const seed = testSeed()
 
-// The long run only: in one of some hundred directories the engines still disagree.
-test.runIf(IMAGES > 16)(
+test(
   'both engines find the same in a damaged directory',
   { timeout: 120_000 * IMAGES },
   async () => {
@@ -37,8 +36,11 @@ test.runIf(IMAGES > 16)(
           const readingBy = (engine: Engine): Reading =>
             read(image, damaged, directory, engine, options)
           const title = `SEED=${seed}, image ${i} by ${maker}, ${JSON.stringify(options)}: ${what}`
+          // What a flush or a compaction drops meanwhile may hide a damaged block; and what is
+          // wrong in a block whose checksum is right shows to the one who looks at it.
           const isStill = options.readOnly || image.kind === 'tree'
-          const found = compare(title, isStill, readingBy('native'), readingBy('typescript'))
+          const isSame = isStill && !/seals \d+\.table/.test(what)
+          const found = compare(title, isSame, readingBy('native'), readingBy('typescript'))
           counts.set(found, (counts.get(found) ?? 0) + 1)
         }
         rmSync(damaged, { recursive: true })
@@ -73,8 +75,8 @@ function read(
   return found
 }
 
-/** What both found, in a word. */
-function compare(title: string, isStill: boolean, native: Reading, typescript: Reading): string {
+/** What both found, in a word. `isSame`: whether both have to fail the same reads. */
+function compare(title: string, isSame: boolean, native: Reading, typescript: Reading): string {
   if ('refused' in native || 'refused' in typescript) {
     if (isKnown(native, typescript)) return 'known'
     expectSame(title, refusal(native), refusal(typescript))
@@ -84,7 +86,7 @@ function compare(title: string, isStill: boolean, native: Reading, typescript: R
   expectSame(title, native.closed, typescript.closed)
   for (const [i, outcome] of typescript.reads.entries()) {
     const other = native.reads[i]!
-    if (isStill || isDamage(outcome) === isDamage(other)) {
+    if (isSame || isDamage(outcome) === isDamage(other)) {
       expectSame(`${title}, read ${i}`, comparable(other), comparable(outcome))
     }
   }
@@ -95,24 +97,15 @@ function refusal(reading: Reading): unknown {
   return 'refused' in reading ? comparable(reading.refused) : reading.opened
 }
 
-/** What a flush or a compaction dropped meanwhile may have hidden a damaged block. */
 function isDamage(outcome: Outcome): boolean {
   return 'code' in outcome && outcome.code === 'CORRUPTION'
 }
 
-/** Rules of docs/format.md that the native engine does not look at. */
-const UNCHECKED: ReadonlySet<string> = new Set([
-  // An entry whose commit is in tables already is passed over, whatever its value is.
-  'a batch entry breaks a rule of its kind',
-  'a name is not UTF-8',
-])
-
+/** The native engine's LZ4 takes a match at offset 0; readers may refuse such blocks. */
 function isKnown(native: Reading, typescript: Reading): boolean {
-  if (!('refused' in typescript)) return false
-  const { message, file } = typescript.refused
-  if (UNCHECKED.has(message)) return true
-  if (!('refused' in native)) return false
-  // Which of two manifests is to blame when neither holds is not said.
-  const files = [native.refused.file, file]
-  return files[0] !== files[1] && files.every((name) => name?.endsWith('.manifest'))
+  return (
+    'refused' in typescript &&
+    typescript.refused.message === 'a block does not decompress to what it says' &&
+    !('refused' in native)
+  )
 }

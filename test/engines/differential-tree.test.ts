@@ -6,7 +6,7 @@ import { scaled, scratchDirectory, testSeed } from '../support/scratch.ts'
 import { TreeRun } from './support/tree-run.ts'
 
 const OPERATIONS = 2500
-const RUNS = scaled(30)
+const RUNS = scaled(24)
 const seed = testSeed()
 
 test('trees of both engines answer alike', { timeout: 60_000 * RUNS }, async () => {

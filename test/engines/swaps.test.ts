@@ -14,6 +14,7 @@ const DATABASE_SWAPS = scaled(300)
 const TREE_SWAPS = scaled(220)
 /** After so many a new directory with other options is begun. */
 const SWAPS_A_LIFE = 60
+const TIMEOUT = { timeout: 2_000 * DATABASE_SWAPS }
 const seed = testSeed()
 
 const OTHER = { native: 'typescript', typescript: 'native' } as const
@@ -225,7 +226,7 @@ function expectRows(title: string, expected: Rows, found: Rows): void {
 test.each([
   ['a database', DATABASE_SWAPS, DatabaseLife],
   ['a bare tree', TREE_SWAPS, TreeLife],
-] as const)('%s that changes hands', { timeout: 600_000 }, async (name, swaps, Life) => {
+] as const)('%s that changes hands', TIMEOUT, async (name, swaps, Life) => {
   const draw = new Draw(seed)
   let writes = 0
   let engine = draw.pick<Engine>(['native', 'typescript'])

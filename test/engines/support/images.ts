@@ -7,6 +7,9 @@ import { Database, Tree } from '../../../lib/index.ts'
 import type { Engine, Keyspace } from '../../../lib/index.ts'
 import type { Draw } from './draw.ts'
 
+/** Commits between writing a key once and removing it weakly. */
+const ONCE_KEPT = 8
+
 export interface Image {
   readonly kind: 'database' | 'tree'
   readonly path: string
@@ -82,10 +85,11 @@ async function makeDatabase(draw: Draw, live: string, made: Made, engine: Engine
   let keyspaces = await open()
   const steps = draw.between(20, 150)
   const copyAt = draw.below(steps)
+  const once: boolean[] = []
   for (let i = 0; i < steps; i++) {
     if (i === copyAt) copyOpen(live, made.older)
     const step = draw.below(100)
-    if (step < 85) writeBatch(draw, db, keyspaces)
+    if (step < 85) writeBatch(draw, db, keyspaces, once)
     else if (step < 93) await draw.pick(keyspaces).rotateMemtableAndWait()
     else if (step < 95) await draw.pick(keyspaces).majorCompaction({ targetSize: 4096 })
     else if (step < 98) await db.persist(draw.durability())
@@ -101,15 +105,26 @@ async function makeDatabase(draw: Draw, live: string, made: Made, engine: Engine
   await db.close()
 }
 
-function writeBatch(draw: Draw, db: Database, keyspaces: readonly Keyspace[]): void {
+/** `once`: for each key that is written once, whether it is to be removed. */
+function writeBatch(
+  draw: Draw,
+  db: Database,
+  keyspaces: readonly Keyspace[],
+  once: boolean[],
+): void {
   const batch = db.batch()
   for (let count = draw.between(1, 6); count > 0; count--) {
     const keyspace = draw.pick(keyspaces)
     const key = imageKey(draw)
     if (draw.oneIn(5)) batch.remove(keyspace, key)
-    else if (draw.oneIn(20)) batch.removeWeak(keyspace, key)
     else batch.insert(keyspace, key, imageValue(draw))
   }
+  // Written once, and removed weakly some commits later.
+  const [keyspace] = keyspaces
+  batch.insert(keyspace!, `once ${once.length}`, imageValue(draw))
+  const old = once.length - ONCE_KEPT
+  if (old >= 0 && once[old]) batch.removeWeak(keyspace!, `once ${old}`)
+  once.push(!draw.oneIn(3))
   batch.commitSync({ durability: draw.durability() })
 }
 

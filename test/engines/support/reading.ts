@@ -43,7 +43,8 @@ export function readDatabase(
   }
   const opened = {
     // Salvaging, each engine counts in its own way what it could not read.
-    ...(recovery !== 'salvage' && { recovery: { ...db.recovery }, seqno: db.seqno }),
+    recovery: { ...db.recovery, ...(recovery === 'salvage' && { bytesDropped: 0 }) },
+    seqno: db.seqno,
     keyspaces: keyspaces.map((keyspace) => ({
       name: keyspace.name,
       id: keyspace.id,
