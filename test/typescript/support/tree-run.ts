@@ -15,7 +15,7 @@ import { Turns } from './turns.ts'
 
 const STEPS = 60
 /** Few keys meet in every job; many fill several levels. */
-const KEYS = [7, 70]
+const KEYS = [7, 160]
 
 class TreeRun {
   readonly random: Random
@@ -92,15 +92,23 @@ class TreeRun {
     else if (lot < 76) this.begin(model.compact())
     else if (lot < 80) this.now(model.compact())
     else if (lot < 84) this.begin(this.#plan())
-    else if (lot < 87) this.begin(model.major(100 + random.below(2000)))
-    else if (lot < 89) this.now(model.major(100 + random.below(2000)))
-    else if (lot < 92) this.now(model.tree.takeOver())
-    else if (lot < 95) model.snapshot()
+    else if (lot < 87) this.#major()
+    else if (lot < 90) this.now(model.tree.takeOver())
+    else if (lot < 94) model.snapshot()
     else if (lot < 97) model.snapshots.splice(random.below(model.snapshots.length), 1)
     else {
       this.hasReopened = true
       model.reopen()
     }
+  }
+
+  /** Seldom where there are many keys: it leaves one level. */
+  #major(): void {
+    const { model, random } = this
+    if (this.#keys > 10 && random.below(8) > 0) return
+    const flow = model.major(100 + random.below(2000))
+    if (random.below(2) === 0) this.begin(flow)
+    else this.now(flow)
   }
 
   /** Some tables somewhere: as a user might want it, and a tree refuse it. */
