@@ -1,6 +1,6 @@
 // The suites of Vitest. What speaks of the public API alone, test/conformance, is one text that
 // three of them run: on each engine, and on directories that change their engine at every opening
-// (test/support/engine.ts). SHALE_ENGINE=native or SHALE_ENGINE=typescript leaves out what needs
+// (test/support/next-engine.ts). SHALE_ENGINE=native or SHALE_ENGINE=typescript leaves out what needs
 // the other one.
 
 import { availableParallelism } from 'node:os'

@@ -5,7 +5,8 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { expect, onTestFinished, test } from 'vitest'
-import { nextEngine, openDatabase } from '../support/engine.ts'
+import { openDatabase } from '../support/engine.ts'
+import { nextEngine } from '../support/next-engine.ts'
 import { scratchDirectory } from '../support/scratch.ts'
 
 type Answer = { readonly read: string } | { readonly code: string; readonly sameProcess: boolean }

@@ -7,7 +7,8 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
-import { nextEngine, openDatabase } from '../../support/engine.ts'
+import { openDatabase } from '../../support/engine.ts'
+import { nextEngine } from '../../support/next-engine.ts'
 import { scaled, scratchDirectory, testSeed } from '../../support/scratch.ts'
 
 const KILLS = scaled(80)

@@ -2,7 +2,7 @@
 
 import { join } from 'node:path'
 import { describe, test } from 'vitest'
-import { nextEngine } from '../../support/engine.ts'
+import { nextEngine } from '../../support/next-engine.ts'
 import { scratchDirectory } from '../../support/scratch.ts'
 import { expectScenario } from '../../support/scenario.ts'
 

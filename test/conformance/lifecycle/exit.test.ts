@@ -3,7 +3,7 @@
 import { join } from 'node:path'
 import { describe, test } from 'vitest'
 import type { Engine } from '../../../lib/index.ts'
-import { nextEngine } from '../../support/engine.ts'
+import { nextEngine } from '../../support/next-engine.ts'
 import { scratchDirectory } from '../../support/scratch.ts'
 import { expectScenario } from '../../support/scenario.ts'
 
