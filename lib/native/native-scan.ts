@@ -1,7 +1,5 @@
 /** Scans: batches of rows, filled by the addon from a cursor at each end of a range. */
 
-import { markAsUntransferable } from 'node:worker_threads'
-import { BufferView } from '../buffer-view.ts'
 import {
   BACK,
   FRONT,
@@ -13,6 +11,7 @@ import {
 } from '../engine.ts'
 import { ShaleError } from '../errors.ts'
 import { rejected } from '../receiver.ts'
+import { freshRows, PackedRows, refilled } from '../rows.ts'
 import { door, META, NUMBERS } from './addon.ts'
 import { announce, copyAnswer, pending, type Convert } from './completions.ts'
 import { failure } from './failure.ts'
@@ -64,44 +63,6 @@ function releaseScan(state: ScanState): void {
   META[META_HANDLE] = state.handle
   state.handle = 0
   door.release()
-}
-
-class Rows implements RowBatch {
-  readonly bytes: Buffer
-  readonly memory: ArrayBufferLike
-  readonly offset: number
-  readonly words: Uint32Array
-  readonly end: number
-  readonly count: number
-
-  constructor(
-    bytes: Buffer,
-    memory: ArrayBufferLike,
-    offset: number,
-    words: Uint32Array,
-    end: number,
-    count: number,
-  ) {
-    this.bytes = bytes
-    this.memory = memory
-    this.offset = offset
-    this.words = words
-    this.end = end
-    this.count = count
-  }
-}
-
-/** Memory of its own for rows. They share it: none of them may take it away from the others. */
-function freshRows(byteLimit: number): Rows {
-  const bytes = Buffer.allocUnsafeSlow((byteLimit + 3) & ~3)
-  const { buffer } = bytes
-  markAsUntransferable(buffer)
-  return new Rows(bytes, buffer, 0, new Uint32Array(buffer, 0, bytes.length >>> 2), 0, 0)
-}
-
-/** The same memory with other rows in it. */
-function refilled({ bytes, memory, offset, words }: RowBatch, end: number, count: number): Rows {
-  return new Rows(bytes, memory, offset, words, end, count)
 }
 
 /** Opens a scan of the tree behind `reads`. */
@@ -229,10 +190,7 @@ class NativeScan implements ScanEngine {
       if (used < STATUS_MIN) {
         if (!this.#took(end)) return undefined
         slab.offset = (offset + used + 7) & ~7
-        const { memory } = slab
-        const words = new Uint32Array(memory, offset, used >>> 2)
-        const bytes = new BufferView(memory, offset, used)
-        return new Rows(bytes, memory, offset, words, used, META[META_COUNT] as number)
+        return PackedRows.within(slab.memory, offset, used, META[META_COUNT] as number)
       }
       if (used !== STATUS_TOO_BIG) return notFilled(used)
       return this.#fillOwn(end, content, META[META_LENGTH] as number, countLimit, flags)

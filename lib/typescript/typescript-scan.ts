@@ -1,11 +1,10 @@
 /** Scans: batches of rows, packed from a cursor at each end of a range. */
 
-import { markAsUntransferable } from 'node:worker_threads'
-import { BufferView } from '../buffer-view.ts'
 import { BACK, ROW_KEY, ROW_VALUE } from '../engine.ts'
 import type { RowBatch, RowContent, ScanEnd, ScanEngine } from '../engine.ts'
 import { ShaleError } from '../errors.ts'
 import { rejected } from '../receiver.ts'
+import { freshRows, PackedRows, refilled } from '../rows.ts'
 import { keepAlive } from './base/keep-alive.ts'
 import { OWN_BUFFER_MIN, slab, SLAB_BYTES } from './base/slab.ts'
 import { copyOf, copyRange } from './base/slice.ts'
@@ -37,43 +36,6 @@ class ScanState {
 const abandoned = new FinalizationRegistry<ScanState>((state) => {
   state.release()
 })
-
-class Rows implements RowBatch {
-  readonly bytes: Buffer
-  readonly memory: ArrayBufferLike
-  readonly offset: number
-  readonly words: Uint32Array
-  readonly end: number
-  readonly count: number
-  /** All of the memory, as the kind of array that the engine writes to. */
-  readonly plain: Uint8Array
-
-  constructor(
-    bytes: Buffer,
-    memory: ArrayBufferLike,
-    offset: number,
-    words: Uint32Array,
-    end: number,
-    count: number,
-    plain: Uint8Array,
-  ) {
-    this.bytes = bytes
-    this.memory = memory
-    this.offset = offset
-    this.words = words
-    this.end = end
-    this.count = count
-    this.plain = plain
-  }
-}
-
-/** Memory of its own for rows. They share it: none of them may take it away from the others. */
-function freshRows(byteLimit: number): Rows {
-  const bytes = Buffer.allocUnsafeSlow((byteLimit + 3) & ~3)
-  const { buffer } = bytes
-  markAsUntransferable(buffer)
-  return new Rows(bytes, buffer, 0, new Uint32Array(buffer), 0, 0, new Uint8Array(buffer))
-}
 
 /** Bytes of the row that a cursor stands on. */
 function rowBytes(cursor: Cursor, content: RowContent): number {
@@ -299,7 +261,7 @@ export class TypescriptScan implements ScanEngine {
     countLimit: number,
     mayBlock: boolean,
     reuse: RowBatch | undefined,
-  ): Rows | undefined | null {
+  ): RowBatch | undefined | null {
     if (end.isEnded) return undefined
     if (!end.toRow(mayBlock)) return end.isEnded ? undefined : null
     const limit = Math.min(byteLimit, FILL_BYTES_MAX)
@@ -310,14 +272,13 @@ export class TypescriptScan implements ScanEngine {
       const count = end.pack(content, bytes, words, offset, limit, countLimit, mayBlock)
       const { packed } = end
       slab.take(packed)
-      const own = new BufferView(memory, offset, packed)
-      const ownWords = new Uint32Array(memory, offset, packed >>> 2)
-      return new Rows(own, memory, offset, ownWords, packed, count, bytes)
+      return PackedRows.within(memory, offset, packed, count)
     }
     const size = Math.max(limit, first)
-    const { bytes, memory, words, plain } =
-      reuse !== undefined && reuse.bytes.length >= size ? (reuse as Rows) : freshRows(size)
-    const count = end.pack(content, plain, words, 0, limit, countLimit, mayBlock)
-    return new Rows(bytes, memory, 0, words, end.packed, count, plain)
+    const rows = reuse !== undefined && reuse.bytes.length >= size ? reuse : freshRows(size)
+    // The kind of array that the engine writes to everywhere.
+    const bytes = new Uint8Array(rows.memory)
+    const count = end.pack(content, bytes, rows.words, 0, limit, countLimit, mayBlock)
+    return refilled(rows, end.packed, count)
   }
 }

@@ -34,11 +34,6 @@ export const LARGE_BYTES = 131_072
 const COMPRESSED_BYTES = 65_536
 const DECOMPRESSED_BYTES = 524_288
 
-/** Whether blocks with this codec can be read and written here. */
-export function isSupported(codec: number): boolean {
-  return codec !== CODEC_ZSTD || loadZstd() !== undefined
-}
-
 /** NOT_SUPPORTED unless it can be used here. */
 export function requireCodec(name: Compression): void {
   if (CODECS[name] === CODEC_ZSTD) zstd()

@@ -29,7 +29,7 @@ export interface Commit {
   readonly durability: Durability
 }
 
-/** What becomes of commits; implemented by the database. */
+/** What becomes of commits. */
 export interface CommitSink {
   /** Hands over the records of a group, with seqnos from `first` on. All or nothing. */
   append(commits: readonly Commit[], first: number): void

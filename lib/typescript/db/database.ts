@@ -40,8 +40,8 @@ import { tryRemove } from '../vfs/directory.ts'
 import { fileName, pathIn } from '../vfs/file-name.ts'
 import type { Vfs } from '../vfs/vfs.ts'
 import { atExit } from './at-exit.ts'
-import { CommitQueue } from './commit-queue.ts'
-import type { Commit, CommitSink } from './commit-queue.ts'
+import type { Commit, CommitQueue } from './commit-queue.ts'
+import { CommitWriter } from './commit-writer.ts'
 import type { DirectoryLock } from './directory-lock.ts'
 import { journalForm } from './journal-form.ts'
 import { JournalKeeper } from './journal-keeper.ts'
@@ -55,11 +55,6 @@ import { Throttle } from './throttle.ts'
 import { BatchReader } from './write-batch.ts'
 import { WriteControl } from './write-control.ts'
 
-/** A larger payload is not copied before it is written. */
-const DIRECT_BYTES = 64 * 1024
-/** Bytes that `buffered` commits leave in the process at most. */
-const BUFFERED_BYTES_MAX = 256 * 1024
-
 /** All parts but those that a read-only database lacks. */
 interface Parts {
   readonly vfs: ClosableVfs
@@ -69,7 +64,7 @@ interface Parts {
   readonly manifest: Manifest
 }
 
-export class Database implements CommitSink {
+export class Database {
   readonly path: string
   readonly settings: DatabaseSettings
   readonly snapshots: SnapshotTracker = new SnapshotTracker()
@@ -84,20 +79,13 @@ export class Database implements CommitSink {
   readonly #remover: FileRemover
   readonly #throttle: Throttle
   readonly #control: WriteControl
+  readonly writer: CommitWriter
   readonly #queue: CommitQueue
   #journal: JournalManager | undefined
   #keeper: JournalKeeper | undefined
   /** While recovery runs nobody reads: what it flushes needs no older versions. */
   #isRecovering = true
-  /** Keyspaces that the group of commits at hand writes to. */
-  readonly #touched = new Set<Keyspace>()
-  /** Bytes of memtables when the largest were looked for last. */
-  #relievedAt = 0
   readonly #problems = new Map<string, ShaleError>()
-  /** Its writer may keep the event loop from turning. */
-  #isSyncCommit = false
-  /** Nobody asks other threads than the main one before they end. */
-  #mayBuffer = isMainThread
   #status: 'open' | 'closing' | 'closed' = 'open'
   #takeBackAtExit: () => void = () => {}
   /** Only what the directory is held by is left to be given back. */
@@ -114,7 +102,6 @@ export class Database implements CommitSink {
     this.#remover = new FileRemover(vfs)
     this.#throttle = new Throttle(vfs, settings.compactionRateLimit)
     this.#control = new WriteControl(vfs, settings.maxWriteBufferSize)
-    this.#queue = new CommitQueue(this)
     this.maintenance = new Maintenance({
       vfs,
       control: this.#control,
@@ -124,6 +111,14 @@ export class Database implements CommitSink {
       onFatal: (cause) => this.#queue.fail(cause),
       onState: (problem) => this.#maintenanceState(problem),
     })
+    this.writer = new CommitWriter({
+      settings,
+      control: this.#control,
+      maintenance: this.maintenance,
+      keyspaces: () => this.keyspaces,
+      onState: (source, problem) => this.#setProblem(source, problem),
+    })
+    this.#queue = this.writer.queue
     this.keyspaces = new Keyspaces({
       context: this.#context(),
       queue: this.#queue,
@@ -203,7 +198,7 @@ export class Database implements CommitSink {
 
   #startKeeper(journal: JournalManager): void {
     const { syncInterval, maxJournalSize } = this.settings
-    this.#keeper = new JournalKeeper({
+    const keeper = new JournalKeeper({
       vfs: this.#vfs,
       directory: this.path,
       manifest: this.#manifest,
@@ -220,6 +215,8 @@ export class Database implements CommitSink {
       onState: (source, problem) => this.#setProblem(source, problem),
       flushTree: (id) => this.#flushTree(id),
     })
+    this.#keeper = keeper
+    this.writer.start(journal, keeper)
   }
 
   *#flushTree(id: number): Flow<void> {
@@ -369,11 +366,11 @@ export class Database implements CommitSink {
 
   #runSync(entries: Uint8Array, count: number, durability: Durability): void {
     if (!this.#control.isFree) this.#admitSync()
-    this.#isSyncCommit = true
+    this.writer.isSyncCaller = true
     try {
       this.#queue.run(this.#commit(entries, count, durability))
     } finally {
-      this.#isSyncCommit = false
+      this.writer.isSyncCaller = false
     }
   }
 
@@ -418,109 +415,6 @@ export class Database implements CommitSink {
     else if (durability === 'sync') yield* keeper.ensureDurable(this.#queue.nextSeqno - 1)
   }
 
-  // --- CommitSink --------------------------------------------------------------------------------
-
-  append(commits: readonly Commit[], first: number): void {
-    const journal = this.#journal!
-    try {
-      const [leader] = commits
-      const whole = leader!.journal ?? leader!.entries
-      if (commits.length === 1 && whole.length >= DIRECT_BYTES) {
-        journal.append(leader!.count, first, whole)
-      } else {
-        this.#stage(commits, first)
-      }
-    } catch (error) {
-      this.#setProblem('journal', error as ShaleError)
-      if (journal.failure !== undefined) this.#queue.fail(journal.failure as ShaleError)
-      throw error
-    }
-    if (this.#problems.size > 0) this.#setProblem('journal', undefined)
-  }
-
-  #stage(commits: readonly Commit[], first: number): void {
-    const journal = this.#journal!
-    const mark = journal.mark()
-    let seqno = first
-    let mustHandOver = false
-    try {
-      for (const commit of commits) {
-        journal.stage(commit.count, seqno++, commit.journal ?? commit.entries)
-        mustHandOver ||= commit.durability !== 'buffered' || !this.#mayBuffer
-      }
-      if (mustHandOver || journal.stagedBytes >= BUFFERED_BYTES_MAX) journal.handOver()
-    } catch (error) {
-      journal.cutBack(mark)
-      throw error
-    }
-  }
-
-  insert({ entries }: Commit, seqno: number): void {
-    const reader = new BatchReader(entries)
-    let keyspace: Keyspace | undefined
-    while (reader.next()) {
-      if (keyspace?.id !== reader.keyspaceId) {
-        keyspace = this.keyspaces.byId(reader.keyspaceId)!
-        this.#touched.add(keyspace)
-      }
-      const { kind, keyBegin, keyEnd, valueBegin, valueEnd } = reader
-      const { tree } = keyspace
-      tree.insert(kind, seqno, entries, keyBegin, keyEnd, entries, valueBegin, valueEnd)
-    }
-  }
-
-  afterGroup(): void {
-    const { maintenance } = this
-    for (const keyspace of this.#touched) maintenance.countActive(keyspace)
-    for (const keyspace of this.#touched) {
-      if (keyspace.countedActive < keyspace.tree.settings.maxMemtableSize) continue
-      if (this.#isSyncCommit) maintenance.keepUp(keyspace)
-      maintenance.rotate(keyspace)
-    }
-    this.#touched.clear()
-    const { memory } = maintenance
-    if (memory > this.settings.maxWriteBufferSize / 2) this.#relieveMemory(memory)
-    if (memory > this.#control.softMemory || !this.#control.isFree) maintenance.tellMemory()
-    this.#keeper!.afterAppend()
-  }
-
-  /**
-   * Half of the write buffer is in use: the largest memtables go to tables, whatever their own
-   * limits. Enough of them for writers to be free then: a stopped writer seals nothing more. Looks
-   * around only when memory has grown by a step since the last time.
-   */
-  #relieveMemory(total: number): void {
-    const { maxWriteBufferSize } = this.settings
-    if (total >= this.#relievedAt && total - this.#relievedAt < maxWriteBufferSize / 32) return
-    this.#relievedAt = total
-    const candidates = this.keyspaces
-      .all()
-      .filter(({ countedActive }) => countedActive > 0)
-      .toSorted((a, b) => b.countedActive - a.countedActive)
-    const active = sum(candidates.map(({ countedActive }) => countedActive))
-    const wanted = Math.max(maxWriteBufferSize / 4, total - this.#control.softMemory)
-    // On its way to tables already.
-    let sealed = total - active
-    for (const keyspace of candidates) {
-      if (sealed >= wanted) return
-      sealed += keyspace.countedActive
-      this.maintenance.rotate(keyspace)
-    }
-  }
-
-  handedOver(): number {
-    return this.#journal!.handedOver
-  }
-
-  *sync(): Flow<void> {
-    yield* this.#journal!.sync()
-    this.#keeper!.afterSync()
-  }
-
-  onFailure(cause: ShaleError): void {
-    this.#setProblem('failed', cause)
-  }
-
   /** A commit that says something of a keyspace. It is handed over; its seqno is returned. */
   #appendRecord(record: Uint8Array): number {
     this.#queue.drain()
@@ -561,7 +455,7 @@ export class Database implements CommitSink {
    * lose it. That of a thread is not the end of the process, whose other threads may go on here.
    */
   #leave(): void {
-    this.#mayBuffer = false
+    this.writer.mayBuffer = false
     try {
       if (this.#queue.failure === undefined) {
         this.#queue.drain()

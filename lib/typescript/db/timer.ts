@@ -10,10 +10,6 @@ export class Timer {
     this.#call = call
   }
 
-  get isArmed(): boolean {
-    return this.#handle !== undefined
-  }
-
   /** No effect while it is armed. */
   arm(milliseconds: number): void {
     if (this.#isStopped || this.#handle !== undefined) return

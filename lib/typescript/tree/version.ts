@@ -85,11 +85,6 @@ export class Version<T extends Listed> {
     return this.#byNumber.get(fileNumber)
   }
 
-  levelBytes(level: number): number {
-    const tables = this.levels[level]?.flat() ?? []
-    return tables.reduce((sum, { meta }) => sum + meta.size, 0)
-  }
-
   /**
    * What options that are given per level are looked up by: 0 for level 0, 1 for the first level in
    * use below it, and so on. Levels fill from the bottom, so the first in use moves up as a tree

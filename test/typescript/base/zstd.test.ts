@@ -6,7 +6,6 @@ import {
   compress,
   compressInPieces,
   decompress,
-  isSupported,
 } from '../../../lib/typescript/base/compression.ts'
 import { run, runSync } from '../../../lib/typescript/base/flow.ts'
 import { failure, testSeed } from '../../support/scratch.ts'
@@ -25,10 +24,6 @@ function packed(input: Uint8Array): Uint8Array {
 }
 
 describe('zstd', () => {
-  test('is there', () => {
-    expect(isSupported(CODEC_ZSTD)).toBe(true)
-  })
-
   test('frames come back, in the middle of other bytes', () => {
     for (const input of [text, Buffer.alloc(3_000_000, 'xyz'), text.subarray(0, 100)]) {
       const frame = packed(input)

@@ -5,7 +5,7 @@ import { Io } from '../../../lib/typescript/base/flow.ts'
 import type { Flow } from '../../../lib/typescript/base/flow.ts'
 import { CommitQueue } from '../../../lib/typescript/db/commit-queue.ts'
 import type { Commit } from '../../../lib/typescript/db/commit-queue.ts'
-import { Database } from '../../../lib/typescript/db/database.ts'
+import { CommitWriter } from '../../../lib/typescript/db/commit-writer.ts'
 import { JournalKeeper } from '../../../lib/typescript/db/journal-keeper.ts'
 import { UndurableTail } from '../../../lib/typescript/db/recovery-journal.ts'
 import { SnapshotTracker } from '../../../lib/typescript/db/snapshot-tracker.ts'
@@ -91,11 +91,11 @@ async function found(hunt: Hunt): Promise<string | undefined> {
   return undefined
 }
 
-type Append = (this: Database, commits: readonly Commit[], first: number) => void
+type Append = (this: CommitWriter, commits: readonly Commit[], first: number) => void
 
 function replaceAppend(make: (append: Append) => Append): void {
-  const append: Append = Database.prototype.append
-  vi.spyOn(Database.prototype, 'append').mockImplementation(make(append))
+  const append: Append = CommitWriter.prototype.append
+  vi.spyOn(CommitWriter.prototype, 'append').mockImplementation(make(append))
 }
 
 const BUGS: readonly [name: string, hunt: Hunt, plant: () => void][] = [
@@ -107,7 +107,7 @@ const BUGS: readonly [name: string, hunt: Hunt, plant: () => void][] = [
   [
     'a commit is acknowledged before it is synced',
     images,
-    () => vi.spyOn(Database.prototype, 'sync').mockImplementation(function* () {}),
+    () => vi.spyOn(CommitWriter.prototype, 'sync').mockImplementation(function* () {}),
   ],
   [
     'a commit is acknowledged before it is handed over',

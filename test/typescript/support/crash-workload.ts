@@ -204,8 +204,9 @@ export class CrashWorkload {
 
   /** Sees in which order writes become commits. */
   #watch(database: Database): void {
-    const append = database.append.bind(database)
-    database.append = (commits: readonly Commit[], first: number): void => {
+    const { writer } = database
+    const append = writer.append.bind(writer)
+    writer.append = (commits: readonly Commit[], first: number): void => {
       if (this.#isOver) return append(commits, first)
       this.#fillUpTo(first)
       append(commits, first)

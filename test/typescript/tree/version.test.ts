@@ -116,7 +116,6 @@ describe('a version', () => {
     expect([tableCount, itemCount, bytes]).toEqual([5, 20, 5 * 358])
     expect(version.tables().map(({ meta }) => meta.fileNumber)).toEqual([2, 1, 4, 3, 5])
     expect([version.find(3)?.meta.level, version.find(9)]).toEqual([3, undefined])
-    expect([version.levelBytes(3), version.levelBytes(4)]).toEqual([2 * 358, 0])
   })
 
   test('counts levels for options from the first one in use', () => {

@@ -1,0 +1,162 @@
+/**
+ * What becomes of the commits of a database: the journal takes them, then the memtables; memtables
+ * that are full, or too large together, are sealed.
+ */
+
+import { isMainThread } from 'node:worker_threads'
+import type { DatabaseSettings } from '../../engine.ts'
+import type { ShaleError } from '../../errors.ts'
+import type { Flow } from '../base/flow.ts'
+import type { JournalManager } from '../journal/manager.ts'
+import { CommitQueue } from './commit-queue.ts'
+import type { Commit, CommitSink } from './commit-queue.ts'
+import type { JournalKeeper } from './journal-keeper.ts'
+import type { Keyspace } from './keyspace.ts'
+import type { Keyspaces } from './keyspaces.ts'
+import type { Maintenance } from './maintenance.ts'
+import { BatchReader } from './write-batch.ts'
+import type { WriteControl } from './write-control.ts'
+
+/** A larger payload is not copied before it is written. */
+const DIRECT_BYTES = 64 * 1024
+/** Bytes that `buffered` commits leave in the process at most. */
+const BUFFERED_BYTES_MAX = 256 * 1024
+
+export interface CommitWriterParts {
+  readonly settings: DatabaseSettings
+  readonly control: WriteControl
+  readonly maintenance: Maintenance
+  /** They need the queue, and come after it. */
+  readonly keyspaces: () => Keyspaces
+  /** The journal cannot be written now, or nothing can any more; undefined: it can. */
+  readonly onState: (source: 'journal' | 'failed', problem: ShaleError | undefined) => void
+}
+
+export class CommitWriter implements CommitSink {
+  readonly queue: CommitQueue = new CommitQueue(this)
+  /** The writer at hand may keep the event loop from turning. */
+  isSyncCaller = false
+  /** Nobody asks other threads than the main one before they end. */
+  mayBuffer: boolean = isMainThread
+  readonly #parts: CommitWriterParts
+  #journal: JournalManager | undefined
+  #keeper: JournalKeeper | undefined
+  /** Keyspaces that the group of commits at hand writes to. */
+  readonly #touched = new Set<Keyspace>()
+  /** Bytes of memtables when the largest were looked for last. */
+  #relievedAt = 0
+
+  constructor(parts: CommitWriterParts) {
+    this.#parts = parts
+  }
+
+  /** Before the first commit. */
+  start(journal: JournalManager, keeper: JournalKeeper): void {
+    this.#journal = journal
+    this.#keeper = keeper
+  }
+
+  append(commits: readonly Commit[], first: number): void {
+    const { onState } = this.#parts
+    const journal = this.#journal!
+    try {
+      const [leader] = commits
+      const whole = leader!.journal ?? leader!.entries
+      if (commits.length === 1 && whole.length >= DIRECT_BYTES) {
+        journal.append(leader!.count, first, whole)
+      } else {
+        this.#stage(commits, first)
+      }
+    } catch (error) {
+      onState('journal', error as ShaleError)
+      if (journal.failure !== undefined) this.queue.fail(journal.failure as ShaleError)
+      throw error
+    }
+    onState('journal', undefined)
+  }
+
+  #stage(commits: readonly Commit[], first: number): void {
+    const journal = this.#journal!
+    const mark = journal.mark()
+    let seqno = first
+    let mustHandOver = false
+    try {
+      for (const commit of commits) {
+        journal.stage(commit.count, seqno++, commit.journal ?? commit.entries)
+        mustHandOver ||= commit.durability !== 'buffered' || !this.mayBuffer
+      }
+      if (mustHandOver || journal.stagedBytes >= BUFFERED_BYTES_MAX) journal.handOver()
+    } catch (error) {
+      journal.cutBack(mark)
+      throw error
+    }
+  }
+
+  insert({ entries }: Commit, seqno: number): void {
+    const keyspaces = this.#parts.keyspaces()
+    const reader = new BatchReader(entries)
+    let keyspace: Keyspace | undefined
+    while (reader.next()) {
+      if (keyspace?.id !== reader.keyspaceId) {
+        keyspace = keyspaces.byId(reader.keyspaceId)!
+        this.#touched.add(keyspace)
+      }
+      const { kind, keyBegin, keyEnd, valueBegin, valueEnd } = reader
+      const { tree } = keyspace
+      tree.insert(kind, seqno, entries, keyBegin, keyEnd, entries, valueBegin, valueEnd)
+    }
+  }
+
+  afterGroup(): void {
+    const { maintenance, control, settings } = this.#parts
+    for (const keyspace of this.#touched) maintenance.countActive(keyspace)
+    for (const keyspace of this.#touched) {
+      if (keyspace.countedActive < keyspace.tree.settings.maxMemtableSize) continue
+      if (this.isSyncCaller) maintenance.keepUp(keyspace)
+      maintenance.rotate(keyspace)
+    }
+    this.#touched.clear()
+    const { memory } = maintenance
+    if (memory > settings.maxWriteBufferSize / 2) this.#relieveMemory(memory)
+    if (memory > control.softMemory || !control.isFree) maintenance.tellMemory()
+    this.#keeper!.afterAppend()
+  }
+
+  /**
+   * Half of the write buffer is in use: the largest memtables go to tables, whatever their own
+   * limits. Enough of them for writers to be free then: a stopped writer seals nothing more. Looks
+   * around only when memory has grown by a step since the last time.
+   */
+  #relieveMemory(total: number): void {
+    const { maintenance, control, settings, keyspaces } = this.#parts
+    const { maxWriteBufferSize } = settings
+    if (total >= this.#relievedAt && total - this.#relievedAt < maxWriteBufferSize / 32) return
+    this.#relievedAt = total
+    const candidates = keyspaces()
+      .all()
+      .filter(({ countedActive }) => countedActive > 0)
+      .toSorted((a, b) => b.countedActive - a.countedActive)
+    const active = candidates.reduce((sum, { countedActive }) => sum + countedActive, 0)
+    const wanted = Math.max(maxWriteBufferSize / 4, total - control.softMemory)
+    // On its way to tables already.
+    let sealed = total - active
+    for (const keyspace of candidates) {
+      if (sealed >= wanted) return
+      sealed += keyspace.countedActive
+      maintenance.rotate(keyspace)
+    }
+  }
+
+  handedOver(): number {
+    return this.#journal!.handedOver
+  }
+
+  *sync(): Flow<void> {
+    yield* this.#journal!.sync()
+    this.#keeper!.afterSync()
+  }
+
+  onFailure(cause: ShaleError): void {
+    this.#parts.onState('failed', cause)
+  }
+}
