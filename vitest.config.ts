@@ -1,7 +1,7 @@
 // The suites of Vitest. What speaks of the public API alone, test/conformance, is one text that
 // three of them run: on each engine, and on directories that change their engine at every opening
-// (test/support/next-engine.ts). SHALE_ENGINE=native or SHALE_ENGINE=typescript leaves out what needs
-// the other one.
+// (test/support/next-engine.ts). SHALE_ENGINE=native or SHALE_ENGINE=typescript leaves out what
+// needs the other one.
 
 import { availableParallelism } from 'node:os'
 import { defineConfig, type TestProjectConfiguration } from 'vitest/config'

@@ -1,10 +1,11 @@
 /** Cursors: explicit, double-ended positions in a range. */
 
-import { BACK, FRONT, ROW_ENTRY, type RowBatch, type ScanEnd, type ScanEngine } from './engine.ts'
+import { BACK, FRONT, ROW_ENTRY, type ScanEnd, type ScanEngine } from './engine.ts'
 import { ShaleError } from './errors.ts'
 import { copyKey, scanRange } from './keys.ts'
 import { checkSignal } from './read-options.ts'
 import { rejected, uncloneable, wrongReceiver } from './receiver.ts'
+import type { RowBatch } from './row-batch.ts'
 import { MAX_ROWS, pairOf, rowWords, type Pair, type RangeSpec } from './rows.ts'
 import { Turn } from './turn.ts'
 import type { KeyInput } from './types.ts'

@@ -11,6 +11,7 @@
  * seqno (exclusive), or LATEST for the newest visible one.
  */
 
+import type { RowBatch } from './row-batch.ts'
 import type {
   Compression,
   Durability,
@@ -260,23 +261,6 @@ export const ROW_ENTRY = 0
 export const ROW_KEY = 1
 export const ROW_VALUE = 2
 export type RowContent = typeof ROW_ENTRY | typeof ROW_KEY | typeof ROW_VALUE
-
-/**
- * A batch of rows, packed: per row two u32 words (key length, value length), then key bytes, then
- * value bytes, then padding to a multiple of 4. A part that is not carried takes no bytes; its
- * length is there all the same. Unless it was made with `reuse`, views of it stay valid for ever.
- */
-export interface RowBatch {
-  readonly bytes: Buffer
-  /** `bytes.buffer` and `bytes.byteOffset`: asking a Buffer for them costs more than a view. */
-  readonly memory: ArrayBufferLike
-  readonly offset: number
-  /** The same memory as u32 words. */
-  readonly words: Uint32Array
-  /** Bytes used. */
-  readonly end: number
-  readonly count: number
-}
 
 /**
  * An open scan over one pinned state: two cursors, one from each end, that know nothing of each

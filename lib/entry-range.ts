@@ -8,7 +8,6 @@ import {
   ROW_ENTRY,
   ROW_KEY,
   ROW_VALUE,
-  type RowBatch,
   type RowContent,
   type ScanEnd,
   type ScanEngine,
@@ -17,6 +16,7 @@ import { kindOf, ShaleError } from './errors.ts'
 import { scanRange } from './keys.ts'
 import { checkSignal } from './read-options.ts'
 import { rejected, uncloneable, wrongReceiver } from './receiver.ts'
+import type { RowBatch } from './row-batch.ts'
 import {
   keyOf,
   lifeOf,

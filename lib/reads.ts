@@ -1,16 +1,9 @@
 /** Reads that keyspaces and trees share, made of the few that an engine gives. */
 
-import {
-  BACK,
-  FRONT,
-  ROW_ENTRY,
-  ROW_KEY,
-  type ReadEngine,
-  type RowBatch,
-  type ScanEnd,
-} from './engine.ts'
+import { BACK, FRONT, ROW_ENTRY, ROW_KEY, type ReadEngine, type ScanEnd } from './engine.ts'
 import { byteLengthOf, isBytes, isKey, keyError, kindOf, ShaleError } from './errors.ts'
 import { EVERYTHING, scanRange } from './keys.ts'
+import type { RowBatch } from './row-batch.ts'
 import { pairOf, type Pair } from './rows.ts'
 import { Turn } from './turn.ts'
 import type { KeyInput } from './types.ts'

@@ -1,9 +1,9 @@
 /** Rows: how the batches of a scan are walked, and what is made of a row. */
 
-import { markAsUntransferable } from 'node:worker_threads'
 import { BufferView } from './buffer-view.ts'
-import { ROW_KEY, ROW_VALUE, type ReadEngine, type RowBatch, type RowContent } from './engine.ts'
+import { ROW_KEY, ROW_VALUE, type ReadEngine, type RowContent } from './engine.ts'
 import type { Bounds, ScanOptions } from './keys.ts'
+import type { RowBatch } from './row-batch.ts'
 
 export type Pair = [Buffer, Buffer]
 
@@ -47,55 +47,6 @@ class Abortable implements Closable {
 /** What ends an iteration of `source` from outside: once it is closing, check() says why. */
 export function lifeOf({ owner, signal }: RangeSource): Closable {
   return signal === undefined ? owner : new Abortable(owner, signal)
-}
-
-/** What an engine has packed. */
-export class PackedRows implements RowBatch {
-  readonly bytes: Buffer
-  readonly memory: ArrayBufferLike
-  readonly offset: number
-  readonly words: Uint32Array
-  readonly end: number
-  readonly count: number
-
-  constructor(
-    bytes: Buffer,
-    memory: ArrayBufferLike,
-    offset: number,
-    words: Uint32Array,
-    end: number,
-    count: number,
-  ) {
-    this.bytes = bytes
-    this.memory = memory
-    this.offset = offset
-    this.words = words
-    this.end = end
-    this.count = count
-  }
-
-  /** A part of memory that others share, from `offset` on. */
-  static within(memory: ArrayBufferLike, offset: number, end: number, count: number): PackedRows {
-    const words = new Uint32Array(memory, offset, end >>> 2)
-    return new PackedRows(new BufferView(memory, offset, end), memory, offset, words, end, count)
-  }
-}
-
-/** Memory of its own for rows. They share it: none of them may take it away from the others. */
-export function freshRows(byteLimit: number): PackedRows {
-  const bytes = Buffer.allocUnsafeSlow((byteLimit + 3) & ~3)
-  const { buffer } = bytes
-  markAsUntransferable(buffer)
-  return new PackedRows(bytes, buffer, 0, new Uint32Array(buffer), 0, 0)
-}
-
-/** The same memory with other rows in it. */
-export function refilled(
-  { bytes, memory, offset, words }: RowBatch,
-  end: number,
-  count: number,
-): PackedRows {
-  return new PackedRows(bytes, memory, offset, words, end, count)
 }
 
 /** `countLimit` of a fill is a u32. */

@@ -3,7 +3,6 @@
 import {
   BACK,
   FRONT,
-  type RowBatch,
   type RowContent,
   type ScanEnd,
   type ScanEngine,
@@ -11,7 +10,7 @@ import {
 } from '../engine.ts'
 import { ShaleError } from '../errors.ts'
 import { rejected } from '../receiver.ts'
-import { freshRows, PackedRows, refilled } from '../rows.ts'
+import { RowBatch } from '../row-batch.ts'
 import { door, META, NUMBERS } from './addon.ts'
 import { announce, copyAnswer, pending, type Convert } from './completions.ts'
 import { failure } from './failure.ts'
@@ -147,9 +146,9 @@ class NativeScan implements ScanEngine {
     const count = NUMBERS[(record + RECORD_NUMBER) / 2] as number
     this.#setEnded(end, ((META[record + RECORD_FLAGS] as number) & FILL_END) !== 0)
     if (count === 0) return undefined
-    const rows = freshRows(length)
+    const rows = RowBatch.withRoomFor(length)
     copyAnswer(index, rows.bytes)
-    return refilled(rows, length, count)
+    return rows.refilled(length, count)
   }
 
   #setEnded(end: ScanEnd, ended: boolean): void {
@@ -190,7 +189,7 @@ class NativeScan implements ScanEngine {
       if (used < STATUS_MIN) {
         if (!this.#took(end)) return undefined
         slab.offset = (offset + used + 7) & ~7
-        return PackedRows.within(slab.memory, offset, used, META[META_COUNT] as number)
+        return RowBatch.within(slab.memory, offset, used, META[META_COUNT] as number)
       }
       if (used !== STATUS_TOO_BIG) return notFilled(used)
       return this.#fillOwn(end, content, META[META_LENGTH] as number, countLimit, flags)
@@ -208,7 +207,8 @@ class NativeScan implements ScanEngine {
     countLimit: number,
     flags: number,
   ): RowBatch | undefined | null {
-    return this.#fillInto(end, content, byteLimit, countLimit, flags, freshRows(byteLimit))
+    const rows = RowBatch.withRoomFor(byteLimit)
+    return this.#fillInto(end, content, byteLimit, countLimit, flags, rows)
   }
 
   #fillInto(
@@ -223,7 +223,7 @@ class NativeScan implements ScanEngine {
     fillBuffer(rows.bytes)
     const used = META[META_STATUS] as number
     if (used < STATUS_MIN) {
-      return this.#took(end) ? refilled(rows, used, META[META_COUNT] as number) : undefined
+      return this.#took(end) ? rows.refilled(used, META[META_COUNT] as number) : undefined
     }
     if (used !== STATUS_TOO_BIG) return notFilled(used)
     return this.#fillOwn(end, content, META[META_LENGTH] as number, countLimit, flags)

@@ -1,10 +1,10 @@
 /** Scans: batches of rows, packed from a cursor at each end of a range. */
 
 import { BACK, ROW_KEY, ROW_VALUE } from '../engine.ts'
-import type { RowBatch, RowContent, ScanEnd, ScanEngine } from '../engine.ts'
+import type { RowContent, ScanEnd, ScanEngine } from '../engine.ts'
 import { ShaleError } from '../errors.ts'
 import { rejected } from '../receiver.ts'
-import { freshRows, PackedRows, refilled } from '../rows.ts'
+import { RowBatch } from '../row-batch.ts'
 import { keepAlive } from './base/keep-alive.ts'
 import { OWN_BUFFER_MIN, slab, SLAB_BYTES } from './base/slab.ts'
 import { copyOf, copyRange } from './base/slice.ts'
@@ -272,13 +272,14 @@ export class TypescriptScan implements ScanEngine {
       const count = end.pack(content, bytes, words, offset, limit, countLimit, mayBlock)
       const { packed } = end
       slab.take(packed)
-      return PackedRows.within(memory, offset, packed, count)
+      return RowBatch.within(memory, offset, packed, count)
     }
     const size = Math.max(limit, first)
-    const rows = reuse !== undefined && reuse.bytes.length >= size ? reuse : freshRows(size)
+    const rows =
+      reuse !== undefined && reuse.bytes.length >= size ? reuse : RowBatch.withRoomFor(size)
     // The kind of array that the engine writes to everywhere.
     const bytes = new Uint8Array(rows.memory)
     const count = end.pack(content, bytes, rows.words, 0, limit, countLimit, mayBlock)
-    return refilled(rows, end.packed, count)
+    return rows.refilled(end.packed, count)
   }
 }

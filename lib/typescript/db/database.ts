@@ -70,6 +70,7 @@ export class Database {
   readonly snapshots: SnapshotTracker = new SnapshotTracker()
   readonly maintenance: Maintenance
   readonly keyspaces: Keyspaces
+  readonly writer: CommitWriter
   readonly cache: Cache<Block>
   recovery: RecoveryFigures = NOTHING_RECOVERED
   readonly #vfs: ClosableVfs
@@ -79,7 +80,6 @@ export class Database {
   readonly #remover: FileRemover
   readonly #throttle: Throttle
   readonly #control: WriteControl
-  readonly writer: CommitWriter
   readonly #queue: CommitQueue
   #journal: JournalManager | undefined
   #keeper: JournalKeeper | undefined
