@@ -38,12 +38,16 @@ test('what needs no value copies none', async () => {
   const keyspace = await db.keyspace('k')
   const value = Buffer.alloc(size, 'v')
   keyspace.insertSync('key', value)
+  // The most of several times: what the collector gives back meanwhile hides what was copied.
   const copied = (read: () => unknown): number => {
-    const before = process.memoryUsage().external
-    const held = read()
-    const after = process.memoryUsage().external
-    expect(held).toBeDefined()
-    return after - before
+    const times = Array.from({ length: 5 }, () => {
+      const before = process.memoryUsage().external
+      const held = read()
+      const after = process.memoryUsage().external
+      expect(held).toBeDefined()
+      return after - before
+    })
+    return Math.max(...times)
   }
   expect(copied(() => keyspace.getSync('key'))).toBeGreaterThan(size / 2)
   expect(keyspace.sizeOfSync('key')).toBe(value.length)
