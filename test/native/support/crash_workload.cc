@@ -248,9 +248,10 @@ void Workload::OpenKeyspace() {
 // ---- everything else ----
 
 void Workload::Persist() {
-  const size_t number = history_.issued();
+  // A ticket, not a number: commits before it may be refused and withdrawn meanwhile.
+  const Ticket last = next_ticket_ - 1;
   const auto durability = static_cast<Durability>(Below(3));
-  if (database_->Persist(durability).ok()) NoteAcked(number, durability);
+  if (database_->Persist(durability).ok()) NoteAcked(NumberOf(last), durability);
 }
 
 void Workload::Flush() {
