@@ -94,7 +94,10 @@ export class WriteBatch {
     return this
   }
 
-  /** Single delete: only for keys written at most once since their last removal. */
+  /**
+   * Single delete: only for keys written at most once since their last removal. A removal that a
+   * later operation of its batch overrides does not count as one.
+   */
   removeWeak(keyspace: Keyspace, key: KeyInput): this {
     if (!(#owner in Object(this))) throw wrongReceiver('WriteBatch', 'removeWeak')
     this.#add(WEAK_TOMBSTONE, keyspace, key, '')

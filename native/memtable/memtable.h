@@ -31,8 +31,10 @@ class Memtable : public RefCounted {
   // `id` is unique in its tree.
   static Ref<Memtable> Create(MemtableKind kind, uint64_t id);
 
-  // Adds one version; a second one with the same key and seqno replaces the first. Seqnos need not
-  // ascend. Returns the bytes that the entry took (key, value, header; not index nodes).
+  // Adds one version; a second one with the same key and seqno replaces the first, and if it is a
+  // weak tombstone it becomes a whole one: what it replaces may have hidden more than one version.
+  // Seqnos need not ascend. Returns the bytes that the entry took (key, value, header; not index
+  // nodes).
   virtual size_t Add(Slice key, Slice value, Seqno seqno, Kind kind) = 0;
 
   // Newest version of `key` with seqno < read_seqno; false if there is none. A tombstone is found.

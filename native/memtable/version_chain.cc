@@ -114,6 +114,14 @@ const StoredEntry* LastAbove(const ChainIndex* index, Seqno seqno, bool all) {
   return last;
 }
 
+// A weak tombstone in the place of another entry of its commit is held as a whole one.
+Entry Held(const StoredEntry* newest, const Entry& entry) {
+  if (entry.kind() != Kind::kWeakTombstone) return entry;
+  const StoredEntry* const same = NewestBelow(newest, entry.seqno() + 1);
+  const bool replaces = same != nullptr && same->seqno() == entry.seqno();
+  return replaces ? Entry{entry.key, entry.value, MakeTag(entry.seqno(), Kind::kTombstone)} : entry;
+}
+
 }  // namespace
 
 namespace chain_internal {
@@ -143,7 +151,7 @@ StoredEntry* NewStoredEntry(const Entry& entry, Arena* arena) { return NewEntry(
 AddedVersion AddVersion(StoredEntry* newest, const Entry& entry, Arena* arena,
                         HeightSource* heights) {
   const int height = heights->Next(kChainHeightBits, kChainHeightMax);
-  StoredEntry* const added = NewEntry(entry, height, arena);
+  StoredEntry* const added = NewEntry(Held(newest, entry), height, arena);
   AddedVersion result{newest, StoredEntry::Bytes(entry) + (height - 1) * sizeof(uintptr_t), false};
   const uintptr_t next = newest->links.next.load(kRelaxed);
   if (added->seqno() >= newest->seqno()) {

@@ -163,6 +163,42 @@ test('weak removals take one insertion with them', async () => {
   await again.close()
 })
 
+test('a weak removal that overrides others of its batch hides all that they hid', async () => {
+  const db = await openDatabase(join(scratchDirectory(), 'db'))
+  const keyspace = await db.keyspace('k')
+  await keyspace.insert('a', 'one')
+  await keyspace.insert('b', 'one')
+  await keyspace.rotateMemtableAndWait()
+  await keyspace.insert('a', 'two')
+  await keyspace.insert('b', 'two')
+  const batch = db.batch()
+  batch.remove(keyspace, 'a').removeWeak(keyspace, 'a')
+  batch.remove(keyspace, 'b').insert(keyspace, 'b', 'three').removeWeak(keyspace, 'b')
+  await batch.commit()
+  expect(keyspace.lenSync()).toBe(0)
+  await keyspace.rotateMemtableAndWait()
+  expect(keyspace.lenSync()).toBe(0)
+  await keyspace.majorCompaction()
+  expect(keyspace.lenSync()).toBe(0)
+  await db.close()
+})
+
+test('a sync close ends an async one, and the directory is the next opener\'s alone', async () => {
+  const path = join(scratchDirectory(), 'db')
+  for (let turns = 0; turns < 40; turns++) {
+    const db = openDatabaseSync(path)
+    const closing = db.close()
+    // oxlint-disable-next-line no-await-in-loop
+    for (let i = 0; i < turns; i++) await new Promise(setImmediate)
+    db.closeSync()
+    const next = openDatabaseSync(path)
+    // oxlint-disable-next-line no-await-in-loop
+    await closing
+    expect(existsSync(join(path, 'lock'))).toBe(true)
+    next.closeSync()
+  }
+})
+
 test('what memory and disk hold is told', async () => {
   const path = join(scratchDirectory(), 'db')
   const db = await openDatabase(path, { cacheSize: 1_000_000 })

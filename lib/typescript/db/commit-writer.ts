@@ -111,7 +111,7 @@ export class CommitWriter implements CommitSink {
     const { maintenance, control, settings } = this.#parts
     for (const keyspace of this.#touched) maintenance.countActive(keyspace)
     for (const keyspace of this.#touched) {
-      if (keyspace.countedActive < keyspace.tree.settings.maxMemtableSize) continue
+      if (!keyspace.tree.isFull) continue
       if (this.isSyncCaller) maintenance.keepUp(keyspace)
       maintenance.rotate(keyspace)
     }

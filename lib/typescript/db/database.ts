@@ -19,7 +19,6 @@ import { ShaleError } from '../../errors.ts'
 import type { Durability } from '../../types.ts'
 import { Cache } from '../base/cache.ts'
 import { CODECS, requireCodec } from '../base/compression.ts'
-import { runSync } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { keepAlive } from '../base/keep-alive.ts'
 import { READ_ALL } from '../base/internal-key.ts'
@@ -232,7 +231,7 @@ export class Database {
     this.#journal?.close()
     this.#manifest.close()
     this.#vfs.close()
-    if (this.#lock !== undefined) yield* this.#lock.release()
+    this.#lock?.release()
   }
 
   // --- states ------------------------------------------------------------------------------------
@@ -465,7 +464,7 @@ export class Database {
       if (!isMainThread) {
         this.#status = 'closed'
         this.#vfs.close()
-        if (this.#lock !== undefined) runSync(this.#lock.release())
+        this.#lock?.release()
       }
     }
   }
@@ -562,7 +561,7 @@ export class Database {
     this.#journal?.close()
     this.#manifest.close()
     this.#vfs.close()
-    if (this.#lock !== undefined) yield* this.#lock.release()
+    this.#lock?.release()
     this.#status = 'closed'
   }
 }

@@ -8,6 +8,7 @@
  */
 
 import { ShaleError } from '../../errors.ts'
+import { runSync } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { isErrno } from '../base/status.ts'
 import { LOCK_NAME, parseFileName, pathIn } from '../vfs/file-name.ts'
@@ -60,8 +61,15 @@ export class DirectoryLock {
     return lock
   }
 
-  /** Gives the directory back, unless somebody took it over. */
-  *release(): Flow<void> {
+  /**
+   * Gives the directory back, unless somebody took it over. In one turn: a removal under way would
+   * meet the file of whoever opens the directory meanwhile, after a sync close in between.
+   */
+  release(): void {
+    runSync(this.#release())
+  }
+
+  *#release(): Flow<void> {
     let owner: Owner | undefined = this.#owner
     try {
       owner = yield* this.#read(LOCK_NAME)
@@ -109,15 +117,21 @@ export class DirectoryLock {
       const outcome = yield* this.#takeOver(claim, claimer.token, level + 1)
       if (outcome === 'again') return outcome
     }
-    // Only the holder of the claim may replace a file with this token, and it looks again.
-    const now = yield* this.#read(name)
-    if (now?.token !== token) {
+    try {
+      return yield* this.#replace(name, token)
+    } finally {
+      // Nobody looks at the claim of a replaced owner. One that stayed behind after a failure would
+      // keep all others out as long as this process lives.
       yield* this.#tryRemove(claim)
-      return 'again'
     }
+  }
+
+  /** Only the holder of the claim may replace a file with this token, and it looks again. */
+  *#replace(name: string, token: string): Flow<Outcome> {
+    const now = yield* this.#read(name)
+    if (now?.token !== token) return 'again'
     yield* this.#write(this.#replacement, true)
     yield* this.#vfs.rename(this.#path(this.#replacement), this.#path(name))
-    yield* this.#tryRemove(claim)
     return 'done'
   }
 

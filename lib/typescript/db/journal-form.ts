@@ -24,12 +24,12 @@ export function journalForm(entries: Uint8Array, codec: number): Uint8Array | un
     const length = valueEnd - valueBegin
     if (kind !== KIND_VALUE || length < COMPRESSION_MIN || length > BLOCK_RAW_BYTES_MAX) continue
     form ??= Buffer.allocUnsafe(entries.length + RAW_LENGTH_BYTES)
-    // What stands before the value, and behind the last one that was compressed.
-    form.set(entries.subarray(copied, keyEnd), end)
     const header = end + keyBegin - ENTRY_HEADER_BYTES - copied
     const value = end + keyEnd - copied
     const bytes = compress(codec, entries, valueBegin, valueEnd, form, value + RAW_LENGTH_BYTES)
     if (bytes === 0) continue
+    // What stands before the value, and behind the last one that was compressed.
+    form.set(entries.subarray(copied, keyEnd), end)
     const { keyspaceId } = reader
     const stored = RAW_LENGTH_BYTES + bytes
     putEntryHeader(form, header, kind, codec, keyEnd - keyBegin, keyspaceId, stored)

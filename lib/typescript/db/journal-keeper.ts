@@ -11,6 +11,7 @@ import { Background } from '../base/background.ts'
 import { runSync } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { Gate } from '../base/gate.ts'
+import { highestOf } from '../base/numbers.ts'
 import { corruption } from '../base/status.ts'
 import { LogWriter } from '../journal/log-writer.ts'
 import type { JournalManager, Watermarks } from '../journal/manager.ts'
@@ -343,7 +344,7 @@ export class JournalKeeper {
       const evicted = journal.evictable(flushedSeqno)
       if (evicted.length === 0) return
       const numbers = evicted.map(({ number }) => number)
-      const lastSeqno = Math.max(...evicted.map((sealed) => sealed.lastSeqno))
+      const lastSeqno = highestOf(evicted.map((sealed) => sealed.lastSeqno))
       yield* manifest.commit(
         { journalsRemoved: numbers, lastSeqno },
         { durable: () => journal.drop(new Set(numbers)), failed: () => {} },

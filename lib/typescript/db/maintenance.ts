@@ -16,6 +16,7 @@ import { Background } from '../base/background.ts'
 import { Fifo } from '../base/fifo.ts'
 import { Io, runSync } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
+import { highestOf } from '../base/numbers.ts'
 import type { CompactionJob } from '../tree/compaction-job.ts'
 import { DEFAULT_SETTINGS } from '../tree/options.ts'
 import type { JobFigures } from '../tree/tree.ts'
@@ -141,7 +142,7 @@ export class Maintenance {
   }
 
   #tellLevel0(): void {
-    this.#parts.control?.setLevel0(this.#isPaused ? 0 : Math.max(0, ...this.#level0.values()))
+    this.#parts.control?.setLevel0(this.#isPaused ? 0 : highestOf(this.#level0.values()))
   }
 
   /** Whether a sync writer should try again what has failed: nobody else may have had the time. */

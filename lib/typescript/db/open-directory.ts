@@ -33,7 +33,7 @@ export function* openDirectory(vfs: Vfs, path: string, rules: OpenRules): Flow<O
   try {
     return { vfs: own, lock, manifest: yield* loadManifest(own, path, rules) }
   } catch (error) {
-    if (lock !== undefined) yield* lock.release()
+    lock?.release()
     throw error
   }
 }

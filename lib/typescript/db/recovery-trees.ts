@@ -205,7 +205,7 @@ export class ReplayedTrees {
   sealFull(): void {
     if (this.#sealedAt !== 0) return
     for (const tree of this.#touched) {
-      if (tree.activeBytes >= tree.settings.maxMemtableSize) tree.rotate()
+      if (tree.isFull) tree.rotate()
     }
   }
 

@@ -15,6 +15,7 @@ import { ShaleError } from '../../errors.ts'
 import { breath } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { SEQNO_MAX } from '../base/internal-key.ts'
+import { highestOf } from '../base/numbers.ts'
 import { atPlace } from '../base/status.ts'
 import { LOG_HEADER_BYTES, RECORD_DATA, RECORD_HEADER_BYTES } from '../journal/log-format.ts'
 import type { LogReader, RecoveryMode } from '../journal/log-reader.ts'
@@ -124,7 +125,7 @@ export class Recovery {
       this.#journals.push(journal)
     }
     if (cleanShutdown) return
-    const highest = Math.max(0, ...journals.keys())
+    const highest = highestOf(journals.keys())
     for (const number of present) {
       if (number > highest) this.#journals.push(new RecoveredJournal(directory, number, false))
     }

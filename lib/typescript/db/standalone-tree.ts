@@ -7,10 +7,10 @@ import { isMainThread } from 'node:worker_threads'
 import type { EntryKind, PlanData, StrategySetting, TreeEngineSettings } from '../../engine.ts'
 import { ShaleError } from '../../errors.ts'
 import { Cache } from '../base/cache.ts'
-import { runSync } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { READ_ALL, SEQNO_MAX } from '../base/internal-key.ts'
 import { equalBytes } from '../base/slice.ts'
+import { MEMTABLE_BYTES_MAX } from '../memtable/memtable.ts'
 import { BARE_TREE } from '../tree/manifest-edit.ts'
 import type { Manifest } from '../tree/manifest.ts'
 import { decodeOptions, encodeOptions, newOptions } from '../tree/options.ts'
@@ -194,10 +194,11 @@ export class StandaloneTree {
     const itemSize = tree.insert(kind, seqno, key, 0, keyEnd, value, 0, valueEnd)
     const memtableSize = tree.activeBytes
     this.maintenance.countActive(this.#keyspace)
-    const isFull = memtableSize >= tree.settings.maxMemtableSize
-    if (isFull && this.#settings.backgroundCompaction) {
+    if (tree.isFull && this.#settings.backgroundCompaction) {
       this.maintenance.keepUp(this.#keyspace)
-      this.maintenance.rotate(this.#keyspace)
+      this.rotate()
+    } else if (memtableSize >= MEMTABLE_BYTES_MAX) {
+      this.rotate()
     }
     return { itemSize, memtableSize }
   }
@@ -265,7 +266,7 @@ export class StandaloneTree {
     if (isMainThread) return
     this.#isClosed = true
     this.#vfs.close()
-    if (this.#lock !== undefined) runSync(this.#lock.release())
+    this.#lock?.release()
   }
 
   *#letGo(): Flow<void> {
@@ -274,7 +275,7 @@ export class StandaloneTree {
     yield* this.#remover.stop()
     this.#manifest.close()
     this.#vfs.close()
-    if (this.#lock !== undefined) yield* this.#lock.release()
+    this.#lock?.release()
     this.#hasEnded = true
   }
 }

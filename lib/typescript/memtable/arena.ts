@@ -23,6 +23,7 @@ const OFFSET_MASK = 2 ** OFFSET_BITS - 1
 /** The first chunk is small, so that a thousand idle trees cost little; each next one is double. */
 const CHUNK_BYTES_MIN = 4096
 const CHUNK_BYTES_MAX: number = 2 ** OFFSET_BITS
+const CHUNKS_MAX: number = 2 ** (32 - OFFSET_BITS)
 const LARGE_VALUE = 65_536
 const CACHE_LINE = 64
 
@@ -212,6 +213,8 @@ export class Arena {
   }
 
   #grow(length: number, last: Uint8Array | undefined): Uint8Array {
+    // An address more would name an entry of the first chunk.
+    if (this.chunks.length === CHUNKS_MAX) throw new RangeError('the arena is full')
     let size = last === undefined ? CHUNK_BYTES_MIN : last.length * 2
     while (size < length + AT_VALUE) size *= 2
     const chunk = new Uint8Array(Math.min(size, CHUNK_BYTES_MAX))

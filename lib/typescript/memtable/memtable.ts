@@ -4,11 +4,18 @@
  * while entries are inserted.
  */
 
+import { KIND_TOMBSTONE, KIND_WEAK_TOMBSTONE } from '../base/internal-key.ts'
 import type { EntryIterator } from '../base/iterator.ts'
 import { Arena } from './arena.ts'
 import { BTree } from './btree.ts'
 import { MemtableIterator } from './memtable-iterator.ts'
 import { lastNotBelow, linkNewest, versionBelow } from './version-chain.ts'
+
+/**
+ * Where a memtable is sealed at the latest: with one commit more it has to stay within what an
+ * arena can address, 4 GiB.
+ */
+export const MEMTABLE_BYTES_MAX: number = 2 ** 30
 
 export class Memtable {
   readonly id: number
@@ -34,7 +41,10 @@ export class Memtable {
     return this.itemCount === 0
   }
 
-  /** Copies an entry in. One with the same key and seqno is replaced. */
+  /**
+   * Copies an entry in. One with the same key and seqno is replaced; a weak tombstone in its place
+   * is a whole one, since what it replaces may have hidden more than one version.
+   */
   insert(
     kind: number,
     seqno: number,
@@ -51,7 +61,8 @@ export class Memtable {
     const above =
       newest === 0 || arena.seqno(newest) < seqno ? 0 : lastNotBelow(arena, newest, seqno)
     if (above !== 0 && arena.seqno(above) === seqno) {
-      arena.replace(above, kind, value, valueBegin, valueEnd)
+      const held = kind === KIND_WEAK_TOMBSTONE ? KIND_TOMBSTONE : kind
+      arena.replace(above, held, value, valueBegin, valueEnd)
       return
     }
     const older = above === 0 ? newest : arena.older(above)

@@ -2,6 +2,7 @@
 
 import { ShaleError } from '../../errors.ts'
 import type { Flow } from '../base/flow.ts'
+import { highestOf } from '../base/numbers.ts'
 import { atPlace, corruption, isErrno } from '../base/status.ts'
 import { LOG_HEADER_BYTES, RECORD_DATA } from '../journal/log-format.ts'
 import { LogReader } from '../journal/log-reader.ts'
@@ -65,7 +66,7 @@ export function* loadGeneration(vfs: Vfs, directory: string): Flow<Generation> {
     end: dataEnd,
     isWitnessed: syncedTo >= dataEnd,
     droppedBytes,
-    highestNumber: Math.max(...names.map((name) => name.number)),
+    highestNumber: highestOf(names.map((name) => name.number)),
     stale: numbers.filter((other) => other !== number),
   }
 }

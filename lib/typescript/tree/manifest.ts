@@ -15,6 +15,7 @@
 import { ShaleError } from '../../errors.ts'
 import { runSync } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
+import { highestOf } from '../base/numbers.ts'
 import { isErrno } from '../base/status.ts'
 import { LogWriter } from '../journal/log-writer.ts'
 import { fileName, parseFileName, pathIn } from '../vfs/file-name.ts'
@@ -95,7 +96,7 @@ export class Manifest {
   /** The first generation in a directory without one; durable when it is done. */
   static *create(vfs: Vfs, directory: string, kind: DirectoryKind): Flow<Manifest> {
     const names = (yield* vfs.list(directory)).map(parseFileName)
-    const number = 1 + Math.max(0, ...names.map((name) => name.number))
+    const number = 1 + highestOf(names.map((name) => name.number))
     const state = { ...emptyState(kind), nextFileNumber: number + 1, nextTreeId: 1 }
     const path = pathIn(directory, fileName('manifest', number))
     const writer = yield* LogWriter.create(vfs, path, 'manifest', number)
@@ -294,7 +295,7 @@ export class Manifest {
    */
   #complete(edit: ManifestEdit): ManifestEdit {
     const { nextFileNumber, nextTreeId, lastSeqno, trees } = this.#appended
-    const treeId = Math.max(0, ...(edit.treesCreated ?? []).map(({ tree }) => tree + 1))
+    const treeId = highestOf((edit.treesCreated ?? []).map(({ tree }) => tree + 1))
     const raise = (
       items: ManifestEdit['flushedSeqnos'],
       name: 'flushedSeqno' | 'clearedSeqno' | 'gcSeqno',

@@ -15,7 +15,8 @@ import { chooseLeveled } from '../../leveled.ts'
 import type { Flow } from '../base/flow.ts'
 import { Gate } from '../base/gate.ts'
 import { LEVEL_COUNT } from '../base/limits.ts'
-import { Memtable } from '../memtable/memtable.ts'
+import { highestOf } from '../base/numbers.ts'
+import { Memtable, MEMTABLE_BYTES_MAX } from '../memtable/memtable.ts'
 import type { Vfs } from '../vfs/vfs.ts'
 import { CompactionJob } from './compaction-job.ts'
 import type { ManifestEdit } from './manifest-edit.ts'
@@ -98,9 +99,9 @@ export class Tree {
     this.#stored = stored
     this.#flushedSeqno = state.flushedSeqno
     const persisted = tables.map(({ meta }) => meta.highestSeqno)
-    this.#highestSeqno = Math.max(0, state.flushedSeqno - 1, ...persisted)
+    this.#highestSeqno = highestOf(persisted, Math.max(0, state.flushedSeqno - 1))
     this.#highestSealedSeqno = this.#highestSeqno
-    this.#nextRunOrder = 1 + Math.max(0, ...tables.map(({ meta }) => meta.runOrder))
+    this.#nextRunOrder = 1 + highestOf(tables.map(({ meta }) => meta.runOrder))
     this.#super = this.#superVersion(new Memtable(1), [], new Version(1, tables))
   }
 
@@ -211,6 +212,11 @@ export class Tree {
     return active.size - before
   }
 
+  /** Whether the active memtable holds as much as the options say, or as it can. */
+  get isFull(): boolean {
+    return this.activeBytes >= Math.min(this.settings.maxMemtableSize, MEMTABLE_BYTES_MAX)
+  }
+
   /** Seals the active memtable; false if it is empty. */
   rotate(): boolean {
     const { active, sealed, version } = this.#super
@@ -284,7 +290,7 @@ export class Tree {
         this.#checkOpen()
       },
     })
-    const highest = Math.max(...sealed.map((memtable) => memtable.highestSeqno))
+    const highest = highestOf(sealed.map((memtable) => memtable.highestSeqno))
     try {
       yield* this.#context.beforeFlushCommit(highest)
     } catch (error) {

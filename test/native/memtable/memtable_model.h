@@ -33,6 +33,12 @@ struct ModelValue {
 
 using Model = std::map<ModelKey, ModelValue>;
 
+// A weak tombstone that takes the place of another entry is a whole one.
+inline void AddTo(Model* model, const ModelKey& at, const ModelValue& entry) {
+  const bool whole = entry.kind == Kind::kWeakTombstone && model->count(at) != 0;
+  (*model)[at] = {entry.value, whole ? Kind::kTombstone : entry.kind};
+}
+
 inline std::string Describe(const std::string& key) {
   std::string text = std::to_string(key.size()) + ":";
   for (size_t i = 0; i < key.size() && i < 24; ++i) {

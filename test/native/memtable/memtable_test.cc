@@ -17,7 +17,7 @@ class MemtableTest : public MemtableSuite {
     const size_t bytes = table_->Add(key, value, seqno, kind);
     ASSERT_GE(bytes, key.size() + value.size());
     ASSERT_LE(bytes, key.size() + value.size() + 128);
-    model_[{key, seqno}] = {value, kind};
+    AddTo(&model_, {key, seqno}, {value, kind});
   }
 
   void ExpectGet(const std::string& key, Seqno read_seqno) {
@@ -239,7 +239,7 @@ TEST_P(MemtableTest, RandomOperationsAgreeWithTheModel) {
     auto kept = table_->NewIterator();
     for (int i = 0; i < 1500; ++i) {
       const std::string key = random.OneIn(3) && i > 0 ? keys.Known() : keys.Make();
-      const Kind kind = random.OneIn(4) ? Kind::kTombstone : Kind::kValue;
+      const Kind kind = static_cast<Kind>(random.OneIn(2) ? random.Below(3) : 0);
       const std::string value(kind == Kind::kValue ? random.Below(40) : 0, 'v');
       const Seqno seqno = random.Below(seqno_max);
       ASSERT_NO_FATAL_FAILURE(Add(key, value + std::to_string(i), seqno, kind));

@@ -106,8 +106,9 @@ TEST_P(VersionChainTest, ShortChainsAgreeWithTheModel) {
       const bool again = i > 0 && random.OneIn(4);
       const Seqno seqno = again ? seqnos[random.Below(i)] : seqnos[i];
       const std::string value = std::to_string(i);
-      table->Add("key", value, seqno, Kind::kValue);
-      model[{"key", seqno}] = {value, Kind::kValue};
+      const Kind kind = random.OneIn(4) ? Kind::kWeakTombstone : Kind::kValue;
+      table->Add("key", value, seqno, kind);
+      AddTo(&model, {"key", seqno}, {value, kind});
       if (i == 0) kept->SeekToFirst();
       const Seqno at = random.Below(seqnos.size() + 2);
       const auto it = table->NewIterator();

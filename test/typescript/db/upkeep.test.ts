@@ -55,8 +55,8 @@ test('a sweep that fails keeps nobody out', () => {
   machine.makeDir('/db').sync()
   const vfs = new FaultVfs(machine)
   vfs.setPlan([{ operation: 'list', nth: 0, kind: 'EMFILE' }])
-  runSync(runSync(DirectoryLock.acquire(vfs, '/db')).release())
-  runSync(runSync(DirectoryLock.acquire(machine, '/db')).release())
+  runSync(DirectoryLock.acquire(vfs, '/db')).release()
+  runSync(DirectoryLock.acquire(machine, '/db')).release()
 })
 
 test('a lock that cannot be read any more is given back all the same', () => {
@@ -65,8 +65,8 @@ test('a lock that cannot be read any more is given back all the same', () => {
   const vfs = new FaultVfs(machine)
   const lock = runSync(DirectoryLock.acquire(vfs, '/db'))
   vfs.setPlan([{ operation: 'open', nth: 0, kind: 'EMFILE' }])
-  runSync(lock.release())
-  runSync(runSync(DirectoryLock.acquire(machine, '/db')).release())
+  lock.release()
+  runSync(DirectoryLock.acquire(machine, '/db')).release()
 })
 
 test('a failed sync of the next journal ends writing, and fails no commit that is visible', () => {

@@ -1,6 +1,10 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { READ_ALL } from '../../../lib/typescript/base/internal-key.ts'
+import {
+  KIND_TOMBSTONE as TOMBSTONE,
+  KIND_WEAK_TOMBSTONE as WEAK_TOMBSTONE,
+  READ_ALL,
+} from '../../../lib/typescript/base/internal-key.ts'
 import { Memtable } from '../../../lib/typescript/memtable/memtable.ts'
 import {
   allForward,
@@ -30,7 +34,9 @@ class Pair {
     this.memtable.insert(entry.kind, entry.seqno, bytes, begin, end, value, 0, value.length)
     bytes.fill(0xee)
     value.fill(0xee)
-    this.#model.set(`${entry.key.toString('hex')}@${entry.seqno}`, entry)
+    const at = `${entry.key.toString('hex')}@${entry.seqno}`
+    const isWhole = entry.kind === WEAK_TOMBSTONE && this.#model.has(at)
+    this.#model.set(at, isWhole ? { ...entry, kind: TOMBSTONE } : entry)
   }
 
   get entries(): Entry[] {

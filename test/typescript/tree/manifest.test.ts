@@ -1,7 +1,7 @@
 // The manifest as a file: commits, generations, crashes, faults, and the directory without one.
 
 import { describe, expect, test } from 'vitest'
-import { run, runSync } from '../../../lib/typescript/base/flow.ts'
+import { Io, run, runSync } from '../../../lib/typescript/base/flow.ts'
 import { keyedCrc } from '../../../lib/typescript/base/crc32c.ts'
 import { encodeLogHeader } from '../../../lib/typescript/journal/log-format.ts'
 import { LogWriter } from '../../../lib/typescript/journal/log-writer.ts'
@@ -42,6 +42,17 @@ function manifests(vfs: Vfs): string[] {
   const files = vfs.list('/db').sync()
   return files.filter((name) => name.endsWith('.manifest')).toSorted()
 }
+
+test('foreign files may lie beside it in any number', () => {
+  const memory = newMachine()
+  create(memory).close()
+  const vfs = new FaultVfs(memory)
+  const foreign = Array.from({ length: 200_000 }, (_, i) => `foreign ${i}`)
+  vfs.list = (path) => Io.now(() => [...memory.list(path).sync(), ...foreign])
+  load(vfs).close()
+  for (const name of manifests(memory)) memory.remove(`/db/${name}`).sync()
+  create(vfs).close()
+})
 
 describe('commits', () => {
   test('are there after a load', () => {
