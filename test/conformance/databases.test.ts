@@ -183,7 +183,7 @@ test('a weak removal that overrides others of its batch hides all that they hid'
   await db.close()
 })
 
-test('a sync close ends an async one, and the directory is the next opener\'s alone', async () => {
+test("a sync close ends an async one, and the directory is the next opener's alone", async () => {
   const path = join(scratchDirectory(), 'db')
   for (let turns = 0; turns < 40; turns++) {
     const db = openDatabaseSync(path)
