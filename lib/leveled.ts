@@ -32,14 +32,15 @@ export interface TableSummary {
 }
 
 type Tables = readonly TableSummary[]
-type Run = Tables
-type Levels = readonly (readonly Run[])[]
+type Levels = readonly (readonly Tables[])[]
 
 const LEVEL_COUNT = 7
 /** Level 0 is merged in itself from this many idle runs on. */
 const INTRA_RUNS_MIN = 4
 /** A merge between two levels takes at most this many tables' worth of bytes (or one table). */
 const MERGE_TABLES_MAX = 50
+/** A row of tables that are merged into the next level is no longer than this. */
+const ROW_TABLES_MAX = 256
 /**
  * Tables with at least one tombstone in so many entries are not moved to the last level but
  * rewritten, because there tombstones end.
@@ -48,6 +49,10 @@ const TOMBSTONE_SHARE = 8
 /** Score of a full level whose tables can move without a merge. */
 const MOVE_SCORE = 99.99
 
+/**
+ * Costs about one look at each table, whatever the shape of the tree; and for each table of a level
+ * that is too large one at each of the next ROW_TABLES_MAX, at most.
+ */
 export function chooseLeveled(
   levels: Levels,
   setting: StrategySetting,
@@ -60,17 +65,6 @@ function isBefore(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) < 0
 }
 
-function overlap(
-  a: { readonly firstKey: Uint8Array; readonly lastKey: Uint8Array },
-  b: TableSummary,
-): boolean {
-  return !isBefore(a.lastKey, b.firstKey) && !isBefore(b.lastKey, a.firstKey)
-}
-
-function bytesOf(tables: Tables): number {
-  return tables.reduce((sum, table) => sum + table.size, 0)
-}
-
 function isDisjoint(tables: Tables): boolean {
   const sorted = tables.toSorted((a, b) => Buffer.compare(a.firstKey, b.firstKey))
   return sorted.every((table, i) => {
@@ -79,18 +73,107 @@ function isDisjoint(tables: Tables): boolean {
   })
 }
 
+/** First index below `count` for which `holds`, which then holds for all behind it; or `count`. */
+function firstIndex(count: number, holds: (index: number) => boolean): number {
+  let [low, high] = [0, count]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (holds(middle)) high = middle
+    else low = middle + 1
+  }
+  return low
+}
+
+/** A run, with what its tables add up to from the first one on. Ranges are from `a` up to `b`. */
+class Run {
+  readonly tables: Tables
+  /** Bytes that no job takes away. */
+  readonly idleBytes: number
+  readonly #bytesBefore: Float64Array
+  readonly #busyBefore: Uint32Array
+
+  constructor(tables: Tables, busy: ReadonlySet<number>) {
+    this.tables = tables
+    this.#bytesBefore = new Float64Array(tables.length + 1)
+    this.#busyBefore = new Uint32Array(tables.length + 1)
+    let idleBytes = 0
+    for (const [i, { id, size }] of tables.entries()) {
+      const isBusy = busy.has(id)
+      this.#bytesBefore[i + 1] = this.#bytesBefore[i]! + size
+      this.#busyBefore[i + 1] = this.#busyBefore[i]! + Number(isBusy)
+      if (!isBusy) idleBytes += size
+    }
+    this.idleBytes = idleBytes
+  }
+
+  get length(): number {
+    return this.tables.length
+  }
+
+  get bytes(): number {
+    return this.bytesIn(0, this.length)
+  }
+
+  get isBusy(): boolean {
+    return this.isBusyIn(0, this.length)
+  }
+
+  bytesIn(a: number, b: number): number {
+    return this.#bytesBefore[b]! - this.#bytesBefore[a]!
+  }
+
+  isBusyIn(a: number, b: number): boolean {
+    return a < b && this.#busyBefore[b]! > this.#busyBefore[a]!
+  }
+
+  /** Index of the first table that ends at or behind `key`. */
+  reaching(key: Uint8Array): number {
+    return firstIndex(this.length, (i) => !isBefore(this.tables[i]!.lastKey, key))
+  }
+
+  /** Index of the first table that begins behind `key`. */
+  behind(key: Uint8Array): number {
+    return firstIndex(this.length, (i) => isBefore(key, this.tables[i]!.firstKey))
+  }
+}
+
+/** The tables of a run that meet a range of keys, which grows to the right. */
+class Meeting {
+  readonly run: Run
+  readonly #from: number
+  #to: number
+
+  constructor(run: Run, firstKey: Uint8Array) {
+    this.run = run
+    this.#from = run.reaching(firstKey)
+    this.#to = this.#from
+  }
+
+  growTo(lastKey: Uint8Array): void {
+    const { tables } = this.run
+    while (this.#to < tables.length && !isBefore(lastKey, tables[this.#to]!.firstKey)) this.#to++
+  }
+
+  get bytes(): number {
+    return this.run.bytesIn(this.#from, this.#to)
+  }
+
+  get isBusy(): boolean {
+    return this.run.isBusyIn(this.#from, this.#to)
+  }
+}
+
 class Leveled {
-  readonly #levels: Levels
+  readonly #levels: readonly (readonly Run[])[]
   readonly #setting: StrategySetting
-  readonly #busy: ReadonlySet<number>
   readonly #last: number
   readonly #base: number
 
   constructor(levels: Levels, setting: StrategySetting, busy: ReadonlySet<number>) {
     const missing = Math.max(0, LEVEL_COUNT - levels.length)
-    this.#levels = [...levels, ...Array.from({ length: missing }, () => [])]
+    const all = [...levels, ...Array.from({ length: missing }, () => [])]
+    this.#levels = all.map((runs) => runs.map((tables) => new Run(tables, busy)))
     this.#setting = setting
-    this.#busy = busy
     this.#last = this.#levels.length - 1
     this.#base = this.#findBase()
   }
@@ -111,36 +194,36 @@ class Leveled {
 
   #chooseAt(level: number): PlanData | undefined {
     if (level === 0) return this.#fromLevel0()
-    return this.#runs(level).length > 1 ? this.#joinRuns(level) : this.#fromLevel(level)
+    const [newest, ...older] = this.#runs(level) as [Run, ...Run[]]
+    if (older.length > 0) return this.#joinRuns(level)
+    return this.#moveWindow(level, newest) ?? this.#mergeWindow(level, newest)
   }
 
   #runs(level: number): readonly Run[] {
     return this.#levels[level] ?? []
   }
 
-  #isBusy(table: TableSummary): boolean {
-    return this.#busy.has(table.id)
-  }
-
-  #anyBusy(tables: Tables): boolean {
-    return tables.some((table) => this.#isBusy(table))
-  }
-
   #levelIsBusy(level: number): boolean {
-    return this.#runs(level).some((run) => this.#anyBusy(run))
+    return this.#runs(level).some((run) => run.isBusy)
   }
 
-  #tablesOf(level: number): Tables {
-    return this.#runs(level).flat()
+  /** Tables of a level that meet one of `inputs`, and whether one of them is busy. */
+  #meeting(level: number, inputs: Tables): { tables: Tables; isBusy: boolean } {
+    let isBusy = false
+    const tables = this.#runs(level).flatMap((run) => {
+      const meets = new Uint8Array(run.length)
+      for (const { firstKey, lastKey } of inputs) {
+        const [a, b] = [run.reaching(firstKey), run.behind(lastKey)]
+        meets.fill(1, a, Math.max(a, b))
+        isBusy ||= run.isBusyIn(a, b)
+      }
+      return run.tables.filter((_, i) => meets[i] === 1)
+    })
+    return { tables, isBusy }
   }
 
-  #overlapping(level: number, inputs: Tables): Tables {
-    return this.#tablesOf(level).filter((table) => inputs.some((input) => overlap(input, table)))
-  }
-
-  /** Bytes of a level that no job takes away. */
   #idleBytes(level: number): number {
-    return bytesOf(this.#tablesOf(level).filter((table) => !this.#isBusy(table)))
+    return this.#runs(level).reduce((sum, run) => sum + run.idleBytes, 0)
   }
 
   /** `distance` from the base level. */
@@ -198,103 +281,92 @@ class Leveled {
   // --- level 0 -----------------------------------------------------------------------------------
 
   #moveLoneRun(): PlanData | undefined {
-    if (this.#runs(0).length !== 1 || this.#levelIsBusy(0)) return undefined
-    const tables = this.#tablesOf(0)
+    const [run, ...others] = this.#runs(0)
+    if (run === undefined || others.length > 0 || run.isBusy) return undefined
     let onlyLast = true
     for (let i = 1; i < this.#last; i++) onlyLast &&= this.#runs(i).length === 0
     const destination = onlyLast ? this.#last : this.#base
     const { length } = this.#runs(destination)
     if (length > 1 || (length === 0 && !onlyLast)) return undefined
     if (this.#levelIsBusy(destination)) return undefined
-    if (this.#overlapping(destination, tables).length > 0) return undefined
-    return this.#movePlan(tables, destination)
+    if (this.#meeting(destination, run.tables).tables.length > 0) return undefined
+    return this.#movePlan(run.tables, destination)
   }
 
   #fromLevel0(): PlanData | undefined {
     const runs = this.#runs(0)
     // The oldest runs up to a busy one; what is newer must stay above it.
-    const newestBusy = runs.findLastIndex((run) => this.#anyBusy(run))
+    const newestBusy = runs.findLastIndex((run) => run.isBusy)
     const idle = runs.slice(newestBusy + 1)
     const tooFew = newestBusy >= 0 && idle.length < this.#setting.l0Threshold
     if (idle.length === 0 || tooFew) return this.#mergeLevel0()
-    const inputs = idle.flat()
-    const below = this.#overlapping(this.#base, inputs)
-    if (this.#anyBusy(below)) return this.#mergeLevel0()
-    if (below.length === 0 && isDisjoint(inputs) && !this.#levelIsBusy(this.#base)) {
-      return this.#movePlan(inputs, this.#base)
-    }
-    return this.#plan([...inputs, ...below], this.#base)
+    const inputs = idle.flatMap(({ tables }) => tables)
+    const below = this.#meeting(this.#base, inputs)
+    if (below.isBusy) return this.#mergeLevel0()
+    const isFree = below.tables.length === 0 && !this.#levelIsBusy(this.#base)
+    if (isFree && isDisjoint(inputs)) return this.#movePlan(inputs, this.#base)
+    return this.#plan([...inputs, ...below.tables], this.#base)
   }
 
   /** Merges the newest runs into one where they are: as many as make a run less the cheapest. */
   #mergeLevel0(): PlanData | undefined {
     const runs = this.#runs(0)
-    const firstBusy = runs.findIndex((run) => this.#anyBusy(run))
+    const firstBusy = runs.findIndex((run) => run.isBusy)
     const idle = firstBusy < 0 ? runs : runs.slice(0, firstBusy)
     const least = Math.max(INTRA_RUNS_MIN, this.#setting.l0Threshold)
     if (idle.length < least) return undefined
-    let best: Tables = []
-    let bestCost = 0
-    for (let i = least - 1; i < idle.length; i++) {
-      const inputs = idle.slice(0, i + 1).flat()
-      const cost = bytesOf(inputs) / i
-      if (best.length > 0 && cost > bestCost) continue
-      best = inputs
-      bestCost = cost
+    let [bytes, best, bestCost] = [0, 0, Infinity]
+    for (const [i, run] of idle.entries()) {
+      bytes += run.bytes
+      if (i < least - 1 || bytes / i > bestCost) continue
+      best = i + 1
+      bestCost = bytes / i
     }
-    return this.#plan(best, 0)
+    const inputs = idle.slice(0, best).flatMap(({ tables }) => tables)
+    return this.#plan(inputs, 0)
   }
 
   // --- deeper levels -----------------------------------------------------------------------------
 
   #joinRuns(level: number): PlanData | undefined {
     const [newer, oldest] = this.#runs(level).slice(-2) as [Run, Run]
-    for (const table of newer) {
-      const meets = oldest.filter((other) => overlap(table, other))
-      if (!this.#isBusy(table) && !this.#anyBusy(meets)) return this.#plan([table, ...meets], level)
+    for (const [i, table] of newer.tables.entries()) {
+      const [a, b] = [oldest.reaching(table.firstKey), oldest.behind(table.lastKey)]
+      if (newer.isBusyIn(i, i + 1) || oldest.isBusyIn(a, b)) continue
+      return this.#plan([table, ...oldest.tables.slice(a, Math.max(a, b))], level)
     }
     return undefined
   }
 
-  #fromLevel(level: number): PlanData | undefined {
-    return this.#moveWindow(level) ?? this.#mergeWindow(level)
-  }
-
   /** The largest row of idle tables that can go down as they are. */
-  #moveWindow(level: number): PlanData | undefined {
-    let row: TableSummary[] = []
-    let best: Tables = []
-    for (const table of this.#tablesOf(level)) {
-      if (this.#isBusy(table) || this.#overlapping(level + 1, [table]).length > 0) {
-        row = []
+  #moveWindow(level: number, run: Run): PlanData | undefined {
+    const lower = this.#runs(level + 1)
+    let [from, best, bestEnd] = [0, 0, 0]
+    for (const [i, table] of run.tables.entries()) {
+      const { firstKey, lastKey } = table
+      const meets = lower.some((other) => other.reaching(firstKey) < other.behind(lastKey))
+      if (meets || run.isBusyIn(i, i + 1)) {
+        from = i + 1
         continue
       }
       // A job that runs may leave a table in the gap between two of them.
-      const previous = row.at(-1)
-      if (previous !== undefined && this.#busyBetween(level + 1, previous, table)) row = []
-      row.push(table)
-      if (bytesOf(row) > bytesOf(best)) best = [...row]
+      if (i > from && this.#busyBetween(lower, run.tables[i - 1]!, table)) from = i
+      if (run.bytesIn(from, i + 1) > run.bytesIn(best, bestEnd)) [best, bestEnd] = [from, i + 1]
     }
-    const [first, last] = [best[0], best.at(-1)]
-    if (first === undefined || last === undefined) return undefined
-    return this.#insideBusy(level + 1, first, last) ? undefined : this.#movePlan(best, level + 1)
+    const row = run.tables.slice(best, bestEnd)
+    if (row.length === 0 || this.#insideBusy(lower, row[0]!, row.at(-1)!)) return undefined
+    return this.#movePlan(row, level + 1)
   }
 
-  #busyBetween(level: number, a: TableSummary, b: TableSummary): boolean {
-    return this.#tablesOf(level).some(
-      (table) =>
-        this.#isBusy(table) &&
-        isBefore(a.lastKey, table.firstKey) &&
-        isBefore(table.lastKey, b.firstKey),
-    )
+  #busyBetween(runs: readonly Run[], a: TableSummary, b: TableSummary): boolean {
+    return runs.some((run) => run.isBusyIn(run.behind(a.lastKey), run.reaching(b.firstKey)))
   }
 
   /** Whether busy tables lie on both sides of [a, b], so that an output might span it. */
-  #insideBusy(level: number, a: TableSummary, b: TableSummary): boolean {
-    const busy = this.#tablesOf(level).filter((table) => this.#isBusy(table))
+  #insideBusy(runs: readonly Run[], a: TableSummary, b: TableSummary): boolean {
     return (
-      busy.some((table) => isBefore(table.lastKey, a.firstKey)) &&
-      busy.some((table) => isBefore(b.lastKey, table.firstKey))
+      runs.some((run) => run.isBusyIn(0, run.reaching(a.firstKey))) &&
+      runs.some((run) => run.isBusyIn(run.behind(b.lastKey), run.length))
     )
   }
 
@@ -302,52 +374,56 @@ class Leveled {
    * The row of tables of the level with the least bytes to rewrite below per byte of their own, no
    * larger than what the level has too much.
    */
-  #mergeWindow(level: number): PlanData | undefined {
-    const upper = this.#tablesOf(level)
+  #mergeWindow(level: number, upper: Run): PlanData | undefined {
+    const lowerRuns = this.#runs(level + 1)
     const excess = this.#idleBytes(level) - this.#target(level - this.#base)
     const totalMax = MERGE_TABLES_MAX * this.#setting.targetSize
-    let best: { row: Tables; lower: Tables; ratio: number } | undefined
-    for (let a = 0; a < upper.length; a++) {
-      const row: TableSummary[] = []
-      for (const table of upper.slice(a)) {
-        if (this.#isBusy(table)) break
-        row.push(table)
-        const lower = this.#between(level + 1, row[0] as TableSummary, table)
-        if (this.#anyBusy(lower)) break
-        const own = bytesOf(row)
-        const below = bytesOf(lower)
-        if (row.length > 1 && (own > excess || own + below > totalMax)) break
+    let best: { readonly a: number; readonly b: number; readonly ratio: number } | undefined
+    for (const [a, first] of upper.tables.entries()) {
+      const lower = lowerRuns.map((run) => new Meeting(run, first.firstKey))
+      const end = Math.min(upper.length, a + ROW_TABLES_MAX)
+      for (let b = a + 1; b <= end && !upper.isBusyIn(b - 1, b); b++) {
+        let below = 0
+        let isBusy = false
+        for (const meeting of lower) {
+          meeting.growTo(upper.tables[b - 1]!.lastKey)
+          below += meeting.bytes
+          isBusy ||= meeting.isBusy
+        }
+        const own = upper.bytesIn(a, b)
+        if (isBusy || (b > a + 1 && (own > excess || own + below > totalMax))) break
         const ratio = below / Math.max(own, 1)
-        if (best !== undefined && ratio >= best.ratio) continue
-        best = { row: [...row], lower, ratio }
+        if (best === undefined || ratio < best.ratio) best = { a, b, ratio }
       }
     }
     if (best === undefined) return undefined
-    const row = this.#widened(upper, best.lower, best.row)
-    return this.#plan([...row, ...best.lower], level + 1)
-  }
-
-  /** Tables of `level` that meet the span from `a` to `b`. */
-  #between(level: number, a: TableSummary, b: TableSummary): Tables {
-    const span = { firstKey: a.firstKey, lastKey: b.lastKey }
-    return this.#tablesOf(level).filter((table) => overlap(span, table))
+    const row = upper.tables.slice(best.a, best.b)
+    const { firstKey } = row[0]!
+    const { lastKey } = row.at(-1)!
+    const lower = lowerRuns.flatMap((run) =>
+      run.tables.slice(run.reaching(firstKey), run.behind(lastKey)),
+    )
+    return this.#plan([...this.#widened(upper, best, lower), ...lower], level + 1)
   }
 
   /**
    * With neighbours that lie inside the span of the lower tables: they go down at no further cost.
    */
-  #widened(upper: Tables, lower: Tables, row: Tables): Tables {
+  #widened(upper: Run, row: { readonly a: number; readonly b: number }, lower: Tables): Tables {
+    let { a, b } = row
     const [low, high] = [lower[0], lower.at(-1)]
-    if (low === undefined || high === undefined) return row
-    const inside = (table: TableSummary | undefined): boolean =>
-      table !== undefined &&
-      !this.#isBusy(table) &&
-      !isBefore(table.firstKey, low.firstKey) &&
-      !isBefore(high.lastKey, table.lastKey)
-    let first = upper.indexOf(row[0] as TableSummary)
-    let last = upper.indexOf(row.at(-1) as TableSummary)
-    while (inside(upper[first - 1])) first--
-    while (inside(upper[last + 1])) last++
-    return upper.slice(first, last + 1)
+    if (low === undefined || high === undefined) return upper.tables.slice(a, b)
+    const inside = (i: number): boolean => {
+      const table = upper.tables[i]
+      return (
+        table !== undefined &&
+        !upper.isBusyIn(i, i + 1) &&
+        !isBefore(table.firstKey, low.firstKey) &&
+        !isBefore(high.lastKey, table.lastKey)
+      )
+    }
+    while (inside(a - 1)) a--
+    while (inside(b)) b++
+    return upper.tables.slice(a, b)
   }
 }

@@ -6,17 +6,14 @@
 // the base.
 //
 // The choice, in this order:
-//   1. A lone run of level 0 that meets nothing below is moved.
-//   2. The level that is the most above its measure, and if nothing can be done for it, the next
-//      one: level 0      all idle runs, and what they overlap in the base level, into the base
-//      level. While
-//                   that is busy, new runs are merged with each other instead, so that their number
-//                   stays bounded under any load;
-//      level i      the tables that cost the least rewriting of the level below per byte that
-//                   leaves; moved where nothing is below;
-//      any level with several runs (a user's plan may leave them): the second oldest run, a table
-//                at a
-//                   time, into the oldest.
+// 1. A lone run of level 0 that meets nothing below is moved.
+// 2. The level that is the most above its measure, and if nothing can be done for it, the next one:
+//    - level 0: all idle runs, and what they overlap in the base level, into the base level; while
+//      that is busy, new runs are merged with each other, so that their number stays bounded;
+//    - level i: the tables that cost the least rewriting of the level below per byte that leaves,
+//      moved where nothing is below;
+//    - any level with several runs (a user's plan may leave them): the second oldest run, a table
+//      at a time, into the oldest.
 // What runs is never touched: an input is idle, and no output can meet a busy table.
 #include <algorithm>
 #include <utility>
@@ -30,6 +27,8 @@ namespace {
 constexpr size_t kIntraRunsMin = 4;
 // A merge between two levels takes at most this many tables' worth of bytes (or one table).
 constexpr double kMergeTablesMax = 50;
+// A row of tables that are merged into the next level is no longer than this.
+constexpr size_t kRowTablesMax = 256;
 // Tables with at least one tombstone in so many entries are not moved to the last level but
 // rewritten, because there tombstones end.
 constexpr uint64_t kTombstoneShare = 8;
@@ -50,6 +49,31 @@ uint64_t Bytes(const Tables& tables) {
   uint64_t sum = 0;
   for (const TableSummary* t : tables) sum += t->size;
   return sum;
+}
+
+// The tables of a run that meet a range of keys, which grows to the right.
+class Meeting {
+ public:
+  Meeting(const RunSummary& run, Slice first)
+      : end_(run.tables.end()),
+        next_(std::lower_bound(
+            run.tables.begin(), run.tables.end(), first,
+            [](const TableSummary& t, Slice key) { return Slice(t.last_key) < key; })) {}
+
+  // Adds what has keys up to `last`.
+  template <typename Fn>
+  void GrowTo(Slice last, Fn add) {
+    for (; next_ != end_ && !(last < Slice(next_->first_key)); ++next_) add(*next_);
+  }
+
+ private:
+  std::vector<TableSummary>::const_iterator end_;
+  std::vector<TableSummary>::const_iterator next_;
+};
+
+Tables Part(const Tables& tables, size_t from, size_t end) {
+  return Tables(tables.begin() + static_cast<std::ptrdiff_t>(from),
+                tables.begin() + static_cast<std::ptrdiff_t>(end));
 }
 
 class Leveled {
@@ -266,18 +290,27 @@ class Leveled {
   // The largest row of idle tables that can go down as they are.
   std::optional<CompactionPlan> MoveWindow(int level) const {
     const Tables tables = TablesOf(level);
-    Tables window;
-    Tables best;
-    for (const TableSummary* t : tables) {
-      if (IsBusy(*t) || !Overlapping(level + 1, {t}).empty()) {
-        window.clear();
-        continue;
-      }
+    size_t from = 0;
+    uint64_t bytes = 0;
+    size_t best_from = 0;
+    size_t best_end = 0;
+    uint64_t best_bytes = 0;
+    for (size_t i = 0; i < tables.size(); i++) {
+      const TableSummary* const t = tables[i];
+      const bool stays = IsBusy(*t) || !Overlapping(level + 1, {t}).empty();
       // A job that runs may leave a table in the gap between two of them.
-      if (!window.empty() && BusyBetween(level + 1, *window.back(), *t)) window.clear();
-      window.push_back(t);
-      if (Bytes(window) > Bytes(best)) best = window;
+      if (stays || (i > from && BusyBetween(level + 1, *tables[i - 1], *t))) {
+        from = stays ? i + 1 : i;
+        bytes = 0;
+      }
+      if (stays) continue;
+      bytes += t->size;
+      if (bytes <= best_bytes) continue;
+      best_from = from;
+      best_end = i + 1;
+      best_bytes = bytes;
     }
+    const Tables best = Part(tables, best_from, best_end);
     if (best.empty() || InsideBusy(level + 1, *best.front(), *best.back())) return std::nullopt;
     return MovePlan(best, level + 1);
   }
@@ -308,28 +341,39 @@ class Leveled {
     const Tables upper = TablesOf(level);
     const double excess = IdleBytes(level) - Target(level - base_);
     const double total_max = kMergeTablesMax * double(options_.target_size);
-    Tables best_upper;
-    Tables best_lower;
+    size_t best_first = 0;
+    size_t best_end = 0;
     double best_ratio = 0;
     for (size_t a = 0; a < upper.size(); a++) {
-      Tables row;
-      for (size_t b = a; b < upper.size() && !IsBusy(*upper[b]); b++) {
-        row.push_back(upper[b]);
-        const Tables lower = Between(level + 1, *row.front(), *row.back());
-        const double own = double(Bytes(row));
-        const double below = double(Bytes(lower));
-        if (AnyBusy(lower)) break;
-        if (b > a && (own > excess || own + below > total_max)) break;
+      std::vector<Meeting> lower;
+      for (const RunSummary& run : level_runs(level + 1)) {
+        lower.emplace_back(run, upper[a]->first_key);
+      }
+      double own = 0;
+      double below = 0;
+      bool busy = false;
+      const size_t end = std::min(upper.size(), a + kRowTablesMax);
+      for (size_t b = a; b < end && !IsBusy(*upper[b]); b++) {
+        own += double(upper[b]->size);
+        for (Meeting& meeting : lower) {
+          meeting.GrowTo(upper[b]->last_key, [&](const TableSummary& t) {
+            below += double(t.size);
+            busy |= IsBusy(t);
+          });
+        }
+        if (busy || (b > a && (own > excess || own + below > total_max))) break;
         const double ratio = below / std::max(own, 1.0);
-        if (!best_upper.empty() && ratio >= best_ratio) continue;
-        best_upper = row;
-        best_lower = lower;
+        if (best_end > 0 && ratio >= best_ratio) continue;
+        best_first = a;
+        best_end = b + 1;
         best_ratio = ratio;
       }
     }
-    if (best_upper.empty()) return std::nullopt;
-    Widen(upper, best_lower, &best_upper);
-    return Plan(best_upper, best_lower, level + 1);
+    if (best_end == 0) return std::nullopt;
+    Tables row = Part(upper, best_first, best_end);
+    const Tables lower = Between(level + 1, *row.front(), *row.back());
+    Widen(upper, lower, &row);
+    return Plan(row, lower, level + 1);
   }
   // Tables of `level` that meet the span from `a` to `b`, in key order if the level is one run.
   Tables Between(int level, const TableSummary& a, const TableSummary& b) const {

@@ -12,6 +12,7 @@ import { ShaleError } from '../../errors.ts'
 import { CODEC_NONE, requireCodec } from '../base/compression.ts'
 import type { Flow } from '../base/flow.ts'
 import { compareBytes, equalBytes } from '../base/slice.ts'
+import { newTree } from '../tree/manifest-state.ts'
 import type { TreeState } from '../tree/manifest-state.ts'
 import { encodeOptions, LEVELED, newOptions } from '../tree/options.ts'
 import type { StoredOptions } from '../tree/options.ts'
@@ -145,7 +146,8 @@ export class Keyspaces {
       throw new ShaleError('KEYSPACE_NOT_FOUND', 'there is no such keyspace', { keyspace: name })
     }
     const options = encodeOptions(newOptions(given))
-    const state = emptyTree(context.manifest.newTreeId(), name, options)
+    const tree = context.manifest.newTreeId()
+    const state = newTree({ tree, name, createdSeqno: 0, options })
     const keyspace = new Keyspace(yield* Tree.open(context, state))
     const key = Buffer.from(name)
     const createdSeqno = appendRecord(encodeRecord(KEYSPACE_CREATE, state.id, key, options))
@@ -217,20 +219,6 @@ export class Keyspaces {
     } catch {
       queue.fail(error as ShaleError)
     }
-  }
-}
-
-function emptyTree(id: number, name: string, options: Uint8Array): TreeState {
-  return {
-    id,
-    name,
-    createdSeqno: 0,
-    options,
-    flushedSeqno: 0,
-    clearedSeqno: 0,
-    gcSeqno: 0,
-    tables: new Map(),
-    blobFiles: new Map(),
   }
 }
 

@@ -15,6 +15,7 @@ import { KIND_RANGE_TOMBSTONE } from '../base/internal-key.ts'
 import { BATCH_BYTES_MAX } from '../base/limits.ts'
 import { corruption } from '../base/status.ts'
 import type { ManifestEdit } from '../tree/manifest-edit.ts'
+import { newTree } from '../tree/manifest-state.ts'
 import type { ManifestState, TreeState } from '../tree/manifest-state.ts'
 import { Tree } from '../tree/tree.ts'
 import type { TreeContext } from '../tree/tree.ts'
@@ -172,17 +173,8 @@ export class ReplayedTrees {
     if ([...this.#trees.values()].some((tree) => tree.name === name)) {
       throw corruption('two keyspaces have one name')
     }
-    const state: TreeState = {
-      id,
-      name,
-      createdSeqno,
-      options: bytes.slice(valueBegin, valueEnd),
-      flushedSeqno: 0,
-      clearedSeqno: 0,
-      gcSeqno: 0,
-      tables: new Map(),
-      blobFiles: new Map(),
-    }
+    const options = bytes.slice(valueBegin, valueEnd)
+    const state = newTree({ tree: id, name, createdSeqno, options })
     this.#trees.set(id, yield* Tree.open(this.#context, state))
     this.#created.set(id, state)
   }

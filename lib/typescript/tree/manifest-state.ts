@@ -8,9 +8,10 @@
 import { FILE_NUMBER_MAX } from '../base/limits.ts'
 import { corruption } from '../base/status.ts'
 import { LOG_HEADER_BYTES } from '../journal/log-format.ts'
+import { changeLevels, NO_LEVELS } from './levels.ts'
+import type { Levels } from './levels.ts'
 import { BARE_TREE, DATABASE } from './manifest-edit.ts'
 import type { BlobAdded, DirectoryKind, ManifestEdit, TreeCreated } from './manifest-edit.ts'
-import { anyMeet, groupRuns } from './table-meta.ts'
 import type { TableMeta } from './table-meta.ts'
 
 export type BlobFileState = Omit<BlobAdded, 'tree' | 'file'> & {
@@ -32,6 +33,8 @@ export interface TreeState {
   readonly gcSeqno: number
   /** By file number. */
   readonly tables: ReadonlyMap<number, TableMeta>
+  /** The same where they stand. */
+  readonly levels: Levels<TableMeta>
   readonly blobFiles: ReadonlyMap<number, BlobFileState>
 }
 
@@ -57,6 +60,22 @@ export function emptyState(kind: DirectoryKind): ManifestState {
     cleanShutdown: false,
     trees: new Map(),
     journals: new Map(),
+  }
+}
+
+/** A tree without anything. */
+export function newTree({ tree: id, name, createdSeqno, options }: TreeCreated): MutableTree {
+  return {
+    id,
+    name,
+    createdSeqno,
+    options,
+    flushedSeqno: 0,
+    clearedSeqno: 0,
+    gcSeqno: 0,
+    tables: new Map(),
+    levels: NO_LEVELS,
+    blobFiles: new Map(),
   }
 }
 
@@ -104,6 +123,19 @@ type MutableTree = {
   blobFiles: Map<number, BlobFileState>
 }
 
+/** A tree that an edit touches. */
+interface Touched {
+  /** A copy. */
+  readonly tree: MutableTree
+  readonly tablesBefore: ReadonlyMap<number, TableMeta>
+  /** Files of tables that came, went or were moved. */
+  readonly changed: Set<number>
+  blobFilesGone: boolean
+}
+
+/** More added files than this are looked for in one walk over all there are. */
+const FEW_FILES = 16
+
 function check(holds: boolean, message: string): void {
   if (!holds) throw corruption(message)
 }
@@ -113,8 +145,9 @@ class Change {
   readonly #before: ManifestState
   readonly #journals: Map<number, number | undefined>
   readonly #trees: Map<number, TreeState>
-  /** Copies of the trees that the edit touches. */
-  readonly #touched = new Map<number, MutableTree>()
+  readonly #touched = new Map<number, Touched>()
+  /** Of all trees; made by the first creation. */
+  #names: Set<string> | undefined
   /** Files that the edit adds. */
   readonly #added: number[] = []
 
@@ -141,7 +174,7 @@ class Change {
       this.#trees.delete(id)
       this.#touched.delete(id)
     }
-    for (const tree of this.#touched.values()) checkTree(tree)
+    for (const touched of this.#touched.values()) placeTables(touched)
     this.#checkFiles(nextFileNumber)
     return {
       kind: before.kind,
@@ -194,39 +227,33 @@ class Change {
     }
   }
 
-  #create({ tree: id, name, createdSeqno, options }: TreeCreated, nextTreeId: number): void {
+  #create(created: TreeCreated, nextTreeId: number): void {
+    const { tree: id, name } = created
     check(!this.#trees.has(id), 'a tree is created twice')
     check(id < nextTreeId, 'a tree id is not below the next one')
     const isBare = this.#before.kind === BARE_TREE
     check(isBare ? id === 1 && name === '' : name !== '', 'the name of a tree is wrong')
-    check(![...this.#trees.values()].some((tree) => tree.name === name), 'two trees have one name')
-    const tree = {
-      id,
-      name,
-      createdSeqno,
-      options,
-      flushedSeqno: 0,
-      clearedSeqno: 0,
-      gcSeqno: 0,
-      tables: new Map<number, TableMeta>(),
-      blobFiles: new Map<number, BlobFileState>(),
-    }
+    this.#names ??= new Set([...this.#trees.values()].map((tree) => tree.name))
+    check(!this.#names.has(name), 'two trees have one name')
+    this.#names.add(name)
+    const tree = newTree(created)
     this.#trees.set(id, tree)
-    this.#touched.set(id, tree)
+    this.#touched.set(id, touchedTree(tree, new Map()))
   }
 
   #applyTables({ tablesRemoved = [], tablesMoved = [], tablesAdded = [] }: ManifestEdit): void {
-    for (const { tree, file } of tablesRemoved) {
-      check(this.#tree(tree).tables.delete(file), 'a table is removed that is not there')
+    for (const { tree: id, file } of tablesRemoved) {
+      const tables = this.#tablesOf(id, file)
+      check(tables.delete(file), 'a table is removed that is not there')
     }
     for (const { tree: id, file, level, runOrder } of tablesMoved) {
-      const { tables } = this.#tree(id)
+      const tables = this.#tablesOf(id, file)
       const table = tables.get(file)
       if (table === undefined) throw corruption('a table is moved that is not there')
       tables.set(file, { ...table, level, runOrder })
     }
-    for (const { tree, table } of tablesAdded) {
-      const { tables } = this.#tree(tree)
+    for (const { tree: id, table } of tablesAdded) {
+      const tables = this.#tablesOf(id, table.fileNumber)
       check(!tables.has(table.fileNumber), 'a table is added twice')
       this.#added.push(table.fileNumber)
       tables.set(table.fileNumber, table)
@@ -235,7 +262,9 @@ class Change {
 
   #applyBlobs({ blobsRemoved = [], blobsAdded = [], blobsStale = [] }: ManifestEdit): void {
     for (const { tree, file } of blobsRemoved) {
-      check(this.#tree(tree).blobFiles.delete(file), 'a blob file is removed that is not there')
+      const touched = this.#touch(tree)
+      touched.blobFilesGone = true
+      check(touched.tree.blobFiles.delete(file), 'a blob file is removed that is not there')
     }
     for (const { tree, file, size, itemCount, frameBytes, rawBytes } of blobsAdded) {
       const { blobFiles } = this.#tree(tree)
@@ -254,17 +283,29 @@ class Change {
     }
   }
 
+  /** The tables of a tree, of which `file` is about to change. */
+  #tablesOf(id: number, file: number): Map<number, TableMeta> {
+    const { tree, changed } = this.#touch(id)
+    changed.add(file)
+    return tree.tables
+  }
+
   /** A tree to be changed. */
   #tree(id: number): MutableTree {
+    return this.#touch(id).tree
+  }
+
+  #touch(id: number): Touched {
     const known = this.#touched.get(id)
     if (known !== undefined) return known
     const tree = this.#trees.get(id)
     if (tree === undefined) throw corruption('a tree is changed that is not there')
     const { tables, blobFiles } = tree
     const copy = { ...tree, tables: new Map(tables), blobFiles: new Map(blobFiles) }
+    const touched = touchedTree(copy, tables)
     this.#trees.set(id, copy)
-    this.#touched.set(id, copy)
-    return copy
+    this.#touched.set(id, touched)
+    return touched
   }
 
   /** Numbers of files are below the next one, and each is named once. */
@@ -272,26 +313,48 @@ class Change {
     check(nextFileNumber > 0 && nextFileNumber <= FILE_NUMBER_MAX, 'no file number is left')
     for (const file of this.#added) {
       check(file < nextFileNumber, 'a file number is not below the next one')
-      let uses = this.#journals.has(file) ? 1 : 0
-      for (const { tables, blobFiles } of this.#trees.values()) {
-        uses += Number(tables.has(file)) + Number(blobFiles.has(file))
-      }
-      check(uses <= 1, 'a file number is named twice')
     }
+    const namesOnce =
+      this.#added.length > FEW_FILES ? this.#allNamedOnce() : this.#added.every(this.#isNamedOnce)
+    check(namesOnce, 'a file number is named twice')
+  }
+
+  readonly #isNamedOnce = (file: number): boolean => {
+    let uses = this.#journals.has(file) ? 1 : 0
+    for (const { tables, blobFiles } of this.#trees.values()) {
+      uses += Number(tables.has(file)) + Number(blobFiles.has(file))
+    }
+    return uses <= 1
+  }
+
+  #allNamedOnce(): boolean {
+    const names = new Set(this.#journals.keys())
+    let uses = names.size
+    for (const { tables, blobFiles } of this.#trees.values()) {
+      for (const file of tables.keys()) names.add(file)
+      for (const file of blobFiles.keys()) names.add(file)
+      uses += tables.size + blobFiles.size
+    }
+    return names.size === uses
   }
 }
 
-function checkTree({ tables, blobFiles }: TreeState): void {
-  const levels = new Map<number, TableMeta[]>()
-  for (const table of tables.values()) {
-    const level = levels.get(table.level)
-    if (level === undefined) levels.set(table.level, [table])
-    else level.push(table)
-    const isKnown = table.blobs.every(({ fileNumber }) => blobFiles.has(fileNumber))
-    check(isKnown, 'a table points into a blob file that is not there')
+function touchedTree(tree: MutableTree, tablesBefore: Touched['tablesBefore']): Touched {
+  return { tree, tablesBefore, changed: new Set(), blobFilesGone: false }
+}
+
+/** Puts the tables that have changed where they stand. */
+function placeTables({ tree, tablesBefore, changed, blobFilesGone }: Touched): void {
+  const removed = new Set<TableMeta>()
+  const added: TableMeta[] = []
+  for (const file of changed) {
+    const [was, is] = [tablesBefore.get(file), tree.tables.get(file)]
+    if (was !== undefined) removed.add(was)
+    if (is !== undefined) added.push(is)
   }
-  for (const level of levels.values()) {
-    const runs = groupRuns(level, (table) => table)
-    check(!runs.some(anyMeet), 'tables of a run meet')
+  for (const { blobs } of blobFilesGone ? tree.tables.values() : added) {
+    const areThere = blobs.every(({ fileNumber }) => tree.blobFiles.has(fileNumber))
+    check(areThere, 'a table points into a blob file that is not there')
   }
+  tree.levels = changeLevels(tree.levels, removed, added, (table) => table)
 }

@@ -13,11 +13,12 @@ import { READ_ALL } from '../base/internal-key.ts'
 import { LEVEL_COUNT } from '../base/limits.ts'
 import { compareBytes } from '../base/slice.ts'
 import { PointLookup } from '../table/table-reader.ts'
+import type { Run } from './levels.ts'
 import type { MayExistBelow } from './retention.ts'
-import { reaches } from './table-meta.ts'
+import { byFirstKey, reaches } from './table-meta.ts'
 import type { TableMeta } from './table-meta.ts'
 import type { Table } from './table.ts'
-import type { Run, TablePlace, Version } from './version.ts'
+import type { TablePlace, Version } from './version.ts'
 
 export class Placement {
   /** Newest run first, each in key order. */
@@ -51,11 +52,15 @@ export class Placement {
   }
 
   #addBounds(): void {
-    for (const input of this.inputs) {
-      for (const other of this.#version.tables()) {
-        if (!this.isInput(other) && meet(other.meta, input.meta)) {
-          this.#addBound(other.meta, input.meta)
-        }
+    const runs = this.#version.levels.flat().map((run) => ({
+      place: run[0]!.meta,
+      staying: metasOf(this.#staying(run)),
+      inputs: metasOf(run.filter((table) => this.isInput(table))),
+    }))
+    for (const { place: input, inputs } of runs) {
+      if (inputs.length === 0) continue
+      for (const { place: other, staying } of runs) {
+        if (meet(staying, inputs)) this.#addBound(other, input)
       }
     }
     if (this.#above >= this.#below) {
@@ -97,13 +102,14 @@ export class Placement {
    */
   place(outputs: readonly TableMeta[], fresh: number): TablePlace {
     const level = this.#level
+    const sorted = outputs.toSorted(byFirstKey)
     const taken = new Set<number>()
     for (const run of this.#runs(level).toReversed()) {
       const { runOrder } = run[0]!.meta
       const fits =
         runOrder > this.#above &&
         runOrder < this.#below &&
-        !this.#staying(run).some(({ meta }) => outputs.some((output) => meet(meta, output)))
+        !meet(metasOf(this.#staying(run)), sorted)
       if (fits) return { level, runOrder }
       taken.add(runOrder)
     }
@@ -167,6 +173,18 @@ function isNewer(a: TablePlace, b: TablePlace): boolean {
   return a.level === b.level ? a.runOrder > b.runOrder : a.level < b.level
 }
 
-function meet(a: TableMeta, b: TableMeta): boolean {
-  return reaches(a, b.firstKey) && reaches(b, a.firstKey)
+/** Whether tables of two lists meet, each in key order and disjoint. */
+function meet(left: readonly TableMeta[], right: readonly TableMeta[]): boolean {
+  let [i, j] = [0, 0]
+  for (;;) {
+    const [a, b] = [left[i], right[j]]
+    if (a === undefined || b === undefined) return false
+    if (!reaches(a, b.firstKey)) i++
+    else if (!reaches(b, a.firstKey)) j++
+    else return true
+  }
+}
+
+function metasOf(tables: readonly Table[]): TableMeta[] {
+  return tables.map(({ meta }) => meta)
 }

@@ -13,10 +13,11 @@ import { ABSENT, BLOCKED, FOUND } from '../table/table-reader.ts'
 import type { Found, PointLookup } from '../table/table-reader.ts'
 import { Cursor } from './cursor.ts'
 import type { CursorBounds } from './cursor.ts'
+import type { Run } from './levels.ts'
 import { MergeIterator } from './merge-iterator.ts'
 import { RunIterator, tableAtOrBehind } from './run-iterator.ts'
 import type { Table } from './table.ts'
-import type { Run, Version } from './version.ts'
+import type { Version } from './version.ts'
 
 export class SuperVersion {
   readonly active: Memtable

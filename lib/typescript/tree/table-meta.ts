@@ -44,25 +44,3 @@ export function reaches(table: TableMeta, key: Uint8Array): boolean {
 export function byFirstKey(a: TableMeta, b: TableMeta): number {
   return compareBytes(a.firstKey, b.firstKey)
 }
-
-/** Runs newest first, each with its tables in key order. */
-export function groupRuns<T>(tables: Iterable<T>, metaOf: (table: T) => TableMeta): T[][] {
-  const runs = new Map<number, T[]>()
-  for (const table of tables) {
-    const { runOrder } = metaOf(table)
-    const run = runs.get(runOrder)
-    if (run === undefined) runs.set(runOrder, [table])
-    else run.push(table)
-  }
-  return [...runs]
-    .toSorted(([a], [b]) => b - a)
-    .map(([, run]) => run.toSorted((a, b) => byFirstKey(metaOf(a), metaOf(b))))
-}
-
-/** Whether key ranges of tables in key order meet. */
-export function anyMeet(run: readonly TableMeta[]): boolean {
-  return run.some((table, i) => {
-    const next = run[i + 1]
-    return next !== undefined && reaches(table, next.firstKey)
-  })
-}

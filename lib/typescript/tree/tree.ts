@@ -12,6 +12,7 @@
 import type { PlanData, StrategySetting, TreeSettings } from '../../engine.ts'
 import { ShaleError } from '../../errors.ts'
 import { chooseLeveled } from '../../leveled.ts'
+import type { TableSummary } from '../../leveled.ts'
 import type { Flow } from '../base/flow.ts'
 import { Gate } from '../base/gate.ts'
 import { LEVEL_COUNT } from '../base/limits.ts'
@@ -19,6 +20,8 @@ import { highestOf } from '../base/numbers.ts'
 import { Memtable, MEMTABLE_BYTES_MAX } from '../memtable/memtable.ts'
 import type { Vfs } from '../vfs/vfs.ts'
 import { CompactionJob } from './compaction-job.ts'
+import { anyMeet } from './levels.ts'
+import type { Run } from './levels.ts'
 import type { ManifestEdit } from './manifest-edit.ts'
 import type { TreeState } from './manifest-state.ts'
 import type { Manifest } from './manifest.ts'
@@ -30,7 +33,7 @@ import { Placement } from './placement.ts'
 import type { RetentionView } from './retention.ts'
 import { RunIterator } from './run-iterator.ts'
 import { SuperVersion } from './super-version.ts'
-import { anyMeet, byFirstKey } from './table-meta.ts'
+import { byFirstKey } from './table-meta.ts'
 import { pinOptions, writeOptions } from './table-options.ts'
 import { metaOf, TableOutput } from './table-output.ts'
 import type { OutputOptions, WrittenTable } from './table-output.ts'
@@ -102,14 +105,14 @@ export class Tree {
     this.#highestSeqno = highestOf(persisted, Math.max(0, state.flushedSeqno - 1))
     this.#highestSealedSeqno = this.#highestSeqno
     this.#nextRunOrder = 1 + highestOf(tables.map(({ meta }) => meta.runOrder))
-    this.#super = this.#superVersion(new Memtable(1), [], new Version(1, tables))
+    this.#super = this.#superVersion(new Memtable(1), [], Version.of(1, tables))
   }
 
   /** With the tables that the manifest names; each is opened and compared with what it says. */
   static *open(context: TreeContext, state: TreeState): Flow<Tree> {
     const stored = decodeOptions(state.options)
     const metas = [...state.tables.values()].toSorted((a, b) => a.fileNumber - b.fileNumber)
-    const plain = new Version(
+    const plain = Version.of(
       1,
       metas.map((meta) => ({ meta })),
     )
@@ -323,9 +326,7 @@ export class Tree {
   /** What a strategy would do now, the tree's own if none is given. */
   choosePlan(strategy?: StrategySetting): PlanData | undefined {
     if (strategy === undefined && this.#stored.strategy !== LEVELED) return undefined
-    const levels = this.#super.version.levels.map((runs) =>
-      runs.map((run) => run.map(({ meta }) => ({ ...meta, id: meta.fileNumber }))),
-    )
+    const levels = this.#super.version.levels.map((runs) => runs.map(summariesOf))
     return chooseLeveled(levels, strategy ?? this.settings.compaction, this.#busyTables())
   }
 
@@ -399,7 +400,7 @@ export class Tree {
       belowBytesMax: BELOW_FACTOR * targetSize,
       throttle: this.#context.throttle,
     })
-    const runs = new Version(0, job.inputs).levels.flat()
+    const runs = Version.of(0, job.inputs).levels.flat()
     const written = yield* runMerge({
       entries: new MergeIterator(runs.map((run) => new RunIterator(run, READ_AHEAD))),
       view: yield* this.#context.view(),
@@ -588,4 +589,15 @@ export class Tree {
 
 function placed(table: Table, place: TablePlace): Table {
   return { meta: { ...table.meta, ...place }, shared: table.shared }
+}
+
+/** What the strategy looks at; kept with a run, which never changes. */
+const summaries = new WeakMap<Run<Table>, readonly TableSummary[]>()
+
+function summariesOf(run: Run<Table>): readonly TableSummary[] {
+  const known = summaries.get(run)
+  if (known !== undefined) return known
+  const made = run.map(({ meta }) => ({ ...meta, id: meta.fileNumber }))
+  summaries.set(run, made)
+  return made
 }

@@ -1,23 +1,21 @@
 /**
  * Which tables make up a tree, at one moment. Never changed: an edit makes the next version.
  *
- * A level is a list of runs, newest first; a run is a list of tables in key order with disjoint
- * ranges. A newer entry of a key is in a smaller level, or in a newer run of the same level. Levels
- * above 0 usually hold one run.
+ * A newer entry of a key is in a smaller level, or in a newer run of the same level. Levels above 0
+ * usually hold one run.
  */
 
 import { ShaleError } from '../../errors.ts'
 import { LEVEL_COUNT } from '../base/limits.ts'
 import { corruption } from '../base/status.ts'
-import { anyMeet, groupRuns } from './table-meta.ts'
+import { changeLevels, NO_LEVELS } from './levels.ts'
+import type { Levels } from './levels.ts'
 import type { TableMeta } from './table-meta.ts'
 
 /** A table of a version: its description, and what the owner of the version keeps with it. */
 export interface Listed {
   readonly meta: TableMeta
 }
-
-export type Run<T extends Listed> = readonly T[]
 
 export interface TablePlace {
   readonly level: number
@@ -36,48 +34,41 @@ export interface VersionEdit<T extends Listed> {
 
 export class Version<T extends Listed> {
   readonly id: number
-  /** LEVEL_COUNT of them. */
-  readonly levels: readonly (readonly Run<T>[])[]
+  readonly levels: Levels<T>
   readonly tableCount: number
   readonly itemCount: number
   readonly bytes: number
   /** Made by the first search. */
   #byNumber: ReadonlyMap<number, T> | undefined
 
-  /** CORRUPTION if a table has no level, or tables of a run meet. */
-  constructor(id: number, tables: Iterable<T>) {
-    const levels: T[][] = Array.from({ length: LEVEL_COUNT }, () => [])
-    let [tableCount, itemCount, bytes] = [0, 0, 0]
-    for (const table of tables) {
-      const { level, itemCount: items, size } = table.meta
-      const place = levels[level]
-      if (place === undefined) throw corruption('a table is in a level that does not exist')
-      place.push(table)
-      tableCount++
-      itemCount += items
-      bytes += size
-    }
+  private constructor(id: number, levels: Levels<T>) {
     this.id = id
-    this.levels = levels.map((level) => groupRuns(level, (table) => table.meta))
+    this.levels = levels
+    let [tableCount, itemCount, bytes] = [0, 0, 0]
+    for (const run of levels.flat()) {
+      tableCount += run.length
+      for (const { meta } of run) {
+        itemCount += meta.itemCount
+        bytes += meta.size
+      }
+    }
     this.tableCount = tableCount
     this.itemCount = itemCount
     this.bytes = bytes
-    if (this.#runs().some((run) => anyMeet(run.map(({ meta }) => meta)))) {
-      throw corruption('tables of a run meet')
-    }
+  }
+
+  /** CORRUPTION if a table has no level, or tables of a run meet. */
+  static of<T extends Listed>(id: number, tables: Iterable<T>): Version<T> {
+    return new Version(id, changeLevels<T>(NO_LEVELS, new Set(), tables, metaOf))
   }
 
   get isEmpty(): boolean {
     return this.tableCount === 0
   }
 
-  /** Newest first, all levels. */
-  #runs(): Run<T>[] {
-    return this.levels.flat()
-  }
-
+  /** Level by level, newest run first, in key order. */
   tables(): T[] {
-    return this.#runs().flat()
+    return this.levels.flat(2)
   }
 
   find(fileNumber: number): T | undefined {
@@ -103,31 +94,42 @@ export class Version<T extends Listed> {
    */
   apply(id: number, edit: VersionEdit<T>, place: (table: T, to: TablePlace) => T): Version<T> {
     const { added = [], removed = [], moved = new Map<number, TablePlace>() } = edit
-    const tables = new Map(this.tables().map((table) => [table.meta.fileNumber, table]))
     if (new Set(removed).size < removed.length) throw corruption('a table is removed twice')
-    for (const number of [...removed, ...moved.keys()]) {
-      if (!tables.has(number)) throw stale('a table is no longer there')
-    }
-    for (const number of removed) tables.delete(number)
+    const gone = new Set(removed.map((number) => this.#present(number)))
+    const come = new Map<number, T>()
     for (const [number, to] of moved) {
-      const table = tables.get(number)
-      if (table === undefined) throw corruption('a table is moved and removed')
-      tables.set(number, place(table, to))
+      const table = this.#present(number)
+      if (gone.has(table)) throw corruption('a table is moved and removed')
+      gone.add(table)
+      come.set(number, place(table, to))
     }
     for (const table of added) {
       const number = table.meta.fileNumber
-      if (tables.has(number)) throw corruption('a table is added twice')
-      tables.set(number, table)
+      const known = this.find(number)
+      const isFree = known === undefined || gone.has(known)
+      if (!isFree || come.has(number)) throw corruption('a table is added twice')
+      come.set(number, table)
     }
-    for (const { meta } of tables.values()) {
+    for (const { meta } of come.values()) {
       if (meta.level >= LEVEL_COUNT) throw corruption('a level does not exist')
     }
     try {
-      return new Version(id, tables.values())
+      return new Version(id, changeLevels(this.levels, gone, come.values(), metaOf))
     } catch (error) {
       throw stale('tables of a run would meet', error)
     }
   }
+
+  /** PLAN_STALE if it is gone. */
+  #present(fileNumber: number): T {
+    const table = this.find(fileNumber)
+    if (table === undefined) throw stale('a table is no longer there')
+    return table
+  }
+}
+
+function metaOf({ meta }: Listed): TableMeta {
+  return meta
 }
 
 function stale(message: string, cause?: unknown): ShaleError {

@@ -129,7 +129,7 @@ export class SlowMachine {
     const made = new SuperVersion(
       memtableOf(2, active),
       sealed.length > 0 ? [memtableOf(1, sealed)] : [],
-      new Version(1, tables),
+      Version.of(1, tables),
       7,
       options.onReleased,
     )

@@ -77,7 +77,7 @@ function describeVersion(version: Version<Table>): string[] {
 }
 
 function outcome({ before, added, removed, moved }: Case): string[] {
-  const version = new Version(1, before)
+  const version = Version.of(1, before)
   const known = describeVersion(version)
   try {
     const next = version.apply(2, { added, removed, moved }, move)
@@ -103,7 +103,7 @@ describe('a transition', () => {
 })
 
 describe('a version', () => {
-  const version = new Version(7, [
+  const version = Version.of(7, [
     table('1:a-c', '0/4'),
     table('2:a-c', '0/9'),
     table('3:d-f', '3/1'),
@@ -122,12 +122,12 @@ describe('a version', () => {
     expect([0, 1, 2, 3, 4, 6].map((level) => version.policyLevel(level))).toEqual([
       0, 1, 1, 1, 2, 4,
     ])
-    const empty = new Version<Table>(1, [])
+    const empty = Version.of<Table>(1, [])
     expect([0, 1, 6].map((level) => empty.policyLevel(level))).toEqual([0, 1, 1])
   })
 
   test('whose tables meet is damaged', async () => {
     const tables = [table('1:a-c', '1/1'), table('2:c-d', '1/1')]
-    expect((await failure(() => new Version(1, tables))).code).toBe('CORRUPTION')
+    expect((await failure(() => Version.of(1, tables))).code).toBe('CORRUPTION')
   })
 })
