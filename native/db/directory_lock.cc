@@ -171,7 +171,7 @@ class Taker {
     if (level > kClaimLevelsMax) {
       return Status(Code::kDbLocked, Details("too many openers died taking the lock over"));
     }
-    const std::string claim = ClaimPath(token);
+    const std::string claim = ClaimPath(token != 0 ? token : static_cast<uint64_t>(level));
     std::unique_ptr<File> claim_file;
     std::unique_ptr<FileLock> claim_lock;
     const Status status = Publish(own, claim, &claim_file, &claim_lock);
@@ -185,47 +185,12 @@ class Taker {
         return Status::Ok();
       }
       if (!gone) return Held(claimer);
-      if (claimer.token == 0) {
-        *again = true;
-        return RemoveGarbage(claim);
-      }
       SHALE_RETURN_IF_ERROR(TakeOver(own, claim, claimer.token, level + 1, again));
       if (*again) return Status::Ok();
     } else if (!status.ok()) {
       return status;
     }
     return Replace(target, token, claim, again);
-  }
-
-  // A claim that names nobody. Whoever removes it holds the system's lock on that very file, so
-  // that no claim made after it can be mistaken for it.
-  Status RemoveGarbage(const std::string& claim) {
-    std::unique_ptr<File> file;
-    Status status = vfs_->Open(claim, OpenMode::kReadWrite, &file);
-    if (IsErrno(status, ENOENT)) return Status::Ok();
-    SHALE_RETURN_IF_ERROR(status);
-    std::unique_ptr<FileLock> lock;
-    status = vfs_->Lock(file.get(), &lock);
-    if (status.Is(Code::kDbLocked)) return Status::Ok();  // somebody else is at it
-    SHALE_RETURN_IF_ERROR(status);
-    Owner owner;
-    bool missing = false;
-    SHALE_RETURN_IF_ERROR(Read(claim, &owner, &missing));
-    if (missing || owner.token != 0) return Status::Ok();
-    return vfs_->Remove(claim);
-  }
-
-  Status Read(const std::string& path, Owner* owner, bool* missing) {
-    std::unique_ptr<File> file;
-    const Status status = vfs_->Open(path, OpenMode::kRead, &file);
-    *missing = IsErrno(status, ENOENT);
-    if (*missing) return Status::Ok();
-    SHALE_RETURN_IF_ERROR(status);
-    std::string bytes(kRecordBytes, '\0');
-    size_t got = 0;
-    SHALE_RETURN_IF_ERROR(file->Read(0, bytes.size(), bytes.data(), &got));
-    *owner = DecodeRecord(Slice(bytes.data(), got));
-    return Status::Ok();
   }
 
   // As holder of the claim.
@@ -283,12 +248,18 @@ class Taker {
       *gone = true;
       return Status::Ok();
     }
-    if (owner.token != 0 && owner.boot_id == vfs_->BootId() && Runs(owner)) return Status::Ok();
+    if (owner.token != 0 && MayBeOfThisBoot(owner) && Runs(owner)) return Status::Ok();
     // A process that this one cannot see still holds the system's lock.
     std::unique_ptr<FileLock> probe;
     const Status status = vfs_->Lock(file, &probe);
     if (status.ok()) *gone = true;
     return status.Is(Code::kDbLocked) ? Status::Ok() : status;
+  }
+
+  // A boot id that is not told says nothing.
+  bool MayBeOfThisBoot(const Owner& owner) const {
+    const std::string boot_id = vfs_->BootId();
+    return owner.boot_id.empty() || boot_id.empty() || owner.boot_id == boot_id;
   }
 
   // Start times tell two processes with one pid apart, where both are known.

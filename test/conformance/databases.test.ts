@@ -7,6 +7,7 @@ import { expect, test } from 'vitest'
 import { LeveledCompaction } from '../../lib/index.ts'
 import type { Database, KeyspaceOptions } from '../../lib/index.ts'
 import { openDatabase, openDatabaseSync } from '../support/engine.ts'
+import { nextEngine } from '../support/next-engine.ts'
 import { failure, rejection, scratchDirectory } from '../support/scratch.ts'
 
 /** Sync writes wait as long as a slow machine takes. */
@@ -181,6 +182,25 @@ test('a weak removal that overrides others of its batch hides all that they hid'
   await keyspace.majorCompaction()
   expect(keyspace.lenSync()).toBe(0)
   await db.close()
+})
+
+test('opens of a new folder, all at once, share what one of them made', async () => {
+  for (let round = 0; round < 10; round++) {
+    const path = join(scratchDirectory(), 'db')
+    const engine = nextEngine(path)
+    const first = openDatabase(path, { engine })
+    const second = openDatabase(path, { engine })
+    // oxlint-disable-next-line no-await-in-loop
+    for (let i = 0; i < round; i++) await new Promise(setImmediate)
+    // oxlint-disable-next-line no-await-in-loop
+    const all = await Promise.all([first, second, openDatabase(path, { engine })])
+    // oxlint-disable-next-line no-await-in-loop
+    const [one, two] = await Promise.all(all.map((db) => db.keyspace('k')))
+    one!.insertSync('key', 'value')
+    expect(two!.getTextSync('key')).toBe('value')
+    // oxlint-disable-next-line no-await-in-loop
+    await Promise.all(all.map((db) => db.close()))
+  }
 })
 
 test("a sync close ends an async one, and the directory is the next opener's alone", async () => {

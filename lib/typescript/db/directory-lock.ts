@@ -92,6 +92,7 @@ export class DirectoryLock {
   }
 
   *#acquire(): Flow<void> {
+    // Durable before it gets a name that others look at: no crash may leave that without the record.
     yield* this.#write(this.#own)
     for (;;) {
       if (yield* this.#place(LOCK_NAME)) return
@@ -104,15 +105,11 @@ export class DirectoryLock {
 
   /** Puts the own record in the place of that of `token`, whose owner is gone. */
   *#takeOver(name: string, token: string, level: number): Flow<Outcome> {
-    const claim = `${LOCK_NAME}.${token}.claim`
+    const claim = `${LOCK_NAME}.${token === NOBODY.token ? hex(level) : token}.claim`
     if (!(yield* this.#place(claim))) {
       const claimer = yield* this.#read(claim)
       if (claimer === undefined) return 'again'
       if (!ownerIsGone(this.#vfs, claimer)) throw this.#lockedBy(claimer)
-      if (claimer.token === NOBODY.token) {
-        yield* this.#tryRemove(claim)
-        return 'again'
-      }
       if (level >= CLAIM_LEVELS_MAX) throw this.#lockedBy(claimer)
       const outcome = yield* this.#takeOver(claim, claimer.token, level + 1)
       if (outcome === 'again') return outcome
@@ -130,7 +127,7 @@ export class DirectoryLock {
   *#replace(name: string, token: string): Flow<Outcome> {
     const now = yield* this.#read(name)
     if (now?.token !== token) return 'again'
-    yield* this.#write(this.#replacement, true)
+    yield* this.#write(this.#replacement)
     yield* this.#vfs.rename(this.#path(this.#replacement), this.#path(name))
     return 'done'
   }
@@ -148,14 +145,17 @@ export class DirectoryLock {
         return yield* this.#place(name)
       }
       if (!NO_HARD_LINKS.some((code) => isErrno(error, code))) throw error
-      return yield* this.#create(name)
+      return this.#create(name)
     }
   }
 
-  /** What takes the place of a link where the file system has none. */
-  *#create(name: string): Flow<boolean> {
+  /**
+   * What takes the place of a link where the file system has none. In one turn, so that hardly
+   * anybody finds the file without the record.
+   */
+  #create(name: string): boolean {
     try {
-      yield* this.#write(name)
+      runSync(this.#write(name))
       return true
     } catch (error) {
       if (isErrno(error, 'EEXIST')) return false
@@ -166,6 +166,10 @@ export class DirectoryLock {
   #lockedBy({ pid, startTime, bootId }: Owner): ShaleError {
     const own = this.#owner
     const path = this.#directory
+    if (pid === NOBODY.pid) {
+      const message = `${path} has a damaged lock.*.claim: remove it if nobody has the folder open`
+      return new ShaleError('DB_LOCKED', message, { path })
+    }
     const sameProcess = pid === own.pid && startTime === own.startTime && bootId === own.bootId
     const message = sameProcess
       ? `${path} is open already, in this process: no other thread or engine can share it`
@@ -179,12 +183,12 @@ export class DirectoryLock {
     return pathIn(this.#directory, name)
   }
 
-  /** A new file with the own record. */
-  *#write(name: string, durably = false): Flow<void> {
+  /** A new file with the own record, durable. */
+  *#write(name: string): Flow<void> {
     const file = yield* this.#vfs.open(this.#path(name), 'create')
     try {
       yield* file.write(0, [this.#record])
-      if (durably) yield* file.sync()
+      yield* file.sync()
     } finally {
       file.close()
     }
@@ -245,7 +249,10 @@ export class DirectoryLock {
 const NO_HARD_LINKS: readonly string[] = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']
 
 function newToken(vfs: Vfs): string {
-  const half = (): string => vfs.random().toString(16).padStart(8, '0')
-  const token = half() + half()
+  const token = hex(BigInt(vfs.random()) * 2n ** 32n + BigInt(vfs.random()))
   return token === NOBODY.token ? newToken(vfs) : token
+}
+
+function hex(number: bigint | number): string {
+  return number.toString(16).padStart(16, '0')
 }

@@ -73,11 +73,12 @@ export function decodeOwner(bytes: Uint8Array): Owner {
   }
 }
 
-/** Whether the process of `owner` runs no more. Nobody is gone. */
+/** Whether the process of `owner` runs no more. Nobody is gone. A boot id of '' says nothing. */
 export function ownerIsGone(vfs: Vfs, owner: Owner): boolean {
   if (owner === NOBODY) return true
   if (!owner.isKnown) return false
-  if (owner.bootId !== vfs.bootId()) return true
+  const bootId = vfs.bootId()
+  if (owner.bootId !== '' && bootId !== '' && owner.bootId !== bootId) return true
   const startTime = vfs.processStartTime(owner.pid)
   if (startTime === undefined) return true
   // 0: a system that does not tell. The process then counts as the owner.

@@ -80,20 +80,26 @@ export class DatabaseHandle {
 
 /** Undefined if there is no such directory and none can be made: Database.open says why. */
 function* locate(vfs: Vfs, path: string, settings: DatabaseSettings): Flow<string | undefined> {
-  let info: FileInfo | undefined
-  try {
-    info = yield* vfs.statTarget(path)
-  } catch (error) {
-    if (!isErrno(error, 'ENOENT') || !settings.createIfMissing || settings.readOnly)
-      return undefined
+  let found = yield* identify(vfs, path)
+  if (found === 'missing' && settings.createIfMissing && !settings.readOnly) {
     try {
       yield* vfs.makeDir(path)
-      info = yield* vfs.statTarget(path)
     } catch {
-      return undefined
+      // Another open may have been faster.
     }
+    found = yield* identify(vfs, path)
   }
-  return info.type === 'directory' ? info.identity : undefined
+  return found === 'missing' ? undefined : found?.identity
+}
+
+/** Undefined if that is no directory, or cannot be looked at. */
+function* identify(vfs: Vfs, path: string): Flow<FileInfo | 'missing' | undefined> {
+  try {
+    const info = yield* vfs.statTarget(path)
+    return info.type === 'directory' ? info : undefined
+  } catch (error) {
+    return isErrno(error, 'ENOENT') ? 'missing' : undefined
+  }
 }
 
 /** Joins a database that is open, or opens it. */

@@ -362,7 +362,7 @@ class RealVfs implements Vfs {
   }
 
   processStartTime(pid: number): bigint | undefined {
-    if (process.platform !== 'linux') return isRunning(pid) ? 0n : undefined
+    if (process.platform !== 'linux') return unknownStartTime(pid)
     try {
       const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1')
       // The second field is the program's name in brackets, and may hold anything.
@@ -370,7 +370,8 @@ class RealVfs implements Vfs {
       const [state = 'X'] = fields
       return state === 'Z' || state === 'X' ? undefined : BigInt(fields[19] ?? 0)
     } catch {
-      return undefined
+      // Not there, or not to be read: that says nothing of the process.
+      return unknownStartTime(pid)
     }
   }
 
@@ -405,12 +406,13 @@ class RealVfs implements Vfs {
   }
 }
 
-function isRunning(pid: number): boolean {
+/** 0 if there is such a process. */
+function unknownStartTime(pid: number): bigint | undefined {
   try {
     process.kill(pid, 0)
-    return true
+    return 0n
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
+    return (error as NodeJS.ErrnoException).code === 'EPERM' ? 0n : undefined
   }
 }
 

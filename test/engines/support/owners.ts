@@ -56,7 +56,11 @@ export function forgedOwners(): Readonly<Record<string, ForgedOwner>> {
     'a reused pid': { record: recordOf({ startTime: startTime + 1n }), isGone: true },
     'a pid that nobody has': { record: recordOf({ pid: NO_PID }), isGone: true },
     'another boot': { record: recordOf({ bootId: bootId.replace(/^./, 'x') }), isGone: true },
-    'no boot id': { record: recordOf({ bootId: '' }), isGone: true },
+    'no boot id': { record: recordOf({ bootId: '' }), isGone: false },
+    'no boot id and a pid that nobody has': {
+      record: recordOf({ bootId: '', pid: NO_PID }),
+      isGone: true,
+    },
     'a newer format': { record: resealed(here, 8, 2), isGone: false },
     'a newer format of another boot': {
       record: resealed(recordOf({ bootId: 'x' }), 8, 2),

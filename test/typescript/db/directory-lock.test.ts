@@ -115,6 +115,18 @@ describe('one after the other', () => {
     expect(files(vfs)).toEqual(['lock'])
   })
 
+  test('a boot id that is not told says nothing', async () => {
+    const vfs = newMachine()
+    const bytes = encodeOwner({ ...decodeOwner(example), pid: 1000, startTime: 0n, bootId: '' })
+    putFile(vfs, '/db/lock', bytes)
+    expect((await failure(() => acquire(vfs))).code).toBe('DB_LOCKED')
+    vfs.bootId = () => ''
+    putFile(vfs, '/db/lock', encodeOwner({ ...decodeOwner(bytes), bootId: 'any' }))
+    expect((await failure(() => acquire(vfs))).code).toBe('DB_LOCKED')
+    putFile(vfs, '/db/lock', encodeOwner({ ...decodeOwner(bytes), pid: 9 }))
+    acquire(vfs)
+  })
+
   test('a record that a crash of the system tore is taken over', () => {
     for (const length of [0, 50, 95]) {
       const vfs = newMachine()
@@ -257,6 +269,12 @@ describe('all at once', () => {
           step(opener)
         }
         kill(opener)
+      }
+      // A claim without its record, which a crash may leave where there are no hard links.
+      if (files(machine).includes('lock') && random.below(3) === 0) {
+        const { token } = decodeOwner(readFile(machine, '/db/lock'))
+        const length = random.below(2) * random.below(96)
+        putFile(machine, `/db/lock.${token}.claim`, example.subarray(0, length))
       }
       const crashes = random.below(3) === 0
       const openers = Array.from({ length: 2 + random.below(3) }, begin)

@@ -1,7 +1,15 @@
 // What every Vfs does, over the operating system and over memory, in both forms.
 
-import { mkdirSync, readdirSync, readlinkSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
-import { describe, expect, test } from 'vitest'
+import fs, {
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
+import { describe, expect, test, vi } from 'vitest'
 import type { ShaleError } from '../../../lib/errors.ts'
 import type { Io } from '../../../lib/typescript/base/flow.ts'
 import { isErrno } from '../../../lib/typescript/base/status.ts'
@@ -188,5 +196,20 @@ describe('the real one', () => {
     expect(realVfs.processStartTime(process.ppid)).toBeTypeOf('bigint')
     expect(realVfs.processStartTime(2 ** 30)).toBe(undefined)
     expect(realVfs.bootId()).toBe(realVfs.bootId())
+  })
+
+  test('a process of which nothing can be read runs all the same', () => {
+    const read = vi.spyOn(fs, 'readFileSync').mockImplementation(() => {
+      throw Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' })
+    })
+    syncBuiltinESMExports()
+    try {
+      expect(realVfs.processStartTime(process.ppid)).toBe(0n)
+      expect(realVfs.processStartTime(2 ** 30)).toBe(undefined)
+      expect(realVfs.bootId()).toBe('')
+    } finally {
+      read.mockRestore()
+      syncBuiltinESMExports()
+    }
   })
 })
