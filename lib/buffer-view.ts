@@ -4,8 +4,7 @@ type BufferViewConstructor = new (memory: ArrayBufferLike, offset: number, lengt
 
 /**
  * `new BufferView(memory, offset, length)` is `Buffer.from(memory, offset, length)` in half the
- *                                          time:
- * Node's own subclass of Uint8Array behind `Buffer`, which has it as its species.
+ * time: Node's own subclass of Uint8Array behind `Buffer`, which has it as its species.
  */
 export const BufferView: BufferViewConstructor = findBufferView()
 

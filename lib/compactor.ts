@@ -55,8 +55,9 @@ export class Compactor {
    *
    * Level 0 grows meanwhile, and nobody is slowed down for it: that is what a bulk load wants. The
    * bill comes with `resume()`: until compaction has worked level 0 off, reads look into every run
-   * there and writers wait as usual (sync forms up to `maxStall`, then STALLED). Await `drain()`
-   * after `resume()` to have that behind you, and do not leave it paused under a steady load.
+   * there and writers wait as usual (sync forms up to `maxStall`, then STALLED; on the TypeScript
+   * engine they do the work themselves). Await `drain()` after `resume()` to have that behind you,
+   * and do not leave it paused under a steady load.
    */
   pause(): Promise<void> {
     if (!(#engine in Object(this))) return rejected(wrongReceiver('Compactor', 'pause'))

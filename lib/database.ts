@@ -44,15 +44,17 @@ const TOKEN = Symbol('database')
  * An open database.
  *
  * ```ts
- * const db = await Database.open('./data')               // 'os': acknowledged writes survive kill
- * -9 const users = await db.keyspace('users')
- * await users.insert('ada', '{"born":1815}', { durability: 'sync' })  // this one survives power
- * loss too console.log(await users.getText('ada'))
+ * const db = await Database.open('./data')
+ * const users = await db.keyspace('users')
+ * // Acknowledged writes survive a kill of the process; this one survives a power loss as well.
+ * await users.insert('ada', '{"born":1815}', { durability: 'sync' })
+ * console.log(await users.getText('ada'))
  * await db.close()
  * ```
  *
- * One process at a time may have a directory open (DB_LOCKED names the holder); within it, all
- * worker threads that open it share one core. An open database does not keep the process alive, a
+ * One process at a time may have a directory open (DB_LOCKED names the holder). Within it all
+ * worker threads that open it share one core of the native engine; the TypeScript engine lives in
+ * the thread that opened the directory. An open database does not keep the process alive, a
  * pending operation does. Handles cannot be cloned or sent to workers: a worker opens the path.
  */
 export class Database {

@@ -247,14 +247,24 @@ export function checkInBounds(value: unknown): void {
   }
 }
 
-const byteLengthGetter = Object.getOwnPropertyDescriptor(
-  Object.getPrototypeOf(Uint8Array.prototype) as object,
-  'byteLength',
-)?.get as (this: Uint8Array) => number
+function getterOf<T>(name: 'buffer' | 'byteLength' | 'byteOffset'): (this: Uint8Array) => T {
+  const prototype = Object.getPrototypeOf(Uint8Array.prototype) as object
+  return Object.getOwnPropertyDescriptor(prototype, name)?.get as (this: Uint8Array) => T
+}
+
+const bufferGetter = getterOf<ArrayBufferLike>('buffer')
+const byteLengthGetter = getterOf<number>('byteLength')
+const byteOffsetGetter = getterOf<number>('byteOffset')
 
 /** The real length, whatever a subclass says. */
 export function byteLengthOf(bytes: Uint8Array): number {
   return byteLengthGetter.call(bytes)
+}
+
+/** The same memory, without what a subclass makes of it. */
+export function plainView(bytes: Uint8Array): Uint8Array {
+  const [offset, length] = [byteOffsetGetter.call(bytes), byteLengthGetter.call(bytes)]
+  return new Uint8Array(bufferGetter.call(bytes), offset, length)
 }
 
 const typedArrayTag = Object.getOwnPropertyDescriptor(

@@ -129,7 +129,8 @@ export class WriteBatch {
   }
 
   /**
-   * As commit(); waits for the group, the sync and, up to `maxStall`, for backpressure (STALLED).
+   * As commit(); waits for the group, the sync and, up to `maxStall`, for backpressure (STALLED; on
+   * the TypeScript engine it does the work of the background instead of waiting for it).
    */
   commitSync(options?: WriteOptions): void {
     if (!(#owner in Object(this))) throw wrongReceiver('WriteBatch', 'commitSync')

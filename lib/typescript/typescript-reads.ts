@@ -212,7 +212,7 @@ export class TypescriptReads implements ReadEngine {
 
   scan({ lower, upper, seqno }: ScanRange): ScanEngine {
     this.#source.check()
-    return new TypescriptScan(this.#source.tree.superVersion, this.#readSeqno(seqno), lower, upper)
+    return new TypescriptScan(this.#source.tree, this.#readSeqno(seqno), lower, upper)
   }
 
   treeFigures(): TreeFigures {

@@ -9,7 +9,8 @@ import { keepAlive } from './base/keep-alive.ts'
 import { OWN_BUFFER_MIN, slab, SLAB_BYTES } from './base/slab.ts'
 import { copyOf, copyRange } from './base/slice.ts'
 import type { Cursor, CursorBounds } from './tree/cursor.ts'
-import type { SuperVersion } from './tree/super-version.ts'
+import type { Hold, SuperVersion } from './tree/super-version.ts'
+import type { Tree } from './tree/tree.ts'
 
 /** Fills up to this many bytes come from the slab; larger ones get memory of their own. */
 const SLAB_FILL_MAX = SLAB_BYTES / 4
@@ -19,22 +20,8 @@ const FILL_BYTES_MAX = 1 << 20
 const ROWS_A_TURN = 4096
 
 /** What the collector gives back when a scan was dropped. */
-class ScanState {
-  superVersion: SuperVersion | undefined
-
-  constructor(superVersion: SuperVersion) {
-    superVersion.acquire()
-    this.superVersion = superVersion
-  }
-
-  release(): void {
-    this.superVersion?.release()
-    this.superVersion = undefined
-  }
-}
-
-const abandoned = new FinalizationRegistry<ScanState>((state) => {
-  state.release()
+const abandoned = new FinalizationRegistry<Hold>((hold) => {
+  hold.release()
 })
 
 /** Bytes of the row that a cursor stands on. */
@@ -143,22 +130,22 @@ class End {
 }
 
 export class TypescriptScan implements ScanEngine {
-  readonly #state: ScanState
+  readonly #hold: Hold
   readonly #readSeqno: number
   readonly #bounds: CursorBounds
   #front: End | undefined
   #back: End | undefined
 
   constructor(
-    superVersion: SuperVersion,
+    tree: Tree,
     readSeqno: number,
     lower: Uint8Array | undefined,
     upper: Uint8Array | undefined,
   ) {
-    this.#state = new ScanState(superVersion)
+    this.#hold = tree.hold()
     this.#readSeqno = readSeqno
     this.#bounds = { lower: lower && copyOf(lower), upper: upper && copyOf(upper) }
-    abandoned.register(this, this.#state, this.#state)
+    abandoned.register(this, this.#hold, this.#hold)
   }
 
   fillSync(
@@ -204,7 +191,7 @@ export class TypescriptScan implements ScanEngine {
     countLimit: number,
   ): Promise<RowBatch | undefined> {
     const end = this.#end(which)
-    const superVersion = this.#state.superVersion!
+    const superVersion = this.#hold.superVersion!
     superVersion.acquire()
     end.isBusy = true
     const limit = Math.min(countLimit, ROWS_A_TURN)
@@ -227,15 +214,15 @@ export class TypescriptScan implements ScanEngine {
   }
 
   close(): void {
-    if (this.#state.superVersion === undefined) return
-    abandoned.unregister(this.#state)
-    this.#state.release()
+    if (this.#hold.superVersion === undefined) return
+    abandoned.unregister(this.#hold)
+    this.#hold.release()
     this.#front = undefined
     this.#back = undefined
   }
 
   #end(which: ScanEnd): End {
-    const { superVersion } = this.#state
+    const { superVersion } = this.#hold
     if (superVersion === undefined) {
       throw new ShaleError('ITERATOR_CLOSED', 'the iteration is closed')
     }

@@ -394,8 +394,12 @@ export class Database {
     if (!this.#control.isFree) {
       const admitted = new Promise<void>((resolve, reject) => {
         this.#control.admit(entries.length, (refusal) => {
-          if (refusal !== undefined) reject(refusal)
-          else this.#queue.defer(this.#commit(entries, count, durability)).then(resolve, reject)
+          if (refusal !== undefined) return reject(refusal)
+          try {
+            this.#queue.defer(this.#commit(entries, count, durability)).then(resolve, reject)
+          } catch (error) {
+            reject(error) // of memory; a timer may have called, who has nobody to tell
+          }
         })
       })
       return keepAlive(admitted)

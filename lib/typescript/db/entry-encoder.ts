@@ -1,7 +1,14 @@
 /** One write as the entry of a batch (docs/format.md, 5.1), from a key and a value as given. */
 
 import type { EntryKind, KeyInput, ValueInput } from '../../engine.ts'
-import { byteLengthOf, checkInBounds, isBytes, keyError, valueError } from '../../errors.ts'
+import {
+  byteLengthOf,
+  checkInBounds,
+  isBytes,
+  keyError,
+  plainView,
+  valueError,
+} from '../../errors.ts'
 import { CODEC_NONE } from '../base/compression.ts'
 import { encodeKey, keyBytes } from '../base/key-bytes.ts'
 import { copyRange } from '../base/slice.ts'
@@ -39,10 +46,10 @@ export class EntryEncoder {
   }
 }
 
-/** The bytes of a value: its own, or of a text some that are good until the next call. */
+/** The bytes of a value, without what a subclass makes of them; good until the next call. */
 export function valueBytes(value: ValueInput, limit: number): Uint8Array {
   const length = lengthOf(value, limit)
-  if (typeof value !== 'string') return value
+  if (length > SCRATCH_BYTES && typeof value !== 'string') return plainView(value)
   const bytes = length > SCRATCH_BYTES ? Buffer.allocUnsafe(length) : scratch.subarray(0, length)
   putValue(value, bytes, 0, length)
   return bytes

@@ -4,7 +4,7 @@ import { CODEC_MAX } from '../base/compression.ts'
 import { Decoder, Encoder, getU16, getU32, TaggedFields } from '../base/coding.ts'
 import { keyedCrc } from '../base/crc32c.ts'
 import { SEQNO_MAX } from '../base/internal-key.ts'
-import { KEY_BYTES_MAX } from '../base/limits.ts'
+import { FORMAT_MAJOR, FORMAT_MINOR, KEY_BYTES_MAX, KNOWN_FEATURES } from '../base/limits.ts'
 import { compareBytes, compareRanges, copyOf } from '../base/slice.ts'
 import { corruption } from '../base/status.ts'
 import { ShaleError } from '../../errors.ts'
@@ -12,9 +12,6 @@ import { ShaleError } from '../../errors.ts'
 export const TABLE_FOOTER_BYTES = 64
 export const BLOCK_TRAILER_BYTES = 9
 export const BLOCK_FOOTER_BYTES = 12
-export const FORMAT_MAJOR = 1
-export const FORMAT_MINOR = 0
-const KNOWN_FEATURES = 0
 const MAGIC: Uint8Array = Buffer.from('SHALETBL', 'latin1')
 const FOOTER_CRC_AT = 60
 

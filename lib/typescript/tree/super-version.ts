@@ -112,6 +112,26 @@ export class SuperVersion {
   }
 }
 
+/** A super version that is read across calls; ends with its tree at the latest. */
+export class Hold {
+  /** Undefined once it has ended. */
+  superVersion: SuperVersion | undefined
+  readonly #holds: Set<Hold>
+
+  /** One of `holds` until it ends. */
+  constructor(superVersion: SuperVersion, holds: Set<Hold>) {
+    superVersion.acquire()
+    this.superVersion = superVersion
+    this.#holds = holds.add(this)
+  }
+
+  release(): void {
+    this.superVersion?.release()
+    this.superVersion = undefined
+    this.#holds.delete(this)
+  }
+}
+
 /** The tables of a run that may have keys inside the bounds. */
 function tablesIn(run: Run<Table>, { lower, upper }: CursorBounds): Run<Table> {
   const first = lower === undefined ? 0 : tableAtOrBehind(run, lower, 0, lower.length)

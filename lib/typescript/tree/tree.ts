@@ -32,7 +32,7 @@ import type { StoredOptions } from './options.ts'
 import { Placement } from './placement.ts'
 import type { RetentionView } from './retention.ts'
 import { RunIterator } from './run-iterator.ts'
-import { SuperVersion } from './super-version.ts'
+import { Hold, SuperVersion } from './super-version.ts'
 import { byFirstKey } from './table-meta.ts'
 import { pinOptions, writeOptions } from './table-options.ts'
 import { metaOf, TableOutput } from './table-output.ts'
@@ -74,6 +74,7 @@ export class Tree {
   #super: SuperVersion
   /** All that somebody holds, the current one included. */
   readonly #living = new Set<SuperVersion>()
+  readonly #holds = new Set<Hold>()
   /** Edits that were handed to the manifest and are not settled yet, in its order. */
   #pending: { readonly id: number; readonly edit: VersionEdit<Table> }[] = []
   #nextVersionId = 2
@@ -186,6 +187,11 @@ export class Tree {
   }
 
   // --- reading and writing -----------------------------------------------------------------------
+
+  /** What holds now, for one who reads across calls. */
+  hold(): Hold {
+    return new Hold(this.#super, this.#holds)
+  }
 
   /** What holds now; who reads across a wait acquires it. */
   get superVersion(): SuperVersion {
@@ -575,11 +581,16 @@ export class Tree {
   delete(): void {
     this.#isDeleted = true
     for (const { shared } of this.#super.version.tables()) shared.replace()
-    this.close()
+    this.#end()
   }
 
-  /** Running jobs end without a commit. Readers that hold a super version go on. */
+  /** Running jobs end without a commit, and so do iterations; a read that waits goes on. */
   close(): void {
+    for (const hold of this.#holds) hold.release()
+    this.#end()
+  }
+
+  #end(): void {
     if (this.#isClosed) return
     this.#isClosed = true
     for (const job of this.#jobs) job.stop()

@@ -10,7 +10,7 @@ import type { Block } from '../../../lib/typescript/table/table-file.ts'
 import { TableReader } from '../../../lib/typescript/table/table-reader.ts'
 import { TableWriter } from '../../../lib/typescript/table/table-writer.ts'
 import type { TableWriteOptions } from '../../../lib/typescript/table/table-writer.ts'
-import { SuperVersion } from '../../../lib/typescript/tree/super-version.ts'
+import { Hold, SuperVersion } from '../../../lib/typescript/tree/super-version.ts'
 import { metaOf } from '../../../lib/typescript/tree/table-output.ts'
 import { SharedTable } from '../../../lib/typescript/tree/table.ts'
 import type { Table } from '../../../lib/typescript/tree/table.ts'
@@ -174,7 +174,8 @@ export class Source implements ReadSource {
 
   get tree(): Tree {
     const { superVersion } = this
-    return { superVersion } as unknown as Tree
+    const hold = (): Hold => new Hold(superVersion, new Set())
+    return { superVersion, hold } as unknown as Tree
   }
 
   check(): void {
