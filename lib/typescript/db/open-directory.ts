@@ -29,8 +29,8 @@ export interface OpenedDirectory {
 export function* openDirectory(vfs: Vfs, path: string, rules: OpenRules): Flow<OpenedDirectory> {
   yield* prepare(vfs, path, rules.createIfMissing && !rules.readOnly)
   const lock = yield* acquire(vfs, path, rules.readOnly)
-  const own = new ClosableVfs(vfs)
   try {
+    const own = yield* ClosableVfs.of(vfs, path)
     return { vfs: own, lock, manifest: yield* loadManifest(own, path, rules) }
   } catch (error) {
     lock?.release()

@@ -1,20 +1,33 @@
 /**
  * Another Vfs, whose user may change files for as long as he has the directory. A sync close leaves
  * async work behind that learns of it later; by then the directory may be somebody else's, and its
- * files may have the names that the work had in mind. Nothing of that gets through. Reading does:
- * an open scan outlives the close.
+ * files may have the names that the work had in mind. So it may if the folder was removed and made
+ * anew under an open database. Nothing of that gets through. Reading does: a read that waits
+ * outlives the close.
  */
 
 import { ShaleError } from '../../errors.ts'
 import { Io } from '../base/flow.ts'
+import type { Flow } from '../base/flow.ts'
+import { isErrno } from '../base/status.ts'
 import type { File, FileInfo, OpenMode, Vfs } from './vfs.ts'
 
 export class ClosableVfs implements Vfs {
   readonly #base: Vfs
+  readonly #directory: string
+  /** Of the directory. */
+  readonly #identity: string
   #isClosed = false
 
-  constructor(base: Vfs) {
+  private constructor(base: Vfs, directory: string, identity: string) {
     this.#base = base
+    this.#directory = directory
+    this.#identity = identity
+  }
+
+  static *of(base: Vfs, directory: string): Flow<ClosableVfs> {
+    const { identity } = yield* base.statTarget(directory)
+    return new ClosableVfs(base, directory, identity)
   }
 
   /** Calls that run go on to their end, and files that are open stay so; later changes: ABORTED. */
@@ -25,6 +38,10 @@ export class ClosableVfs implements Vfs {
   #guard<T>(path: string, io: Io<T>): Io<T> {
     const check = (): void => {
       if (this.#isClosed) throw new ShaleError('ABORTED', 'the directory was closed', { path })
+      if (this.#directoryNow() !== this.#identity) {
+        const message = 'the folder was removed or replaced while it was open'
+        throw new ShaleError('IO_ERROR', message, { path: this.#directory })
+      }
     }
     return new Io(
       () => {
@@ -36,6 +53,15 @@ export class ClosableVfs implements Vfs {
         return io.async()
       },
     )
+  }
+
+  #directoryNow(): string | undefined {
+    try {
+      return this.#base.statTarget(this.#directory).sync().identity
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return undefined
+      throw error
+    }
   }
 
   open(path: string, mode: OpenMode): Io<File> {

@@ -65,7 +65,7 @@ export class TreeModel {
     this.machine = machine
     this.vfs = options.vfs ?? machine
     this.#options = options
-    this.#closable = new ClosableVfs(this.vfs)
+    this.#closable = runSync(ClosableVfs.of(this.vfs, '/db'))
     this.manifest = runSync(Manifest.create(this.#closable, '/db', BARE_TREE))
     const stored = encodeOptions(newOptions(SETTINGS))
     const created = { tree: this.manifest.newTreeId(), name: '', createdSeqno: 0, options: stored }
@@ -157,7 +157,7 @@ export class TreeModel {
   /** Closed and opened by a sync caller; what was in memtables only is lost. */
   reopen(): void {
     this.close()
-    this.#closable = new ClosableVfs(this.vfs)
+    this.#closable = runSync(ClosableVfs.of(this.vfs, '/db'))
     this.manifest = runSync(Manifest.load(this.#closable, '/db'))
     this.#openTree()
     removeOrphans(this.vfs, this.manifest)
