@@ -200,38 +200,27 @@ Status Recovery::EndJournal(size_t index) {
     if (!journal.has_data && journal.named) empty_open_ = index;
     DropDurable(index, journal.durable_end);
   }
-  switch (reader.tail()) {
-    case LogReader::Tail::kClean:
-      return Status::Ok();
-    case LogReader::Tail::kTorn:
-      if (mode_ == RecoveryMode::kStrict) {
-        return Damage(journal, "the tail of the journal is torn", reader.end_offset());
-      }
-      return Lose(index, reader.end_offset());
-    case LogReader::Tail::kDamaged:
-      if (mode_ != RecoveryMode::kSalvage) return reader.status();
-      salvaged_ = true;
-      Report(PathOf(journals_[index]), reader.dropped_bytes(), false);
-      return Status::Ok();
+  if (reader.tail() == LogReader::Tail::kClean) return Status::Ok();
+  if (mode_ == RecoveryMode::kSalvage) {
+    salvaged_ = true;
+    Report(PathOf(journal), reader.skipped_bytes(), false);
+    return Status::Ok();
   }
-  return Status::Ok();
+  if (reader.tail() == LogReader::Tail::kDamaged) return reader.status();
+  if (mode_ == RecoveryMode::kStrict) {
+    return Damage(journal, "the tail of the journal is torn", reader.end_offset());
+  }
+  return Lose(index, reader.end_offset());
 }
 
 Status Recovery::Lose(size_t index, uint64_t offset) {
   const Journal& journal = journals_[index];
   const uint64_t bytes = journal.reader != nullptr ? journal.reader->dropped_bytes() : 0;
-  if (mode_ == RecoveryMode::kSalvage) {
-    if (bytes > 0) {
-      Report(PathOf(journals_[index]), bytes, false);
-      salvaged_ = true;
-    }
-    return Status::Ok();
-  }
   SHALE_RETURN_IF_ERROR(CheckBehindLoss(index, offset));
   if (mode_ == RecoveryMode::kStrict) {
     return Damage(journal, "commits are missing at the end of the journal", offset);
   }
-  if (bytes > 0) Report(PathOf(journals_[index]), bytes, false);
+  if (bytes > 0) Report(PathOf(journal), bytes, false);
   lost_ = true;
   return Status::Ok();
 }

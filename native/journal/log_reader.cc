@@ -223,6 +223,7 @@ bool LogReader::SkipDamage() {
   if (!finished_ || resume_offset_ == 0) return false;
   next_offset_ = resume_offset_;
   resume_offset_ = 0;
+  dropped_bytes_ = 0;
   finished_ = false;
   tail_ = Tail::kClean;
   status_ = Status::Ok();

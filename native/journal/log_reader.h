@@ -49,6 +49,10 @@ class LogReader {
   uint64_t synced_to() const { return synced_to_; }
   // Bytes between end_offset() and the last byte that is not zero (what a cut drops).
   uint64_t dropped_bytes() const { return dropped_bytes_; }
+  // Of these, what SkipDamage passes over.
+  uint64_t skipped_bytes() const {
+    return resume_offset_ != 0 ? resume_offset_ - next_offset_ : dropped_bytes_;
+  }
 
   // Salvage: go on behind the bad record with the next valid one, if any.
   bool SkipDamage();

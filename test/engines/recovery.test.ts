@@ -49,9 +49,6 @@ function outcome(path: string, engine: Engine, options: DatabaseOptions): Opened
         return [name, rows.map(([key, value]) => `${key.toString()}=${value.toString()}`)]
       })
       const { bytesDropped: bytes, ...recovery } = db.recovery
-      // Salvaging, the native engine counts all that lies behind each bad record, and goes on at
-      // the seqno of the last keyspace that was created if nothing behind it can be read.
-      if (options.recovery === 'salvage') return { contents, recovery }
       return { contents, recovery, bytes, seqno: db.seqno }
     } finally {
       db.closeSync()

@@ -42,8 +42,7 @@ export function readDatabase(
     return { refused: failureOf(error, path) }
   }
   const opened = {
-    // Salvaging, each engine counts in its own way what it could not read.
-    recovery: { ...db.recovery, ...(recovery === 'salvage' && { bytesDropped: 0 }) },
+    recovery: db.recovery,
     seqno: db.seqno,
     keyspaces: keyspaces.map((keyspace) => ({
       name: keyspace.name,

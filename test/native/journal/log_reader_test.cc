@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -314,19 +315,26 @@ TEST(LogReader, SalvageDeliversEveryIntactRecord) {
       bytes[r.offset + random.Next() % (r.end - r.offset)] ^= 0x10;
     }
     std::vector<std::pair<uint64_t, std::string>> want;
+    uint64_t want_skipped = 0;
+    const uint64_t last = bytes.find_last_not_of('\0') + 1;
     for (const BuiltRecord& r : log.records()) {
       if (bytes.compare(r.offset, r.end - r.offset, log.bytes(), r.offset, r.end - r.offset) == 0) {
         want.emplace_back(r.offset, r.payload);
+      } else {
+        want_skipped += std::min(r.end, last) - std::min(r.offset, last);
       }
     }
     BytesFile file(bytes);
     std::unique_ptr<LogReader> reader;
     ASSERT_TRUE(LogReader::Open(&file, kJournalMagic, kNumber, 0, &reader).ok());
     Reading got;
+    uint64_t skipped = 0;
     do {
       ReadRest(reader.get(), &got);
+      skipped += reader->skipped_bytes();
     } while (reader->SkipDamage());
     EXPECT_EQ(got.data == want, true) << "round " << round;
+    EXPECT_EQ(skipped, want_skipped) << "round " << round;
     EXPECT_FALSE(reader->SkipDamage());
   }
 }
