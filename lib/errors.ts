@@ -239,7 +239,8 @@ const { keys } = Uint8Array.prototype
  * empty; only the methods of typed arrays tell.
  */
 export function checkInBounds(value: unknown): void {
-  if ((value as Partial<Uint8Array> | undefined)?.length !== 0 || !isBytes(value)) return
+  // Not `value.length`: that may run code of the caller, and throws for a Proxy over bytes.
+  if (!isBytes(value) || byteLengthOf(value) !== 0) return
   try {
     keys.call(value)
   } catch {

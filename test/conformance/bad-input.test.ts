@@ -85,6 +85,7 @@ const BAD_VALUES: readonly (readonly [string, unknown, string])[] = [
   ['a symbol', Symbol('value'), 'INVALID_VALUE'],
   ['a function', () => 'value', 'INVALID_VALUE'],
   ['a plain object', {}, 'INVALID_VALUE'],
+  ['a Proxy over bytes', new Proxy(Buffer.from('value'), {}), 'INVALID_VALUE'],
   ['a lone surrogate', '\udfff', 'INVALID_VALUE'],
   ['a detached buffer', detached(), 'INVALID_VALUE'],
   ['a buffer that has shrunk', shrunk(), 'INVALID_VALUE'],
