@@ -279,10 +279,9 @@ class Taker {
   Status Held(const Owner& owner) const {
     const bool here = owner.pid == self_.pid && owner.start_time == self_.start_time &&
                       owner.boot_id == self_.boot_id;
-    ErrorDetails details =
-        Details(directory_ +
-                (here ? " is open already, in this process: " : " is open already, in process ") +
-                std::to_string(owner.pid));
+    ErrorDetails details = Details(directory_ + " is open already, in " +
+                                   (here ? "this process: no other thread or engine can share it"
+                                         : "process " + std::to_string(owner.pid)));
     details.holder_pid = owner.pid;
     details.same_process = here;
     return Status(Code::kDbLocked, std::move(details));

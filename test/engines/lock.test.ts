@@ -26,9 +26,16 @@ function lockFiles(path: string): string[] {
   return readdirSync(path).filter((name) => name.startsWith('lock'))
 }
 
+interface Holder {
+  readonly path: string
+  readonly pid: number
+  /** What the message adds if the holder is this process. */
+  readonly why?: string
+}
+
 async function expectLocked(
   call: () => unknown,
-  { path, pid }: { readonly path: string; readonly pid: number },
+  { path, pid, why = ': no other thread or engine can share it' }: Holder,
 ): Promise<void> {
   const error = await failure(call)
   expect([error.code, error.retryable, error.pid, error.path]).toEqual([
@@ -39,8 +46,8 @@ async function expectLocked(
   ])
   const isHere = pid === process.pid
   expect(error.sameProcess).toBe(isHere)
-  expect(error.message).toContain(path)
-  expect(error.message).toContain(isHere ? 'in this process' : `in process ${pid}`)
+  const where = isHere ? `in this process${why}` : `in process ${pid}`
+  expect(error.message).toBe(`${path} is open already, ${where}`)
 }
 
 function expectAnswer(answer: Answer, path: string, pid: number, word: RegExp): void {
@@ -85,9 +92,9 @@ describe('in one process', () => {
       first.keyspaceSync('k').insertSync('a', '1')
       expect(second.keyspaceSync('k').getTextSync('a')).toBe('1')
       const other = { engine, cacheSize: 2000, readOnly: true }
-      await expectLocked(() => Database.openSync(path, other), { path, pid: process.pid })
-      const error = await failure(async () => Database.open(path, other))
-      expect(error.message).toContain('with another readOnly, cacheSize')
+      const holder = { path, pid: process.pid, why: ', with another readOnly, cacheSize' }
+      await expectLocked(() => Database.openSync(path, other), holder)
+      await expectLocked(async () => Database.open(path, other), holder)
       await first.close()
       expect(lockFiles(path)).toEqual(['lock'])
       expect(second.keyspaceSync('k').getTextSync('a')).toBe('1')
