@@ -29,6 +29,7 @@ class Keyspace : public RefCounted {
     uint64_t counted_active = 0;       // write lock: bytes of the active memtable in the total
     bool touched = false;              // write lock: the running group wrote to it
     uint64_t counted_sealed = 0;       // maintenance: bytes of sealed memtables in the total
+    size_t counted_level0 = 0;         // maintenance: its debt of level 0 that is in the books
     bool flush_queued = false;         // maintenance
     bool flush_held = false;           // maintenance: waits until level 0 has room
     bool flush_now = false;            // maintenance: must not wait for level 0

@@ -54,16 +54,18 @@ void Maintenance::MemoryGrew() {
 void Maintenance::CountLevel0(Keyspace* keyspace) {
   std::lock_guard<std::mutex> lock(mutex_);
   const size_t runs = keyspace->tree()->level0_runs() + keyspace->tree()->sealed_count();
-  level0_[keyspace->id()] = Level0Debt(keyspace, runs);
+  const size_t debt = Level0Debt(keyspace, runs);
+  const size_t before = std::exchange(keyspace->upkeep.counted_level0, debt);
+  if (debt == before) return;
+  if (before != 0) level0_.erase(level0_.find(before));
+  if (debt != 0) level0_.insert(debt);
   TellLevel0();
 }
 
 // mutex_ held, so that no older figure follows a newer one.
 void Maintenance::TellLevel0() {
   if (parts_.control == nullptr) return;
-  size_t most = 0;
-  for (const auto& [id, count] : level0_) most = std::max(most, count);
-  parts_.control->SetLevel0(paused_ ? 0 : most);
+  parts_.control->SetLevel0(paused_ || level0_.empty() ? 0 : *level0_.rbegin());
 }
 
 void Maintenance::Opened(Keyspace* keyspace) {

@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -140,7 +141,7 @@ class Maintenance {
   std::vector<std::shared_ptr<Major>> majors_;  // wait for a claim
   std::vector<Completion> pausers_;
   std::vector<Completion> drainers_;
-  std::map<uint32_t, size_t> level0_;  // debt, sealed memtables counted as runs
+  std::multiset<size_t> level0_;  // debts above 0, sealed memtables counted as runs
   std::map<std::pair<std::string, uint32_t>, Status> problems_;  // failing jobs
   Figures figures_;
 };

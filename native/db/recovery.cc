@@ -23,7 +23,8 @@ Recovery::Recovery(const TreeContext& context, RecoveryMode mode, uint64_t write
       mode_(mode),
       write_buffer_(write_buffer),
       trees_(trees),
-      state_(context.manifest->state()) {}
+      state_(context.manifest->state()),
+      names_in_use_(state_.names) {}
 
 std::string Recovery::PathOf(const Journal& journal) const {
   return FileName(context_.directory, FileKind::kJournal, journal.number);
@@ -283,8 +284,7 @@ Status Recovery::ApplyEntry(Journal* journal, Seqno seqno, const BatchEntry& ent
   if (entry.kind == kKeyspaceCreate) return CreateTree(seqno, entry);
   const auto it = trees_->find(entry.keyspace);
   if (it == trees_->end()) {
-    const bool deleted_here =
-        std::find(deleted_.begin(), deleted_.end(), entry.keyspace) != deleted_.end();
+    const bool deleted_here = deleted_.count(entry.keyspace) != 0;
     if (entry.keyspace < state_.next_tree_id || deleted_here) return Status::Ok();
     // It takes back a creation whose record may be gone.
     if (entry.kind == kKeyspaceDelete) return PassOverId(entry.keyspace);
@@ -292,7 +292,8 @@ Status Recovery::ApplyEntry(Journal* journal, Seqno seqno, const BatchEntry& ent
   }
   Tree* tree = it->second.get();
   if (entry.kind == kKeyspaceDelete) {
-    deleted_.push_back(entry.keyspace);
+    deleted_.insert(entry.keyspace);
+    names_in_use_.erase(tree->name());
     gone_.push_back(std::move(it->second));
     trees_->erase(it);
     return Status::Ok();
@@ -333,8 +334,8 @@ Status Recovery::CreateTree(Seqno seqno, const BatchEntry& entry) {
   state.name = entry.key.ToString();
   state.options = entry.value.ToString();
   state.created_seqno = seqno;
-  for (const auto& [other_id, tree] : *trees_) {
-    if (tree->name() == state.name) return Status::Corruption("two keyspaces have one name");
+  if (!names_in_use_.insert(state.name).second) {
+    return Status::Corruption("two keyspaces have one name");
   }
   Ref<Tree> tree;
   SHALE_RETURN_IF_ERROR(Tree::Open(context_, state, &tree));
@@ -363,30 +364,27 @@ Status Recovery::Relieve() {
   }
   if (durable() < sealed_at_) return Status::Ok();
   sealed_at_ = 0;
-  bool flushed = true;
-  while (flushed && memory_ > write_buffer_ / 2) {
-    const Status status = FlushLargest(&flushed);
-    // Rather more memory than a database that does not open.
-    if (status.Is(Code::kDiskFull)) write_buffer_ = 0;
-    if (status.Is(Code::kDiskFull)) return Status::Ok();
-    SHALE_RETURN_IF_ERROR(status);
-  }
+  const Status status = FlushLargest();
+  if (!status.Is(Code::kDiskFull)) return status;
+  write_buffer_ = 0;  // rather more memory than a database that does not open
   return Status::Ok();
 }
 
-Status Recovery::FlushLargest(bool* flushed) {
-  Tree* largest = nullptr;
-  uint64_t bytes = 0;
+// The largest trees, until half of the write buffer is free again.
+Status Recovery::FlushLargest() {
+  std::vector<std::pair<uint64_t, Tree*>> sealed;
   for (const auto& [id, tree] : *trees_) {
     // What the journals created and the manifest does not know yet holds nothing.
-    if (state_.trees.count(id) == 0 || tree->sealed_bytes() <= bytes) continue;
-    largest = tree.get();
-    bytes = tree->sealed_bytes();
+    if (state_.trees.count(id) == 0 || tree->sealed_bytes() == 0) continue;
+    sealed.emplace_back(tree->sealed_bytes(), tree.get());
   }
-  *flushed = largest != nullptr;
-  if (largest == nullptr) return Status::Ok();
-  SHALE_RETURN_IF_ERROR(largest->Flush(nullptr, nullptr, nullptr));
-  memory_ -= bytes;
+  std::stable_sort(sealed.begin(), sealed.end(),
+                   [](const auto& a, const auto& b) { return a.first > b.first; });
+  for (const auto& [bytes, tree] : sealed) {
+    if (memory_ <= write_buffer_ / 2) break;
+    SHALE_RETURN_IF_ERROR(tree->Flush(nullptr, nullptr, nullptr));
+    memory_ -= bytes;
+  }
   return Status::Ok();
 }
 
@@ -479,16 +477,12 @@ Status Recovery::Finish(JournalManager* journal, uint64_t preallocate_bytes) {
 // What the journals said of trees.
 ManifestEdit Recovery::TreesEdit() const {
   ManifestEdit edit;
-  edit.created_trees = created_;
+  // A tree that was created and deleted in the journals alone never reached the manifest.
+  for (const TreeState& tree : created_) {
+    if (deleted_.count(tree.id) == 0) edit.created_trees.push_back(tree);
+  }
   for (const uint32_t id : deleted_) {
-    // A tree that was created and deleted in the journals alone never reached the manifest.
-    const auto is_it = [id](const TreeState& tree) { return tree.id == id; };
-    const auto created = std::find_if(edit.created_trees.begin(), edit.created_trees.end(), is_it);
-    if (created != edit.created_trees.end()) {
-      edit.created_trees.erase(created);
-    } else {
-      edit.deleted_trees.push_back(id);
-    }
+    if (state_.trees.count(id) != 0) edit.deleted_trees.push_back(id);
   }
   edit.clean_shutdown = false;
   return edit;

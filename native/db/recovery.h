@@ -22,7 +22,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "db/database.h"
@@ -88,7 +90,7 @@ class Recovery {
   Status CreateTree(Seqno seqno, const BatchEntry& entry);
   void SealFullMemtables();
   Status Relieve();
-  Status FlushLargest(bool* flushed);
+  Status FlushLargest();
   // Everything up to it is known to be durable.
   Seqno durable() const { return tail_.empty() ? last_ : tail_.front().seqno - 1; }
   void KeepTail(size_t index, const LogRecordHeader& header, Slice payload, uint64_t offset);
@@ -108,7 +110,8 @@ class Recovery {
   std::vector<Journal> journals_;
   std::vector<std::string> names_;  // of the directory
   std::vector<TreeState> created_;  // by records of the journals
-  std::vector<uint32_t> deleted_;
+  std::set<uint32_t> deleted_;
+  std::unordered_set<std::string> names_in_use_;  // of trees
   std::vector<Ref<Tree>> gone_;  // the deleted trees; their files stay until the manifest knows
   std::deque<TailRecord> tail_;
   std::vector<Tree*> touched_;  // by the commit at hand

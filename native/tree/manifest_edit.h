@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -55,9 +56,12 @@ struct ManifestState {
   bool clean_shutdown = false;  // nothing to replay
   std::map<uint32_t, TreeState> trees;
   std::map<uint64_t, JournalState> journals;
+  // Of all that is listed above, kept by ApplyTo: an edit must not cost a look at every tree.
+  std::unordered_set<uint64_t> file_numbers;
+  std::unordered_set<std::string> names;
 
   // Whether the number belongs to a table, blob file or journal that is listed.
-  bool Uses(uint64_t file_number) const;
+  bool Uses(uint64_t file_number) const { return file_numbers.count(file_number) != 0; }
 };
 
 // One commit: applied as a whole or not at all.

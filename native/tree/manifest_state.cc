@@ -86,7 +86,6 @@ class Checker {
   Status CheckCreated() {
     const DirectoryKind kind = edit_.snapshot.value_or(state_.kind);
     std::set<std::string_view> names;
-    for (const auto& [id, tree] : state_.trees) names.insert(tree.name);
     const uint32_t next_tree = edit_.next_tree_id.value_or(state_.next_tree_id);
     for (const TreeState& tree : edit_.created_trees) {
       if (tree.id == 0 || tree.id >= next_tree) return Misfit("tree id out of range");
@@ -96,7 +95,9 @@ class Checker {
       if (state_.trees.count(tree.id) != 0 || !created_.insert(tree.id).second) {
         return Misfit("a tree is created while it exists");
       }
-      if (!names.insert(tree.name).second) return Misfit("a name is used by two trees");
+      if (state_.names.count(tree.name) != 0 || !names.insert(tree.name).second) {
+        return Misfit("a name is used by two trees");
+      }
     }
     return Status::Ok();
   }
@@ -208,16 +209,30 @@ class Checker {
   std::set<uint32_t> created_;
 };
 
-void ApplyChange(const ManifestEdit::TreeChange& change, TreeState* tree) {
+using FileNumbers = std::unordered_set<uint64_t>;
+
+void ApplyChange(const ManifestEdit::TreeChange& change, TreeState* tree, FileNumbers* files) {
   if (change.options) tree->options = *change.options;
   if (change.flushed_seqno) tree->flushed_seqno = *change.flushed_seqno;
   if (change.cleared_seqno) tree->cleared_seqno = *change.cleared_seqno;
   if (change.gc_seqno) tree->gc_seqno = *change.gc_seqno;
-  for (uint64_t number : change.version.removed) tree->tables.erase(number);
+  for (uint64_t number : change.version.removed) {
+    tree->tables.erase(number);
+    files->erase(number);
+  }
   for (const auto& m : change.version.moved) tree->tables[m.number].place = m.place;
-  for (const Added& added : change.version.added) tree->tables[added.meta.number] = added;
-  for (uint64_t number : change.removed_blob_files) tree->blob_files.erase(number);
-  for (const auto& [number, blob] : change.added_blob_files) tree->blob_files[number] = blob;
+  for (const Added& added : change.version.added) {
+    tree->tables[added.meta.number] = added;
+    files->insert(added.meta.number);
+  }
+  for (uint64_t number : change.removed_blob_files) {
+    tree->blob_files.erase(number);
+    files->erase(number);
+  }
+  for (const auto& [number, blob] : change.added_blob_files) {
+    tree->blob_files[number] = blob;
+    files->insert(number);
+  }
   for (const auto& stale : change.stale_blobs) {
     BlobFileState& blob = tree->blob_files[stale.number];
     blob.stale_items = stale.items;
@@ -226,13 +241,6 @@ void ApplyChange(const ManifestEdit::TreeChange& change, TreeState* tree) {
 }
 
 }  // namespace
-
-bool ManifestState::Uses(uint64_t file_number) const {
-  if (journals.count(file_number) != 0) return true;
-  return std::any_of(trees.begin(), trees.end(), [&](const auto& t) {
-    return t.second.tables.count(file_number) != 0 || t.second.blob_files.count(file_number) != 0;
-  });
-}
 
 Status ManifestEdit::Check(const ManifestState& state) const {
   const auto holds_something = [](const TreeState& t) {
@@ -254,11 +262,31 @@ Status ManifestEdit::ApplyTo(ManifestState* state) const {
   if (next_tree_id) state->next_tree_id = *next_tree_id;
   if (last_seqno) state->last_seqno = *last_seqno;
   if (clean_shutdown) state->clean_shutdown = *clean_shutdown;
-  for (const JournalState& j : journals) state->journals[j.number] = j;
-  for (uint64_t number : removed_journals) state->journals.erase(number);
-  for (const TreeState& tree : created_trees) state->trees[tree.id] = tree;
-  for (const TreeChange& change : changes) ApplyChange(change, &state->trees[change.tree_id]);
-  for (uint32_t id : deleted_trees) state->trees.erase(id);
+  FileNumbers* files = &state->file_numbers;
+  for (const JournalState& j : journals) {
+    state->journals[j.number] = j;
+    files->insert(j.number);
+  }
+  for (uint64_t number : removed_journals) {
+    state->journals.erase(number);
+    files->erase(number);
+  }
+  for (const TreeState& tree : created_trees) {
+    state->trees[tree.id] = tree;
+    state->names.insert(tree.name);
+    for (const auto& [number, table] : tree.tables) files->insert(number);
+    for (const auto& [number, blob] : tree.blob_files) files->insert(number);
+  }
+  for (const TreeChange& change : changes) {
+    ApplyChange(change, &state->trees[change.tree_id], files);
+  }
+  for (uint32_t id : deleted_trees) {
+    const TreeState& tree = state->trees.at(id);
+    state->names.erase(tree.name);
+    for (const auto& [number, table] : tree.tables) files->erase(number);
+    for (const auto& [number, blob] : tree.blob_files) files->erase(number);
+    state->trees.erase(id);
+  }
   return Status::Ok();
 }
 
