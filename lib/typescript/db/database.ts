@@ -150,7 +150,8 @@ export class Database {
       manifest: this.#manifest,
       cache: this.cache,
       files: this.#files,
-      remove: (path) => this.#remover.remove(path),
+      remove: (path, bytes) => this.#remover.remove(path, bytes),
+      removeDue: this.#remover.due,
       // oxlint-disable-next-line require-yield
       view: function* (this: Database) {
         const visible = this.#isRecovering ? READ_ALL : this.#queue.visible

@@ -66,7 +66,7 @@ export interface TableContext {
   readonly cache: Cache<Block>
   readonly files: FileCache
   /** Removes a file that nobody reads and the manifest does not name. */
-  readonly remove: (path: string) => void
+  readonly remove: (path: string, bytes: number) => void
 }
 
 /** A table that the manifest names, or is about to; held once. */
@@ -96,7 +96,7 @@ export function* openTable(
     const isIt = (properties: TableProperties): boolean => agrees(meta, properties)
     const options = { file, fileNumber, size, globalSeqno, cache, ...pins, agrees: isIt }
     const reader = yield* TableReader.open(options)
-    return { meta, shared: new SharedTable(reader, () => remove(path)) }
+    return { meta, shared: new SharedTable(reader, () => remove(path, size)) }
   } catch (error) {
     file.close()
     if (!isErrno(error, 'ENOENT')) throw error

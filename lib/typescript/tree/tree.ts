@@ -13,7 +13,7 @@ import type { PlanData, StrategySetting, TreeSettings } from '../../engine.ts'
 import { ShaleError } from '../../errors.ts'
 import { chooseLeveled } from '../../leveled.ts'
 import type { TableSummary } from '../../leveled.ts'
-import type { Flow } from '../base/flow.ts'
+import type { Flow, Io } from '../base/flow.ts'
 import { Gate } from '../base/gate.ts'
 import { LEVEL_COUNT } from '../base/limits.ts'
 import { highestOf } from '../base/numbers.ts'
@@ -56,6 +56,8 @@ export interface TreeContext extends TableContext {
   readonly view: () => Flow<RetentionView>
   /** Makes the journal durable up to a seqno (inclusive) before a table with it is named. */
   readonly beforeFlushCommit: (highest: number) => Flow<void>
+  /** A sync job gives back the room of files that nobody needs, if they take too much of it. */
+  readonly removeDue: Io<void>
   /** Waits for what a compaction has written to be paid for. */
   readonly throttle: (bytes: number) => Flow<void>
 }
@@ -277,6 +279,7 @@ export class Tree {
     if (wanted.some((memtable) => this.#flushing.has(memtable))) {
       yield* this.#context.manifest.settle()
     }
+    yield* this.#context.removeDue
     return figures
   }
 
@@ -394,6 +397,7 @@ export class Tree {
     } finally {
       job.end()
     }
+    yield* this.#context.removeDue
     return figures
   }
 

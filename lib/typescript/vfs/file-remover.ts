@@ -5,39 +5,64 @@
  */
 
 import { Background } from '../base/background.ts'
-import { runSync } from '../base/flow.ts'
+import { Fifo } from '../base/fifo.ts'
+import { Io, runSync } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { tryRemove } from './directory.ts'
 import type { Vfs } from './vfs.ts'
 
-/** Files that may wait for their removal. */
+/** Files, and their bytes, that a caller who keeps the event loop from turning leaves waiting. */
 const WAITING_MAX = 32
+const WAITING_BYTES_MAX = 32 * 2 ** 20
+
+interface Waiting {
+  readonly path: string
+  readonly bytes: number
+}
 
 export class FileRemover {
   readonly #vfs: Vfs
-  #paths: string[] = []
+  readonly #waiting = new Fifo<Waiting>()
+  #bytes = 0
   readonly #background = new Background()
   #isRemoving = false
   #isStopped = false
+
+  /**
+   * For jobs, between two of them: a sync one removes what waits once that is too much, since the
+   * event loop may not turn. Nothing to an async one.
+   */
+  readonly due: Io<void> = new Io<void>(
+    () => {
+      if (this.#waiting.length <= WAITING_MAX && this.#bytes <= WAITING_BYTES_MAX) return
+      runSync(this.#removeAll())
+    },
+    async () => undefined,
+  )
 
   constructor(vfs: Vfs) {
     this.#vfs = vfs
   }
 
-  remove(path: string): void {
+  remove(path: string, bytes: number): void {
     if (this.#isStopped) return
-    this.#paths.push(path)
-    // The event loop does not turn: nobody else removes them.
-    if (this.#paths.length > WAITING_MAX) runSync(this.#removeAll())
-    else if (!this.#isRemoving) this.#background.begin(this.#removeAll(), () => {})
+    this.#waiting.push({ path, bytes })
+    this.#bytes += bytes
+    if (this.#isRemoving) return
+    this.#isRemoving = true
+    this.#background.begin(this.#removeInBackground(), () => {})
+  }
+
+  *#removeInBackground(): Flow<void> {
+    yield* this.#removeAll()
+    this.#isRemoving = false
   }
 
   *#removeAll(): Flow<void> {
-    this.#isRemoving = true
-    for (let path = this.#paths.shift(); path !== undefined; path = this.#paths.shift()) {
-      yield* tryRemove(this.#vfs, path)
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+      this.#bytes -= next.bytes
+      yield* tryRemove(this.#vfs, next.path)
     }
-    this.#isRemoving = false
   }
 
   /** Removes what waits; whatever comes later is left to the next open. */

@@ -1,6 +1,6 @@
 // What a database does beside commits, where sync and async callers meet in the midst of it.
 
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { Io, run, runSync } from '../../../lib/typescript/base/flow.ts'
 import { DirectoryLock } from '../../../lib/typescript/db/directory-lock.ts'
 import { DatabaseHandle } from '../../../lib/typescript/db/registry.ts'
@@ -162,4 +162,56 @@ test('thousands of keyspaces without work are looked at one after the other', as
   await database.maintenance.drain()
   Object.assign(Error, { prepareStackTrace, stackTraceLimit })
   expect(Math.max(...depths)).toBeLessThan(50)
+})
+
+describe('files that nothing names any more', () => {
+  const tablesIn = (machine: MemVfs): string[] =>
+    machine
+      .list('/db')
+      .sync()
+      .filter((name) => name.endsWith('.table'))
+
+  test('leave one after the other behind an async job, however many they are', async () => {
+    const machine = new MemVfs()
+    let blocking = 0
+    const remove = machine.remove.bind(machine)
+    machine.remove = (path) => {
+      const io = remove(path)
+      const sync = (): void => {
+        if (path.endsWith('.table')) blocking++
+        io.sync()
+      }
+      return new Io(sync, async () => io.async())
+    }
+    const database = openSmall(machine, { syncInterval: 0 })
+    const keyspace = keyspaceOf(database)
+    await database.maintenance.pause()
+    for (let i = 0; i < 75; i++) {
+      put(database, keyspace, `k${i}`, 'v')
+      runSync(database.flush(keyspace))
+    }
+    expect(tablesIn(machine)).toHaveLength(75)
+    await run(database.maintenance.majorCompaction(keyspace, undefined))
+    while (tablesIn(machine).length > 1) await tick()
+    expect(blocking).toBe(0)
+  })
+
+  test('are not left for long by a sync caller, however large they are', async () => {
+    const machine = new MemVfs()
+    const database = openSmall(machine, { syncInterval: 0, maxWriteBufferSize: 2 ** 26 })
+    const keyspace = keyspaceOf(database, 'a', { maxMemtableSize: 2 ** 26 })
+    let most = 0
+    for (let i = 0; i < 24; i++) {
+      put(database, keyspace, 'k', `${i}`.repeat(2 ** 20))
+      runSync(database.flush(keyspace))
+      runSync(database.maintenance.majorCompaction(keyspace, undefined))
+      const bytes = tablesIn(machine).map((name) => machine.stat(`/db/${name}`).sync().size)
+      most = Math.max(
+        most,
+        bytes.reduce((sum, size) => sum + size, 0),
+      )
+    }
+    // 32 MiB, what lives, and what a job has written meanwhile.
+    expect(most).toBeLessThan(40 * 2 ** 20)
+  })
 })

@@ -4,7 +4,7 @@
 import { expect } from 'vitest'
 import type { RecoveryFigures } from '../../../lib/engine.ts'
 import { Cache } from '../../../lib/typescript/base/cache.ts'
-import { run, runSync } from '../../../lib/typescript/base/flow.ts'
+import { Io, run, runSync } from '../../../lib/typescript/base/flow.ts'
 import type { Flow } from '../../../lib/typescript/base/flow.ts'
 import { READ_ALL } from '../../../lib/typescript/base/internal-key.ts'
 import { Recovery } from '../../../lib/typescript/db/recovery.ts'
@@ -143,6 +143,7 @@ export function contextOf(vfs: Vfs, manifest: Manifest): TreeContext {
     remove: (path) => {
       vfs.remove(path).sync()
     },
+    removeDue: Io.now(() => {}),
     // oxlint-disable-next-line require-yield
     *view() {
       return { snapshots: [], visible: READ_ALL }

@@ -4,7 +4,7 @@
 import { expect } from 'vitest'
 import type { TreeSettings } from '../../../lib/engine.ts'
 import { Cache } from '../../../lib/typescript/base/cache.ts'
-import { run, runSync } from '../../../lib/typescript/base/flow.ts'
+import { Io, run, runSync } from '../../../lib/typescript/base/flow.ts'
 import type { Flow } from '../../../lib/typescript/base/flow.ts'
 import { isTombstone } from '../../../lib/typescript/base/internal-key.ts'
 import type { Block } from '../../../lib/typescript/table/table-file.ts'
@@ -91,6 +91,7 @@ export class TreeModel {
       remove: (path) => {
         run(removal(vfs, path)).catch(() => {})
       },
+      removeDue: Io.now(() => {}),
       // oxlint-disable-next-line require-yield
       view: function* (this: TreeModel) {
         return { snapshots: this.snapshots.toSorted((a, b) => a - b), visible: this.#seqno }
