@@ -119,7 +119,7 @@ export class CommitWriter implements CommitSink {
     const { memory } = maintenance
     if (memory > settings.maxWriteBufferSize / 2) this.#relieveMemory(memory)
     if (memory > control.softMemory || !control.isFree) maintenance.tellMemory()
-    this.#keeper!.afterAppend()
+    this.#keeper!.afterAppend(this.isSyncCaller)
   }
 
   /**

@@ -19,6 +19,7 @@ import { ShaleError } from '../../errors.ts'
 import type { Durability } from '../../types.ts'
 import { Cache } from '../base/cache.ts'
 import { CODECS, requireCodec } from '../base/compression.ts'
+import { Io } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { keepAlive } from '../base/keep-alive.ts'
 import { READ_ALL } from '../base/internal-key.ts'
@@ -106,7 +107,10 @@ export class Database {
       control: this.#control,
       maxCompactions: settings.workerThreads,
       isAutomatic: true,
-      afterFlush: () => this.#keeper?.evictSoon(),
+      afterFlush: new Io<void>(
+        () => this.#keeper?.evictNow(),
+        async () => this.#keeper?.evictSoon(),
+      ),
       onFatal: (cause) => this.#queue.fail(cause),
       onState: (problem) => this.#maintenanceState(problem),
     })

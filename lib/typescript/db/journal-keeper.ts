@@ -26,6 +26,8 @@ const ROTATE_BYTES_MAX = 64 * 2 ** 20
 const ROTATE_BYTES_MIN = 4096
 /** A journal is this share of the limit on sealed ones. */
 const JOURNALS_PER_LIMIT = 8
+/** Sealed ones that a sync caller leaves to the background: it keeps the loop from turning. */
+const LEFT_MAX = 1
 /** Bytes after which a background sync does not wait for its interval. */
 const SYNC_BYTES = 4 * 2 ** 20
 /** Milliseconds. */
@@ -113,13 +115,13 @@ export class JournalKeeper {
 
   // --- after commits -----------------------------------------------------------------------------
 
-  /** A group of commits was journaled. */
-  afterAppend(): void {
+  /** A group of commits was journaled, for a sync caller or not. */
+  afterAppend(isSync: boolean): void {
     const { journal, syncInterval } = this.#parts
     if (journal.stagedBytes > 0) this.#flushPoint.arm(FLUSH_POINT)
     if (syncInterval > 0) this.#interval.arm(syncInterval)
     this.#catchUp()
-    if (journal.activeBytes >= this.#nextCheck) this.#checkSize()
+    if (journal.activeBytes >= this.#nextCheck) this.#checkSize(isSync)
   }
 
   /** What a writer who keeps the event loop from turning has to do by itself. */
@@ -134,15 +136,17 @@ export class JournalKeeper {
     }
   }
 
-  #checkSize(): void {
+  #checkSize(isSync: boolean): void {
     const { journal, syncInterval } = this.#parts
     const bytes = journal.activeBytes
     if (syncInterval > 0 && bytes >= this.#nextSync) {
       this.#begin(this.#backgroundSync())
       this.#nextSync = bytes + SYNC_BYTES
     }
-    if (bytes >= 2 * this.#rotateBytes && !journal.hasNext) this.#runNow(this.#prepareAtOnce())
-    if (bytes >= this.#rotateBytes && journal.hasNext) return this.#rotate()
+    // It was begun long before: a sync caller does not find it because the loop does not turn.
+    const latest = isSync ? this.#rotateBytes : 2 * this.#rotateBytes
+    if (bytes >= latest && !journal.hasNext) this.#runNow(this.#prepareAtOnce())
+    if (bytes >= this.#rotateBytes && journal.hasNext) return this.#rotate(isSync)
     if (bytes >= this.#rotateBytes / 2) this.prepare()
     // Steps that are short against the distances above.
     this.#nextCheck = bytes + Math.min(this.#rotateBytes / 8, SYNC_BYTES / 2)
@@ -160,14 +164,15 @@ export class JournalKeeper {
     if (!journal.hasNext) yield* this.#prepareNext()
   }
 
-  #rotate(): void {
+  #rotate(isSync: boolean): void {
     const { journal, watermarks } = this.#parts
     if (this.#hasEnded || !this.#handOver()) return
     journal.rotate(watermarks())
     this.#nextCheck = 0
     this.#nextSync = SYNC_BYTES
     // Sealed journals pile up where the event loop does not turn.
-    if (journal.count > JOURNALS_PER_LIMIT) this.#runNow(this.#tidyAtOnce())
+    const isBehind = isSync && journal.unrecordedCount > LEFT_MAX
+    if (isBehind || journal.count > JOURNALS_PER_LIMIT) this.#runNow(this.#tidyAtOnce())
     else this.#begin(this.#afterRotation())
   }
 
@@ -361,6 +366,12 @@ export class JournalKeeper {
   /** Something was flushed: journals may have become free to go. */
   evictSoon(): void {
     this.#begin(this.#evictQuietly())
+  }
+
+  /** The same for a sync caller, while the event loop may not turn. */
+  evictNow(): void {
+    const { journal, flushedSeqno } = this.#parts
+    if (journal.evictable(flushedSeqno).length > 0) this.#runNow(this.#evictQuietly())
   }
 
   *#evictQuietly(): Flow<void> {

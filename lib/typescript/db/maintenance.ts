@@ -38,7 +38,7 @@ export interface MaintenanceParts {
   /** Whether it flushes and compacts by itself. */
   readonly isAutomatic: boolean
   /** Something may be evicted. */
-  readonly afterFlush: () => void
+  readonly afterFlush: Io<void>
   /** A sync failed. */
   readonly onFatal: (cause: ShaleError) => void
   /** Degraded by this; undefined: healed. */
@@ -263,7 +263,7 @@ export class Maintenance {
     this.#setProblem('flush', keyspace, undefined)
     control?.noteFlush(figures.bytesWritten, vfs.monotonicMillis() - begin)
     this.queueCompaction(keyspace)
-    if (figures.bytesWritten > 0) afterFlush()
+    if (figures.bytesWritten > 0) yield* afterFlush
   }
 
   #flushFailed(keyspace: Keyspace, error: unknown): void {

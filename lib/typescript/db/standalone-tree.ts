@@ -7,6 +7,7 @@ import { isMainThread } from 'node:worker_threads'
 import type { EntryKind, PlanData, StrategySetting, TreeEngineSettings } from '../../engine.ts'
 import { ShaleError } from '../../errors.ts'
 import { Cache } from '../base/cache.ts'
+import { Io } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { READ_ALL, SEQNO_MAX } from '../base/internal-key.ts'
 import { equalBytes } from '../base/slice.ts'
@@ -79,7 +80,7 @@ export class StandaloneTree {
       maxCompactions: COMPACTIONS_MAX,
       isAutomatic: settings.backgroundCompaction,
       // What fails is told by the call that wanted it, and tried again in the background.
-      afterFlush: () => {},
+      afterFlush: Io.now(() => {}),
       onFatal: () => {},
       onState: () => {},
     })

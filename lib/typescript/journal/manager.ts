@@ -204,6 +204,11 @@ export class JournalManager {
     )
   }
 
+  /** Sealed journals whose final length the manifest does not state. */
+  get unrecordedCount(): number {
+    return this.#sealed.filter(({ recorded }) => !recorded).length
+  }
+
   /** Sealed and durable journals whose final length the manifest does not state. */
   unrecorded(): { readonly number: number; readonly bytes: number }[] {
     return this.#sealed.filter((journal) => !journal.recorded && isDurable(journal))

@@ -215,3 +215,16 @@ describe('files that nothing names any more', () => {
     expect(most).toBeLessThan(40 * 2 ** 20)
   })
 })
+
+test('a sync writer keeps few journals of which everything is in tables', () => {
+  const machine = new MemVfs()
+  const database = openSmall(machine, { syncInterval: 0, maxJournalSize: 2 ** 20 })
+  const keyspace = keyspaceOf(database, 'a', { maxMemtableSize: 32 * 1024 })
+  let most = 0
+  for (let i = 0; i < 2000; i++) {
+    put(database, keyspace, `k${i % 50}`, 'v'.repeat(1000))
+    most = Math.max(most, database.figures().journalDiskSpace)
+  }
+  // The active one and the last one, each an eighth of the limit.
+  expect(most).toBeLessThan(2.2 * 2 ** 17)
+})
