@@ -26,6 +26,13 @@ import { Timer } from './timer.ts'
 import { LEVEL0_RUNS_MAX } from './write-control.ts'
 import type { WriteControl } from './write-control.ts'
 
+/**
+ * Sealed memtables, and their bytes, at which a sync writer flushes them: small ones together, since
+ * each flush costs syncs and a run in level 0.
+ */
+const SEALED_MAX = 4
+const SEALED_BYTES_MAX = 4 * 2 ** 20
+
 /** Milliseconds until a failed job is tried again: doubled from the one to the other. */
 const RETRY_MIN = 50
 const RETRY_MAX = 5000
@@ -169,13 +176,15 @@ export class Maintenance {
   }
 
   /**
-   * A sync writer fills the next memtable before the last one is flushed: it flushes that itself,
-   * rather than all of them at once when the write buffer is full.
+   * A sync writer fills the next memtable before those before it are flushed: it does that itself,
+   * rather than for all of them at once when the write buffer is full, and makes room in level 0.
    */
   keepUp(keyspace: Keyspace): void {
-    if (keyspace.tree.sealedCount === 0) return
+    const { sealedCount, sealedBytes } = keyspace.tree
+    if (sealedCount < SEALED_MAX && sealedBytes < SEALED_BYTES_MAX) return
     try {
       runSync(this.flush(keyspace))
+      while (!this.#isPaused && isLevel0Full(keyspace) && this.#compactNow(keyspace));
     } catch {
       // The state says so, and it is tried again.
     }
@@ -187,8 +196,8 @@ export class Maintenance {
     return [...this.#keyspaces].reduce((a, b) => (bytes(b) > bytes(a) ? b : a))
   }
 
-  /** Flushes first, since sealed memtables count as runs; then one compaction. */
-  #compactNow(keyspace: Keyspace): void {
+  /** Flushes first, since sealed memtables count as runs; then one compaction, if there is one. */
+  #compactNow(keyspace: Keyspace): boolean {
     runSync(this.flush(keyspace))
     let plan = keyspace.tree.choosePlan()
     if (plan === undefined) {
@@ -196,6 +205,7 @@ export class Maintenance {
       plan = keyspace.tree.choosePlan()
     }
     if (plan !== undefined) runSync(this.compact(keyspace, plan))
+    return plan !== undefined
   }
 
   // --- flush -------------------------------------------------------------------------------------
@@ -229,7 +239,7 @@ export class Maintenance {
 
   /** Level 0 is full: the flush waits until a compaction made room there. */
   #mustHold(keyspace: Keyspace): boolean {
-    if (level0Debt(keyspace, keyspace.tree.level0Runs) < LEVEL0_RUNS_MAX) return false
+    if (!isLevel0Full(keyspace)) return false
     if (this.#isPaused || keyspace.flushesNow || keyspace.isCompactionPausing) return false
     keyspace.isFlushHeld = true
     this.queueCompaction(keyspace)
@@ -534,6 +544,10 @@ function isFatal(error: unknown): boolean {
 
 function nextRetry(before: number): number {
   return Math.min(Math.max(2 * before, RETRY_MIN), RETRY_MAX)
+}
+
+function isLevel0Full(keyspace: Keyspace): boolean {
+  return level0Debt(keyspace, keyspace.tree.level0Runs) >= LEVEL0_RUNS_MAX
 }
 
 /**

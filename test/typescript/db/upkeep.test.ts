@@ -1,9 +1,11 @@
 // What a database does beside commits, where sync and async callers meet in the midst of it.
 
 import { describe, expect, test } from 'vitest'
+import { VALUE } from '../../../lib/engine.ts'
 import { Io, run, runSync } from '../../../lib/typescript/base/flow.ts'
 import { DirectoryLock } from '../../../lib/typescript/db/directory-lock.ts'
 import { DatabaseHandle } from '../../../lib/typescript/db/registry.ts'
+import { StandaloneTree } from '../../../lib/typescript/db/standalone-tree.ts'
 import { Throttle } from '../../../lib/typescript/db/throttle.ts'
 import { FaultVfs } from '../../../lib/typescript/vfs/fault-vfs.ts'
 import { MemVfs } from '../../../lib/typescript/vfs/mem-vfs.ts'
@@ -219,7 +221,7 @@ describe('files that nothing names any more', () => {
 test('a sync writer keeps few journals of which everything is in tables', () => {
   const machine = new MemVfs()
   const database = openSmall(machine, { syncInterval: 0, maxJournalSize: 2 ** 20 })
-  const keyspace = keyspaceOf(database, 'a', { maxMemtableSize: 32 * 1024 })
+  const keyspace = keyspaceOf(database, 'a', { maxMemtableSize: 8 * 1024 })
   let most = 0
   for (let i = 0; i < 2000; i++) {
     put(database, keyspace, `k${i % 50}`, 'v'.repeat(1000))
@@ -227,4 +229,24 @@ test('a sync writer keeps few journals of which everything is in tables', () => 
   }
   // The active one and the last one, each an eighth of the limit.
   expect(most).toBeLessThan(2.2 * 2 ** 17)
+})
+
+test('level 0 of a bare tree stays small where the event loop never turns', () => {
+  const opened = runSync(
+    StandaloneTree.open(new MemVfs(), '/tree', {
+      tree: { maxMemtableSize: 4096 },
+      cacheSize: 1 << 16,
+      maxOpenFiles: 8,
+      backgroundCompaction: true,
+    }),
+  )
+  const [key, value] = [Buffer.alloc(8), Buffer.alloc(200)]
+  let most = 0
+  for (let i = 0; i < 2000; i++) {
+    key.writeUInt32BE((i * 7919) % 2003, 4)
+    opened.add(VALUE, i + 1, key, key.length, value, value.length)
+    most = Math.max(most, opened.tree.level0Runs)
+  }
+  expect(most).toBeLessThanOrEqual(12)
+  runSync(opened.close())
 })
