@@ -4,7 +4,7 @@
 const GAP_MAX = 1024
 
 export class Fifo<T> {
-  #items: T[] = []
+  #items: (T | undefined)[] = []
   #first = 0
 
   get length(): number {
@@ -18,7 +18,8 @@ export class Fifo<T> {
   shift(): T | undefined {
     const item = this.#items[this.#first]
     if (this.length === 0) return undefined
-    this.#first++
+    // What has left must not live as long as its place.
+    this.#items[this.#first++] = undefined
     if (this.#first > GAP_MAX && 2 * this.#first > this.#items.length) this.#moveUp()
     return item
   }
@@ -26,7 +27,7 @@ export class Fifo<T> {
   /** All at once. */
   takeAll(): T[] {
     this.#moveUp()
-    return this.#items.splice(0)
+    return this.#items.splice(0) as T[]
   }
 
   #moveUp(): void {
