@@ -40,6 +40,8 @@ const ENTRY_WORK = 256
 export class ReplayedTrees {
   readonly #context: TreeContext
   readonly #trees: Map<number, Tree>
+  /** Of the trees. */
+  readonly #names = new Set<string>()
   /** What the manifest says when recovery begins. */
   readonly #state: ManifestState
   /** Bytes of memtables that replay should stay within; 0: it may not flush. */
@@ -62,6 +64,7 @@ export class ReplayedTrees {
   constructor(context: TreeContext, trees: Map<number, Tree>, writeBuffer: number) {
     this.#context = context
     this.#trees = trees
+    for (const { name } of trees.values()) this.#names.add(name)
     this.#state = context.manifest.state
     this.#writeBuffer = writeBuffer
   }
@@ -170,18 +173,18 @@ export class ReplayedTrees {
     const name = nameOf(bytes.subarray(keyBegin, keyEnd))
     if (id < this.#state.nextTreeId || this.#trees.has(id)) return
     this.#passOver(id)
-    if ([...this.#trees.values()].some((tree) => tree.name === name)) {
-      throw corruption('two keyspaces have one name')
-    }
+    if (this.#names.has(name)) throw corruption('two keyspaces have one name')
     const options = bytes.slice(valueBegin, valueEnd)
     const state = newTree({ tree: id, name, createdSeqno, options })
     this.#trees.set(id, yield* Tree.open(this.#context, state))
+    this.#names.add(name)
     this.#created.set(id, state)
   }
 
   #delete(tree: Tree): void {
     this.#memory -= tree.activeBytes + tree.sealedBytes
     this.#trees.delete(tree.id)
+    this.#names.delete(tree.name)
     this.#deleted.add(tree.id)
     this.#gone.push(tree)
   }
@@ -214,11 +217,9 @@ export class ReplayedTrees {
     if (durable < this.#sealedAt) return
     this.#sealedAt = 0
     try {
-      while (this.isOverLimit) {
-        const largest = this.#largestSealed()
-        if (largest === undefined) break
-        const bytes = largest.sealedBytes
-        yield* largest.flush()
+      for (const { tree, bytes } of this.#sealedByBytes()) {
+        if (!this.isOverLimit) break
+        yield* tree.flush()
         this.#memory -= bytes
       }
     } catch (error) {
@@ -228,17 +229,17 @@ export class ReplayedTrees {
     }
   }
 
-  #largestSealed(): Tree | undefined {
-    let largest: Tree | undefined
-    let bytes = 0
-    for (const tree of this.#trees.values()) {
-      const { sealedBytes } = tree
-      // One that the manifest does not know cannot have tables.
-      if (sealedBytes <= bytes || !this.#state.trees.has(tree.id)) continue
-      largest = tree
-      bytes = sealedBytes
-    }
-    return largest
+  /** Those with sealed memtables, largest first. */
+  #sealedByBytes(): { readonly tree: Tree; readonly bytes: number }[] {
+    return [...this.#trees.values()]
+      .map((tree) => ({ tree, bytes: tree.sealedBytes }))
+      .filter(({ tree, bytes }) => bytes > 0 && this.#isKnown(tree))
+      .toSorted((a, b) => b.bytes - a.bytes)
+  }
+
+  /** One that the manifest does not know cannot have tables. */
+  #isKnown(tree: Tree): boolean {
+    return this.#state.trees.has(tree.id)
   }
 
   rotateAll(): void {

@@ -119,9 +119,10 @@ export class Recovery {
       .map(parseFileName)
       .flatMap(({ kind, number }) => (kind === 'journal' ? [number] : []))
       .toSorted(ascending)
+    const there = new Set(present)
     for (const [number, length] of [...journals].toSorted(([a], [b]) => a - b)) {
       const journal = new RecoveredJournal(directory, number, true, length)
-      if (!present.includes(number)) throw journal.damage('a journal is missing', 0)
+      if (!there.has(number)) throw journal.damage('a journal is missing', 0)
       this.#journals.push(journal)
     }
     if (cleanShutdown) return

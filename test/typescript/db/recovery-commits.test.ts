@@ -4,6 +4,7 @@
 import { describe, expect, test } from 'vitest'
 import { compress } from '../../../lib/typescript/base/compression.ts'
 import { breath } from '../../../lib/typescript/base/flow.ts'
+import type { Tree } from '../../../lib/typescript/tree/tree.ts'
 import { keepNothing } from '../../../lib/typescript/vfs/mem-vfs.ts'
 import type { MemVfs } from '../../../lib/typescript/vfs/mem-vfs.ts'
 import { payloadsOf, readLog } from '../support/logs.ts'
@@ -111,6 +112,26 @@ describe('6: entries', () => {
     expect(report.commitsReplayed).toBe(3)
     // The second time it exists.
     expect(recoverAndDie(vfs).contents).toEqual(contents)
+  })
+
+  test('create looks at the trees that are there no oftener the more there are', () => {
+    const made = newDirectory()
+    const journal = made.journal()
+    const count = 300
+    for (let i = 1; i <= count; i++) {
+      journal.append(1, i, entryBytes(0x40, 1 + i, `k${i}`, OPTIONS))
+    }
+    let looks = 0
+    class Watched extends Map<number, Tree> {
+      override values(): MapIterator<Tree> {
+        looks += this.size
+        return super.values()
+      }
+    }
+    const { contents } = recoverAndDie(killed(made), { trees: new Watched() })
+    expect(Object.keys(contents)).toHaveLength(count + 1)
+    // Some walks over all of them, none for each.
+    expect(looks).toBeLessThan(10 * count)
   })
 
   test('create of one that existed does nothing', () => {

@@ -182,6 +182,8 @@ export interface RecoverOptions {
   readonly mode?: RecoveryMode
   readonly writeBuffer?: number
   readonly readOnly?: boolean
+  /** To be filled. */
+  readonly trees?: Map<number, Tree>
 }
 
 /** An open directory, as the database has it after recovery. */
@@ -197,10 +199,9 @@ export interface Recovered {
 }
 
 export function* recovering(vfs: Vfs, options: RecoverOptions = {}): Flow<Recovered> {
-  const { mode = 'tail', writeBuffer = 1 << 26, readOnly = false } = options
+  const { mode = 'tail', writeBuffer = 1 << 26, readOnly = false, trees = new Map() } = options
   const manifest = yield* Manifest.load(vfs, '/db', readOnly)
   const context = contextOf(vfs, manifest)
-  const trees = new Map<number, Tree>()
   let journals: JournalManager | undefined
   let recovery: Recovery | undefined
   const close = (): void => {
