@@ -122,6 +122,7 @@ export class WriteBatch {
     try {
       if (!(#owner in Object(this))) throw wrongReceiver('WriteBatch', 'commit')
       const durability = this.#begin(options)
+      if (this.#isEmpty()) return Promise.resolve()
       return this.#settle(this.#owner.engine.write(this.#bytes.subarray(0, this.#end), durability))
     } catch (error) {
       return rejected(error)
@@ -135,6 +136,7 @@ export class WriteBatch {
   commitSync(options?: WriteOptions): void {
     if (!(#owner in Object(this))) throw wrongReceiver('WriteBatch', 'commitSync')
     const durability = this.#begin(options)
+    if (this.#isEmpty()) return
     this.#owner.engine.writeSync(this.#bytes.subarray(0, this.#end), durability)
     this.#reset()
   }
@@ -154,6 +156,13 @@ export class WriteBatch {
     const durability = this.#owner.durability(options)
     this.#checkIdle()
     return durability
+  }
+
+  /** An empty commit changes nothing, and may be made wherever one that does may not. */
+  #isEmpty(): boolean {
+    if (this.#length > 0) return false
+    this.#owner.checkOpen()
+    return true
   }
 
   #checkIdle(): void {

@@ -506,6 +506,11 @@ describe('snapshots, batches and handles', () => {
     expect(batch.length).toBe(0)
     expect(keyspace.lenSync()).toBe(1)
     await Promise.all([db.close(), other.close()])
+    expect((await failure(() => batch.commitSync())).code).toBe('DB_CLOSED')
+    const reader = openDatabaseSync(db.path, { readOnly: true })
+    await reader.batch().commit()
+    reader.batch().commitSync()
+    await reader.close()
   })
 
   test('nothing can be constructed', async () => {
