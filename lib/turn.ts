@@ -26,3 +26,46 @@ export class Turn {
     return this.#passing
   }
 }
+
+// --- answers given at once -----------------------------------------------------------------------
+
+/** Answers between two looks at the clock. */
+const ANSWERS_A_LOOK = 32
+
+const DONE: Promise<undefined> = Promise.resolve(undefined)
+let answers = 0
+/** When the share of all answers of this turn of the event loop ends; Infinity: nobody looked yet. */
+let shareEnds = Infinity
+
+function beginTurn(): void {
+  shareEnds = Infinity
+}
+
+function isShareOver(): boolean {
+  const now = performance.now()
+  if (shareEnds === Infinity) {
+    shareEnds = now + SHARE
+    setImmediate(beginTurn)
+  }
+  return now >= shareEnds
+}
+
+function afterTurn<T>(value: T): Promise<T> {
+  return new Promise((resolve) => {
+    setImmediate(resolve, value)
+  })
+}
+
+/**
+ * A promise of what memory answered at once. A caller who awaits one call after the other never
+ * leaves the microtasks; so once a share of the turn is used up, answers wait for the next one.
+ */
+export function answered<T>(value: T): Promise<T> {
+  const isLate = ++answers % ANSWERS_A_LOOK === 0 && isShareOver()
+  return isLate ? afterTurn(value) : Promise.resolve(value)
+}
+
+/** The same of nothing. */
+export function answeredNothing(): Promise<undefined> {
+  return ++answers % ANSWERS_A_LOOK === 0 && isShareOver() ? afterTurn(undefined) : DONE
+}

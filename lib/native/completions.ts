@@ -8,6 +8,7 @@
 import { BufferView } from '../buffer-view.ts'
 import { ShaleError } from '../errors.ts'
 import { door, META, NUMBERS, onAnswers } from './addon.ts'
+import { answeredNothing } from '../turn.ts'
 import { errorOf, failure } from './failure.ts'
 import {
   META_COUNT,
@@ -64,10 +65,6 @@ export function pending<T>(convert: Convert<T>, owner: unknown): Promise<T> {
   return promise
 }
 
-/** What a call that gives nothing resolves to when it was done at once. */
-export const DONE: Promise<void> = Promise.resolve()
-export const ABSENT: Promise<undefined> = Promise.resolve(undefined)
-
 /** The promise of a call that may have ended at once; META_OPERATION was set before it. */
 export function outcome<T>(convert: Convert<T>, owner: unknown): Promise<T> {
   const status = META[META_STATUS] as number
@@ -78,7 +75,7 @@ export function outcome<T>(convert: Convert<T>, owner: unknown): Promise<T> {
 /** The same for a call without a result, which may also have succeeded at once. */
 export function completion(owner: unknown): Promise<void> {
   const status = META[META_STATUS] as number
-  if (status === 0) return DONE
+  if (status === 0) return answeredNothing()
   if (status === STATUS_PENDING) return pending(asNothing, owner)
   return Promise.reject(failure(status))
 }

@@ -15,18 +15,10 @@ import {
 import type { ShaleError } from '../errors.ts'
 import { keyError } from '../errors.ts'
 import { copyKey } from '../keys.ts'
-import { Turn } from '../turn.ts'
+import { answered, answeredNothing, Turn } from '../turn.ts'
 import type { KeyInput } from '../types.ts'
 import { door, META, NUMBERS } from './addon.ts'
-import {
-  ABSENT,
-  announce,
-  asNumber,
-  asText,
-  asValue,
-  pending,
-  type Convert,
-} from './completions.ts'
+import { announce, asNumber, asText, asValue, pending, type Convert } from './completions.ts'
 import { failure } from './failure.ts'
 import { openScan } from './native-scan.ts'
 import {
@@ -97,9 +89,9 @@ export class NativeReads implements ReadEngine {
     const status = META[META_STATUS] as number
     if (status < STATUS_MIN) {
       slab.offset = (offset + status + 7) & ~7
-      return Promise.resolve(new BufferView(slab.memory, offset, status))
+      return answered<Buffer>(new BufferView(slab.memory, offset, status))
     }
-    if (status === STATUS_NOT_FOUND) return ABSENT
+    if (status === STATUS_NOT_FOUND) return answeredNothing()
     if (status === STATUS_TOO_BIG) return this.#getLarge(key, seqno)
     return this.#later(status, key, seqno, 0, asValue)
   }
@@ -112,8 +104,8 @@ export class NativeReads implements ReadEngine {
     this.#prepare(seqno, 0)
     const text = getText(key)
     const status = META[META_STATUS] as number
-    if (status === 0) return Promise.resolve(text)
-    if (status === STATUS_NOT_FOUND) return ABSENT
+    if (status === 0) return answered(text)
+    if (status === STATUS_NOT_FOUND) return answeredNothing()
     return this.#later(status, key, seqno, 0, asText)
   }
 
@@ -155,8 +147,8 @@ export class NativeReads implements ReadEngine {
     this.#prepare(seqno, 0)
     sizeOf(key)
     const status = META[META_STATUS] as number
-    if (status < STATUS_MIN) return Promise.resolve(status)
-    if (status === STATUS_NOT_FOUND) return ABSENT
+    if (status < STATUS_MIN) return answered(status)
+    if (status === STATUS_NOT_FOUND) return answeredNothing()
     return this.#later(status, key, seqno, READ_SIZE, asNumber)
   }
 
@@ -287,7 +279,7 @@ export class NativeReads implements ReadEngine {
   #getLarge(key: KeyInput, seqno: number): Promise<Buffer | undefined> {
     this.#prepare(seqno, READ_OWN)
     const own = get(key)
-    if (own !== undefined) return Promise.resolve(own)
+    if (own !== undefined) return answered(own)
     return this.#later(META[META_STATUS] as number, key, seqno, 0, asValue)
   }
 

@@ -16,7 +16,7 @@ import type {
 import { byteLengthOf, keyError, ShaleError } from '../errors.ts'
 import { copyKey } from '../keys.ts'
 import { rejected } from '../receiver.ts'
-import { Turn } from '../turn.ts'
+import { answered, answeredNothing, Turn } from '../turn.ts'
 import { run, runSync } from './base/flow.ts'
 import { isTombstone, READ_ALL, SEQNO_MAX } from './base/internal-key.ts'
 import { keepAlive } from './base/keep-alive.ts'
@@ -50,7 +50,6 @@ interface Missed {
 /** One serves all reads that end before others begin. */
 const lookup = new PointLookup()
 
-const NOTHING: Promise<undefined> = Promise.resolve(undefined)
 const { set } = Uint8Array.prototype
 
 /** Keys that are looked for before the clock is asked again. */
@@ -201,8 +200,8 @@ export class TypescriptReads implements ReadEngine {
       const superVersion = this.#start(key, seqno)
       const found = superVersion.find(lookup)
       if (found === BLOCKED) return readLater(superVersion, take)
-      if (found === ABSENT || isTombstone(lookup.kind)) return NOTHING
-      return Promise.resolve(take(lookup))
+      if (found === ABSENT || isTombstone(lookup.kind)) return answeredNothing()
+      return answered(take(lookup))
     } catch (error) {
       return rejected(error)
     }

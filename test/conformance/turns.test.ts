@@ -65,6 +65,27 @@ test('scans that memory answers', async () => {
   await db.close()
 })
 
+const single: Readonly<Record<string, (keyspace: Keyspace, i: number) => Promise<unknown>>> = {
+  get: (keyspace, i) => keyspace.get(`key${i}`),
+  'get of nothing': (keyspace) => keyspace.get('absent'),
+  getText: (keyspace, i) => keyspace.getText(`key${i}`),
+  containsKey: (keyspace, i) => keyspace.containsKey(`key${i}`),
+  sizeOf: (keyspace, i) => keyspace.sizeOf(`key${i}`),
+  insert: (keyspace, i) => keyspace.insert(`key${i}`, 'new'),
+  remove: (keyspace, i) => keyspace.remove(`key${i}`),
+}
+
+test.each(Object.keys(single))('one call after the other that memory answers: %s', async (name) => {
+  const { db, keyspace } = await openFilled()
+  let now = 0
+  vi.spyOn(performance, 'now').mockImplementation(() => now++)
+  const one = async (): Promise<void> => {
+    for (let i = 0; i < 1000; i++) await single[name]!(keyspace, i)
+  }
+  expect(await turnsDuring(one)).toBeGreaterThan(10)
+  await db.close()
+})
+
 test.each(['next', 'nextBack'] as const)('cursors that memory answers: %s', async (next) => {
   const { db, keyspace } = await openFilled()
   let now = 0
