@@ -1,2 +1,3 @@
-// Where this file is. CommonJS because only `__dirname` works in both copies of the package.
+// Where this file is. CommonJS because only `__dirname` works both in the sources, which are ES
+// modules, and in what is made of them, which is not.
 exports.directory = __dirname

@@ -1,2 +1,2 @@
-/** Absolute path of the directory that holds this file, in whichever copy of the package it is. */
+/** Absolute path of the directory that holds this file: `lib`, or `dist/cjs` of the package. */
 export declare const directory: string

@@ -209,7 +209,7 @@ describe('test', () => {
   test('the rooms of the TypeScript engine are tested without the addon', () => {
     const wrong = importsUnder('test/typescript/').filter(({ path }) => {
       return (
-        path !== undefined && /^(dist\/(?!esm\/typescript\/)|lib\/(index\.ts$|native\/))/.test(path)
+        path !== undefined && /^(dist\/(?!cjs\/typescript\/)|lib\/(index\.ts$|native\/))/.test(path)
       )
     })
     expect(wrong).toEqual([])

@@ -152,7 +152,6 @@ describe('installed without scripts, compiler or PATH', () => {
     return outputOf(project, type, code, env).stdout
   }
 
-  const esm = join(installed, 'dist/esm/native/binding.js')
   const cjs = join(installed, 'dist/cjs/native/binding.js')
 
   test('import and require give the same names', () => {
@@ -168,13 +167,28 @@ describe('installed without scripts, compiler or PATH', () => {
     expect(imported).toBe(required)
   })
 
-  test('both copies load the binary', () => {
-    const print = 'console.log(typeof loadAddon())'
-    expect(evaluate('module', `import { loadAddon } from ${JSON.stringify(esm)};${print}`)).toBe(
-      'object\n',
-    )
-    const code = `const { loadAddon } = require(${JSON.stringify(cjs)});${print}`
-    expect(evaluate('commonjs', code)).toBe('object\n')
+  test.each(['import first', 'require first'])('there is one library: %s', (order) => {
+    const imports = `const esm = await import('shale')`
+    const requires = `const cjs = createRequire(process.cwd() + '/x')('shale')`
+    const both = order === 'import first' ? [imports, requires] : [requires, imports]
+    const code = `import { createRequire } from 'node:module'
+      ${both.join('; ')}
+      const same = Object.keys(cjs).filter((name) => cjs[name] === esm[name])
+      console.log(same.length === Object.keys(esm).length)
+      for (const engine of ['native', 'typescript']) {
+        const one = cjs.Database.openSync('./one-' + engine, { engine })
+        const two = await esm.Database.open('./one-' + engine, { engine })
+        one.keyspaceSync('default').insertSync('key', 'value')
+        console.log(engine, two.keyspaceSync('default').getTextSync('key'))
+        try {
+          two.keyspaceSync('default').getSync('')
+        } catch (error) {
+          console.log(error instanceof cjs.ShaleError)
+        }
+        one.closeSync()
+        await two.close()
+      }`
+    expect(evaluate('module', code)).toBe('true\nnative value\ntrue\ntypescript value\ntrue\n')
   })
 
   test('a database opens on the native engine and keeps what it is given', () => {

@@ -53,7 +53,8 @@ function one(code) {
 
 async function types() {
   const everything = await runTool('typescript', 'tsc', ['-p', 'tsconfig.json'])
-  const published = await runTool('typescript', 'tsc', ['-p', 'lib/tsconfig.esm.json', '--noEmit'])
+  const project = ['-p', 'lib/tsconfig.build.json']
+  const published = await runTool('typescript', 'tsc', [...project, '--noEmit'])
   return one(everything || published)
 }
 

@@ -2,7 +2,7 @@
 // handles, channel and threads for calls that block.
 //
 // bind() makes one and returns the functions of the addon with it as their data. Two copies of the
-// library in one environment (ESM and CommonJS) have one each; so has every worker thread.
+// library in one environment that load it have one each; so has every worker thread.
 //
 // Threads: the environment's own, but for Channel and what Workers run.
 // Lifetime: from bind() to the environment's clean-up hook, which drops answers to come, waits for

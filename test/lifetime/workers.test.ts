@@ -38,7 +38,7 @@ describe('workers', () => {
     ['end with a tree flushing and compacting', 'tree'],
     ['are refused other options', 'otherOptions'],
     ['with a second copy of the addon are refused', 'twoCopies'],
-    ['and two copies of the library in one environment', 'bothModuleSystems'],
+    ['and two copies of the library in one environment', 'twoLibraries'],
   ])('%s', async (_, name) => {
     await run(name)
   })

@@ -144,7 +144,7 @@ async function otherOptions(directory) {
 /** Two copies of the addon in one process: the second one finds the directory locked. */
 async function twoCopies(directory) {
   const { Database } = await load()
-  const { loadAddon } = await import('../../../dist/esm/native/binding.js')
+  const { loadAddon } = await import('../../../dist/cjs/native/binding.js')
   const require = createRequire(import.meta.url)
   const file = Object.keys(require.cache).find((name) => name.endsWith('.node'))
   assert.equal(require(file), loadAddon())
@@ -167,13 +167,18 @@ async function twoCopies(directory) {
   await verify(path, [[1, 4]])
 }
 
-/** The ESM and the CommonJS copy of the library share one addon, and one core. */
-async function bothModuleSystems(directory) {
-  const esm = await load()
-  const cjs = createRequire(import.meta.url)('../../../dist/cjs/index.js')
+/** Two copies of the library that load one addon share one core. */
+async function twoLibraries(directory) {
+  const require = createRequire(import.meta.url)
+  const first = await load()
+  for (const name of Object.keys(require.cache)) {
+    if (!name.endsWith('.node')) delete require.cache[name]
+  }
+  const second = require('../../../dist/cjs/index.js')
+  assert.notEqual(first.Database, second.Database)
   const path = join(directory, 'db')
-  const one = await esm.Database.open(path)
-  const two = await cjs.Database.open(path)
+  const one = await first.Database.open(path)
+  const two = await second.Database.open(path)
   const a = await one.keyspace('k')
   const b = await two.keyspace('k')
   for (let i = 0; i < 2000; i++) {
@@ -195,5 +200,5 @@ await main({
   tree,
   otherOptions,
   twoCopies,
-  bothModuleSystems,
+  twoLibraries,
 })

@@ -2,9 +2,9 @@
 //
 //   node process-end.mjs SCENARIO
 
-import { breath, run } from '../../../dist/esm/typescript/base/flow.js'
-import { keepAlive } from '../../../dist/esm/typescript/base/keep-alive.js'
-import { realVfs } from '../../../dist/esm/typescript/vfs/real-vfs.js'
+import { breath, run } from '../../../dist/cjs/typescript/base/flow.js'
+import { keepAlive } from '../../../dist/cjs/typescript/base/keep-alive.js'
+import { realVfs } from '../../../dist/cjs/typescript/vfs/real-vfs.js'
 
 const say = (text) => process.stdout.write(`${text}\n`)
 
