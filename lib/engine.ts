@@ -254,6 +254,8 @@ export interface ScanRange {
   readonly lower: Uint8Array | undefined
   readonly upper: Uint8Array | undefined
   readonly seqno: number
+  /** Closing the database does not end the scan: for visitors, which may close what they visit. */
+  readonly outlivesClose?: boolean
 }
 
 /** What a row carries. */
@@ -264,9 +266,8 @@ export type RowContent = typeof ROW_ENTRY | typeof ROW_KEY | typeof ROW_VALUE
 
 /**
  * An open scan over one pinned state: two cursors, one from each end, that know nothing of each
- * other. Who uses both compares keys to see where they meet. An open scan outlives the close of its
- * database: its pin keeps what it reads (a visitor may close the database it is visiting); who may
- * go on is decided above.
+ * other. Who uses both compares keys to see where they meet. The close of its database ends it and
+ * lets go of what it pins; fills that run then end first.
  */
 export interface ScanEngine {
   /**

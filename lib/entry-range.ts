@@ -193,7 +193,7 @@ class Scan {
   readonly #adaptive: boolean
   readonly #source: RangeSource
 
-  constructor({ source, bounds, options }: RangeSpec, content: RowContent) {
+  constructor({ source, bounds, options }: RangeSpec, content: RowContent, isVisited = false) {
     this.content = content
     this.#source = source
     this.#end = options.reverse ? BACK : FRONT
@@ -202,7 +202,7 @@ class Scan {
     this.#fillBytes = options.batchSize ?? FIRST_FILL
     const seqno = source.seqno()
     if (!bounds.empty && this.#left > 0) {
-      this.#engine = source.reads.scan(scanRange(bounds, seqno))
+      this.#engine = source.reads.scan(scanRange(bounds, seqno, isVisited))
     }
   }
 
@@ -279,7 +279,7 @@ function visitRows(
   spec: RangeSpec,
   visit: (batch: RowBatch, row: number) => boolean | void,
 ): number {
-  const scan = new Scan(spec, ROW_ENTRY)
+  const scan = new Scan(spec, ROW_ENTRY, true)
   const { signal } = spec.source
   let visited = 0
   let batch: RowBatch | undefined

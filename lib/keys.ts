@@ -160,6 +160,6 @@ export function scanOptions(given: {
   }
 }
 
-export function scanRange(bounds: Bounds, seqno: number): ScanRange {
-  return { lower: bounds.lower, upper: bounds.upper, seqno }
+export function scanRange(bounds: Bounds, seqno: number, outlivesClose = false): ScanRange {
+  return { lower: bounds.lower, upper: bounds.upper, seqno, outlivesClose }
 }

@@ -31,6 +31,7 @@ import {
   RECORD_FLAGS,
   RECORD_LENGTH,
   RECORD_NUMBER,
+  SCAN_OUTLIVES_CLOSE,
   SLAB_BYTES,
   STATUS_BAD_HANDLE,
   STATUS_MIN,
@@ -67,6 +68,7 @@ function releaseScan(state: ScanState): void {
 /** Opens a scan of the tree behind `reads`. */
 export function openScan(reads: number, range: ScanRange): ScanEngine {
   META[META_HANDLE] = reads
+  META[META_FLAGS] = range.outlivesClose === true ? SCAN_OUTLIVES_CLOSE : 0
   NUMBERS[META_SEQNO / 2] = range.seqno
   door.openScan(range.lower, range.upper)
   const status = META[META_STATUS] as number

@@ -6,26 +6,36 @@
 
 namespace shale {
 
-ReadTarget::ReadTarget(std::shared_ptr<OpenCore> open, Ref<Keyspace> keyspace)
-    : Handle(kType), open_(std::move(open)), keyspace_(std::move(keyspace)) {
+Dependent::Dependent(HandleType type, std::shared_ptr<OpenCore> open)
+    : Handle(type), open_(std::move(open)), place_(open_->dependents.size()) {
+  open_->dependents.push_back(this);
+}
+
+// The last one takes its place.
+Dependent::~Dependent() {
+  std::vector<Dependent*>& all = open_->dependents;
+  all[place_] = all.back();
+  all[place_]->place_ = place_;
+  all.pop_back();
+}
+
+ReadTarget::ReadTarget(std::shared_ptr<OpenCore> core, Ref<Keyspace> keyspace)
+    : Dependent(kType, std::move(core)), keyspace_(std::move(keyspace)) {
   if (keyspace_.get() != nullptr) {
     id_ = keyspace_->id();
     name_ = keyspace_->name();
   }
-  if (open_->closed()) {
+  if (open()->closed()) {
     keyspace_.reset();
     return;
   }
-  database_ = open_->database();
-  tree_ = keyspace_.get() != nullptr ? keyspace_->tree() : open_->tree->tree();
-  open_->targets.insert(this);
+  database_ = open()->database();
+  tree_ = keyspace_.get() != nullptr ? keyspace_->tree() : open()->tree->tree();
 }
-
-ReadTarget::~ReadTarget() { open_->targets.erase(this); }
 
 Ref<RefCounted> ReadTarget::ShareCore() const {
   if (database_ != nullptr) return Ref<Database>::Share(database_);
-  return Ref<StandaloneTree>::Share(open_->tree.get());
+  return Ref<StandaloneTree>::Share(open()->tree.get());
 }
 
 void ReadTarget::Drop() {
@@ -82,7 +92,7 @@ bool OpenCore::BeginClose() {
   }
   for (const Seqno seqno : snapshots) database()->snapshots().Close(seqno);
   snapshots.clear();
-  for (ReadTarget* target : targets) target->Drop();
+  for (Dependent* dependent : dependents) dependent->Drop();
   ending->Take(std::move(handle), std::move(tree));
   closing = std::move(ending);
   return true;

@@ -2,9 +2,9 @@
 //
 // Threads: the environment's own; Closing from any.
 // Lifetime: from open to close. Closing drops every reference into the core at once, so that what
-// the core holds in memory goes although JavaScript still has its objects; calls through them
-// answer DB_CLOSED. Open scans keep their pin, and with it the core, until they are closed
-// themselves.
+// the core holds in memory and open files goes although JavaScript still has its objects; calls
+// through them answer DB_CLOSED. What runs at that moment keeps a count of its own until it ends:
+// fills on reader threads, and the scans of visitors.
 #pragma once
 
 #include <condition_variable>
@@ -23,13 +23,27 @@ namespace shale {
 
 struct OpenCore;
 
+// A handle that holds something of the core, and lets go of it when that is closed.
+class Dependent : public Handle {
+ public:
+  ~Dependent() override;
+  virtual void Drop() = 0;
+  const std::shared_ptr<OpenCore>& open() const { return open_; }
+
+ protected:
+  Dependent(HandleType type, std::shared_ptr<OpenCore> open);
+
+ private:
+  const std::shared_ptr<OpenCore> open_;
+  size_t place_;  // in open_->dependents
+};
+
 // A keyspace, or a bare tree: what can be read.
-class ReadTarget : public Handle {
+class ReadTarget : public Dependent {
  public:
   static constexpr HandleType kType = HandleType::kReads;
   // `keyspace` is null for a bare tree. Closed from the beginning if the core is.
   ReadTarget(std::shared_ptr<OpenCore> open, Ref<Keyspace> keyspace);
-  ~ReadTarget() override;
 
   // Of the keyspace, also when it is closed.
   uint32_t id() const { return id_; }
@@ -39,7 +53,6 @@ class ReadTarget : public Handle {
   // Null for a bare tree.
   Database* database() const { return database_; }
   Keyspace* keyspace() const { return keyspace_.get(); }
-  const std::shared_ptr<OpenCore>& open() const { return open_; }
 
   // The exclusive read seqno that JavaScript's number means; its largest integer, MAX_SEQNO, means
   // everything. Call it after pinning the super version.
@@ -55,12 +68,11 @@ class ReadTarget : public Handle {
   }
   // A count on the core, for what outlives the call.
   Ref<RefCounted> ShareCore() const;
-  void Drop();
+  void Drop() override;
 
  private:
   Tree* tree_ = nullptr;
   Database* database_ = nullptr;
-  std::shared_ptr<OpenCore> open_;
   Ref<Keyspace> keyspace_;
   uint32_t id_ = 0;
   std::string name_;
@@ -89,7 +101,7 @@ struct OpenCore {
   ~OpenCore();                             // closes what nobody closed: its environment is gone
   std::unique_ptr<DatabaseHandle> handle;  // databases
   Ref<StandaloneTree> tree;                // bare trees
-  std::set<ReadTarget*> targets;
+  std::vector<Dependent*> dependents;
   std::multiset<Seqno> snapshots;  // open ones, taken through this open()
   std::vector<std::weak_ptr<JobControl>> jobs;
   std::shared_ptr<Closing> closing;  // set once closing

@@ -13,7 +13,7 @@
 namespace shale {
 
 // A difference means that the TypeScript and the binary come from two versions of the package.
-inline constexpr uint32_t kProtocolVersion = 1;
+inline constexpr uint32_t kProtocolVersion = 2;
 
 // --- words of the register file ---
 inline constexpr uint32_t kMetaStatus = 0;     // out: 0, a length, or a status
@@ -57,15 +57,16 @@ inline constexpr uint32_t kStatusPending = 0xffffff85;  // an answer will come
 inline constexpr uint32_t kStatusBusy = 0xffffff86;     // this end is being filled
 
 // --- flags ---
-inline constexpr uint32_t kReadMayBlock = 1;      // in: read from disk here and now
-inline constexpr uint32_t kReadPinned = 2;        // in: the state that getMany has pinned
-inline constexpr uint32_t kReadSize = 4;          // in: only the length is wanted
-inline constexpr uint32_t kReadOwn = 8;           // in: a value too large for the slab in a Buffer
-inline constexpr uint32_t kWriteKindShift = 2;    // in: durability | kind << 2
-inline constexpr uint32_t kFillBack = 1;          // in: from the back end
-inline constexpr uint32_t kFillContentShift = 1;  // in: RowContent << 1
-inline constexpr uint32_t kFillMayBlock = 8;      // in
-inline constexpr uint32_t kFillEnd = 1;           // out: nothing comes after these rows
+inline constexpr uint32_t kReadMayBlock = 1;       // in: read from disk here and now
+inline constexpr uint32_t kReadPinned = 2;         // in: the state that getMany has pinned
+inline constexpr uint32_t kReadSize = 4;           // in: only the length is wanted
+inline constexpr uint32_t kReadOwn = 8;            // in: a value too large for the slab in a Buffer
+inline constexpr uint32_t kWriteKindShift = 2;     // in: durability | kind << 2
+inline constexpr uint32_t kScanOutlivesClose = 1;  // in: closing does not end this scan
+inline constexpr uint32_t kFillBack = 1;           // in: from the back end
+inline constexpr uint32_t kFillContentShift = 1;   // in: RowContent << 1
+inline constexpr uint32_t kFillMayBlock = 8;       // in
+inline constexpr uint32_t kFillEnd = 1;            // out: nothing comes after these rows
 
 // --- sizes ---
 inline constexpr uint32_t kSlabBytes = 65536;

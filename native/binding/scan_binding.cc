@@ -129,16 +129,27 @@ class Scan : public RefCounted {
   End ends_[2];
 };
 
-class ScanHandle : public Handle {
+class ScanHandle : public Dependent {
  public:
   static constexpr HandleType kType = HandleType::kScan;
-  ScanHandle(std::shared_ptr<OpenCore> o, Ref<Scan> s)
-      : Handle(kType), open(std::move(o)), scan(std::move(s)) {}
-  const std::shared_ptr<OpenCore> open;
-  const Ref<Scan> scan;
+  ScanHandle(std::shared_ptr<OpenCore> open, Ref<Scan> scan, bool outlives_close)
+      : Dependent(kType, std::move(open)),
+        scan_(std::move(scan)),
+        outlives_close_(outlives_close) {}
+
+  // Null once the core is closing.
+  const Ref<Scan>& scan() const { return scan_; }
+  void Drop() override {
+    if (!outlives_close_) scan_.reset();
+  }
+
+ private:
+  Ref<Scan> scan_;
+  const bool outlives_close_;
 };
 
-// kMetaHandle: a ReadTarget; arguments: lower and upper, Uint8Array or undefined. Out: the scan.
+// kMetaHandle: a ReadTarget; kMetaFlags: kScanOutlivesClose; arguments: lower and upper, Uint8Array
+// or undefined. Out: the scan.
 napi_value OpenScan(Call<2>& call) {
   Environment* e = call.environment;
   auto* target = call.Find<ReadTarget>();
@@ -152,8 +163,9 @@ napi_value OpenScan(Call<2>& call) {
   const Seqno read_seqno = target->ReadSeqno(given);
   Ref<Scan> scan = MakeRef<Scan>(target->ShareCore(), std::move(pin), read_seqno,
                                  ReadBounds(call.env, call.arguments[0], call.arguments[1]));
-  const uint32_t handle =
-      e->handles().Add(std::make_unique<ScanHandle>(target->open(), std::move(scan)));
+  const bool outlives_close = (call.meta[kMetaFlags] & kScanOutlivesClose) != 0;
+  const uint32_t handle = e->handles().Add(
+      std::make_unique<ScanHandle>(target->open(), std::move(scan), outlives_close));
   call.meta[kMetaHandle] = handle;
   e->Report(handle == 0 ? Status(Code::kOutOfMemory, "a million handles are open") : Status());
   return nullptr;
@@ -169,13 +181,17 @@ FillLimits LimitsOf(const uint32_t* meta) {
   return limits;
 }
 
-// The scan in kMetaHandle, if the end that the flags name is free.
+// The scan in kMetaHandle, if its core is open and the end that the flags name is free.
 template <size_t kArguments>
 ScanHandle* FindFree(const Call<kArguments>& call) {
   auto* handle = call.template Find<ScanHandle>();
   if (handle == nullptr) return nullptr;
+  if (!handle->scan()) {
+    call.environment->Fail(Code::kDbClosed);
+    return nullptr;
+  }
   const bool back = (call.meta[kMetaFlags] & kFillBack) != 0;
-  if (handle->scan->end(back).busy.load(std::memory_order_acquire)) {
+  if (handle->scan()->end(back).busy.load(std::memory_order_acquire)) {
     call.SetStatus(kStatusBusy);
     return nullptr;
   }
@@ -212,7 +228,7 @@ napi_value FillSlab(Call<0>& call) {
   Environment* e = call.environment;
   const uint32_t offset = (std::min(call.meta[kMetaOffset], e->slab_bytes()) + 3) & ~3u;
   const uint32_t room = offset < e->slab_bytes() ? e->slab_bytes() - offset : 0;
-  FillHere(e, handle->scan.get(), e->slab() + offset,
+  FillHere(e, handle->scan().get(), e->slab() + offset,
            std::min(room, std::max(call.meta[kMetaByteLimit], kOwnBufferMin)));
   return nullptr;
 }
@@ -226,7 +242,7 @@ napi_value FillBuffer(Call<1>& call) {
     call.SetStatus(kStatusBadArgument);
     return nullptr;
   }
-  FillHere(call.environment, handle->scan.get(), const_cast<char*>(target.data()),
+  FillHere(call.environment, handle->scan().get(), const_cast<char*>(target.data()),
            static_cast<uint32_t>(std::min<size_t>(target.size(), kStatusMin - 1)));
   return nullptr;
 }
@@ -287,8 +303,8 @@ napi_value FillLater(Call<0>& call) {
   FillLimits limits = LimitsOf(call.meta);
   limits.mode = ReadMode::kMayBlock;
   std::shared_ptr<Reply> reply = call.environment->PrepareReply();
-  auto work = std::make_shared<FillWork>(handle->scan, back, limits, reply);
-  const bool taken = handle->open->SubmitRead([work] { work->Run(); });
+  auto work = std::make_shared<FillWork>(handle->scan(), back, limits, reply);
+  const bool taken = handle->open()->SubmitRead([work] { work->Run(); });
   call.environment->ReportAsync(taken ? Code::kWouldBlock : Code::kDbClosed, std::move(reply));
   return nullptr;
 }
@@ -302,7 +318,7 @@ napi_value SeekScan(Call<1>& call) {
     call.SetStatus(kStatusBadKey);
     return nullptr;
   }
-  handle->scan->SeekTo((call.meta[kMetaFlags] & kFillBack) != 0, key.slice());
+  handle->scan()->SeekTo((call.meta[kMetaFlags] & kFillBack) != 0, key.slice());
   call.SetStatus(0);
   return nullptr;
 }
