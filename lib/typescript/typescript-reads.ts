@@ -209,9 +209,10 @@ export class TypescriptReads implements ReadEngine {
 
   // --- ranges and views --------------------------------------------------------------------------
 
-  scan({ lower, upper, seqno }: ScanRange): ScanEngine {
+  scan({ lower, upper, seqno, outlivesClose }: ScanRange): ScanEngine {
     this.#source.check()
-    return new TypescriptScan(this.#source.tree, this.#readSeqno(seqno), lower, upper)
+    const hold = this.#source.tree.hold(outlivesClose)
+    return new TypescriptScan(hold, this.#readSeqno(seqno), lower, upper)
   }
 
   treeFigures(): TreeFigures {

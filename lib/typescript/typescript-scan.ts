@@ -10,7 +10,6 @@ import { OWN_BUFFER_MIN, slab, SLAB_BYTES } from './base/slab.ts'
 import { copyOf, copyRange } from './base/slice.ts'
 import type { Cursor, CursorBounds } from './tree/cursor.ts'
 import type { Hold, SuperVersion } from './tree/super-version.ts'
-import type { Tree } from './tree/tree.ts'
 
 /** Fills up to this many bytes come from the slab; larger ones get memory of their own. */
 const SLAB_FILL_MAX = SLAB_BYTES / 4
@@ -137,12 +136,12 @@ export class TypescriptScan implements ScanEngine {
   #back: End | undefined
 
   constructor(
-    tree: Tree,
+    hold: Hold,
     readSeqno: number,
     lower: Uint8Array | undefined,
     upper: Uint8Array | undefined,
   ) {
-    this.#hold = tree.hold()
+    this.#hold = hold
     this.#readSeqno = readSeqno
     this.#bounds = { lower: lower && copyOf(lower), upper: upper && copyOf(upper) }
     abandoned.register(this, this.#hold, this.#hold)

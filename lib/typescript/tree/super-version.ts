@@ -112,23 +112,23 @@ export class SuperVersion {
   }
 }
 
-/** A super version that is read across calls; ends with its tree at the latest. */
+/** A super version that is read across calls. */
 export class Hold {
   /** Undefined once it has ended. */
   superVersion: SuperVersion | undefined
-  readonly #holds: Set<Hold>
+  readonly #holds: Set<Hold> | undefined
 
   /** One of `holds` until it ends. */
-  constructor(superVersion: SuperVersion, holds: Set<Hold>) {
+  constructor(superVersion: SuperVersion, holds: Set<Hold> | undefined) {
     superVersion.acquire()
     this.superVersion = superVersion
-    this.#holds = holds.add(this)
+    this.#holds = holds?.add(this)
   }
 
   release(): void {
     this.superVersion?.release()
     this.superVersion = undefined
-    this.#holds.delete(this)
+    this.#holds?.delete(this)
   }
 }
 

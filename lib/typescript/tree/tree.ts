@@ -190,9 +190,9 @@ export class Tree {
 
   // --- reading and writing -----------------------------------------------------------------------
 
-  /** What holds now, for one who reads across calls. */
-  hold(): Hold {
-    return new Hold(this.#super, this.#holds)
+  /** What holds now, for one who reads across calls; unless it outlives it, close() ends it. */
+  hold(outlivesClose = false): Hold {
+    return new Hold(this.#super, outlivesClose ? undefined : this.#holds)
   }
 
   /** What holds now; who reads across a wait acquires it. */
