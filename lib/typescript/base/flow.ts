@@ -72,6 +72,29 @@ export async function run<T>(flow: Flow<T>): Promise<T> {
   return step.value
 }
 
+/**
+ * Work for each of `items`, so many at once where a caller waits for it: their calls of the system
+ * overlap. The work does not fail.
+ */
+export function each<T>(items: Iterable<T>, most: number, work: (item: T) => Flow<void>): Io<void> {
+  return new Io<void>(
+    () => {
+      for (const item of items) runSync(work(item))
+    },
+    async () => {
+      const left = items[Symbol.iterator]()
+      const worker = async (): Promise<void> => {
+        for (let next = left.next(); next.done !== true; next = left.next()) {
+          // Each takes the next one when it is free.
+          // oxlint-disable-next-line no-await-in-loop
+          await run(work(next.value))
+        }
+      }
+      await Promise.all(Array.from({ length: most }, worker))
+    },
+  )
+}
+
 /** Flows that let the event loop turn, in the order in which they go on. */
 const waiting: (() => void)[] = []
 
@@ -123,14 +146,15 @@ export class Slice {
 
   /** Lets the event loop turn; the next slice begins. */
   readonly pass: Io<void> = new Io<void>(
-    () => this.#begin(),
+    () => this.begin(),
     async () => {
       await breath.async()
-      this.#begin()
+      this.begin()
     },
   )
 
-  #begin(): void {
+  /** Others had their turns: the next slice begins. */
+  begin(): void {
     this.#end = this.#clock() + SLICE_MILLIS
   }
 }

@@ -19,7 +19,7 @@ import { ShaleError } from '../../errors.ts'
 import type { Durability } from '../../types.ts'
 import { Cache } from '../base/cache.ts'
 import { CODECS, requireCodec } from '../base/compression.ts'
-import { Io } from '../base/flow.ts'
+import { each, Io, Slice } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { keepAlive } from '../base/keep-alive.ts'
 import { READ_ALL } from '../base/internal-key.ts'
@@ -54,6 +54,9 @@ import { SnapshotTracker } from './snapshot-tracker.ts'
 import { Throttle } from './throttle.ts'
 import { BatchReader } from './write-batch.ts'
 import { WriteControl } from './write-control.ts'
+
+/** Keyspaces that an async close flushes at once: their syncs overlap. */
+const LAST_FLUSHES_MAX = 8
 
 /** All parts but those that a read-only database lacks. */
 interface Parts {
@@ -173,11 +176,14 @@ export class Database {
   *#recover(): Flow<void> {
     const { settings } = this
     const context = this.#context()
+    // There may be thousands of keyspaces.
+    const slice = new Slice(() => this.#vfs.monotonicMillis())
     const trees = new Map<number, Tree>()
     let recovery: Recovery | undefined
     try {
       for (const [id, state] of this.#manifest.state.trees) {
         trees.set(id, yield* openTree(context, state))
+        if (slice.isOver) yield* slice.pass
       }
       const writeBuffer = settings.readOnly ? 0 : settings.maxWriteBufferSize
       recovery = new Recovery(context, settings.recovery, writeBuffer, trees)
@@ -196,7 +202,10 @@ export class Database {
     this.#queue.start(recovery.nextSeqno)
     this.#isRecovering = false
     if (this.#journal !== undefined) this.#startKeeper(this.#journal)
-    for (const tree of trees.values()) this.keyspaces.add(new Keyspace(tree))
+    for (const tree of trees.values()) {
+      this.keyspaces.add(new Keyspace(tree))
+      if (slice.isOver) yield* slice.pass
+    }
     this.#keeper?.evictSoon()
   }
 
@@ -522,7 +531,7 @@ export class Database {
     yield* this.#manifest.settle()
     if (problem !== undefined) throw problem as Error
     if (keeper === undefined) return
-    for (const keyspace of this.keyspaces.all()) yield* this.#flushLast(keyspace)
+    yield* each(this.keyspaces.all(), LAST_FLUSHES_MAX, (keyspace) => this.#flushLast(keyspace))
     yield* this.#sealJournals()
   }
 
@@ -565,7 +574,11 @@ export class Database {
   *#letGo(): Flow<void> {
     this.#isLettingGo = true
     this.#takeBackAtExit()
-    for (const { tree } of this.keyspaces.all()) tree.close()
+    const slice = new Slice(() => this.#vfs.monotonicMillis())
+    for (const { tree } of this.keyspaces.all()) {
+      tree.close()
+      if (slice.isOver) yield* slice.pass
+    }
     yield* this.#remover.stop()
     this.#journal?.close()
     this.#manifest.close()

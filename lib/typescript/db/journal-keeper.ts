@@ -78,6 +78,8 @@ export class JournalKeeper {
   /** What it removes from the manifest must not be written there again. */
   readonly #manifestGate = new Gate()
   readonly #background = new Background()
+  /** One that is begun has not looked yet which journals may go. */
+  #willEvict = false
   #isStopped = false
 
   constructor(parts: KeeperParts) {
@@ -346,6 +348,7 @@ export class JournalKeeper {
     const leave = yield* this.#manifestGate.enter
     try {
       yield* manifest.settle()
+      this.#willEvict = false
       const evicted = journal.evictable(flushedSeqno)
       if (evicted.length === 0) return
       const numbers = evicted.map(({ number }) => number)
@@ -365,6 +368,8 @@ export class JournalKeeper {
 
   /** Something was flushed: journals may have become free to go. */
   evictSoon(): void {
+    if (this.#willEvict) return
+    this.#willEvict = true
     this.#begin(this.#evictQuietly())
   }
 
@@ -380,6 +385,7 @@ export class JournalKeeper {
       yield* this.evict()
       this.#parts.onState('sealed journals', undefined)
     } catch (error) {
+      this.#willEvict = false
       if (isSyncFailure(error)) throw error
       this.#parts.onState('sealed journals', error as ShaleError)
     }

@@ -14,9 +14,10 @@ import type { PlanData } from '../../engine.ts'
 import { ShaleError } from '../../errors.ts'
 import { Background } from '../base/background.ts'
 import { Fifo } from '../base/fifo.ts'
-import { Io, runSync } from '../base/flow.ts'
+import { Io, runSync, Slice } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
-import { highestOf } from '../base/numbers.ts'
+import { Gate } from '../base/gate.ts'
+import { Highest } from '../base/highest.ts'
 import type { CompactionJob } from '../tree/compaction-job.ts'
 import { DEFAULT_SETTINGS } from '../tree/options.ts'
 import type { JobFigures } from '../tree/tree.ts'
@@ -32,6 +33,9 @@ import type { WriteControl } from './write-control.ts'
  */
 const SEALED_MAX = 4
 const SEALED_BYTES_MAX = 4 * 2 ** 20
+
+/** Async flushes of all keyspaces that run at once: each of them may go on in the same turn. */
+const FLUSHES_MAX = 8
 
 /** Milliseconds until a failed job is tried again: doubled from the one to the other. */
 const RETRY_MIN = 50
@@ -77,14 +81,19 @@ export class Maintenance {
   readonly #background = new Background()
   readonly #keyspaces = new Set<Keyspace>()
   readonly #flushes = new Fifo<Keyspace>()
+  readonly #flushGate = new Gate(FLUSHES_MAX)
   #isFlushing = false
   readonly #compactions = new Fifo<Keyspace>()
   #isPumping = false
   /** Compactions of the background that run or look for a plan. */
   #working = 0
+  /** Of all that look for a plan in a row: there may be thousands of keyspaces with nothing to do. */
+  readonly #looking: Slice
+  /** Major compactions of all keyspaces. */
+  #majors = 0
   readonly #running = new Map<CompactionJob, Keyspace>()
   /** Debt of level 0, sealed memtables counted as runs. */
-  readonly #level0 = new Map<Keyspace, number>()
+  readonly #level0 = new Highest<Keyspace>()
   /** What fails, by what is done for which keyspace. */
   readonly #problems = new Map<string, ShaleError>()
   readonly #timers = new Set<Timer>()
@@ -99,6 +108,7 @@ export class Maintenance {
 
   constructor(parts: MaintenanceParts) {
     this.#parts = parts
+    this.#looking = new Slice(() => parts.vfs.monotonicMillis())
   }
 
   // --- memory and level 0 ------------------------------------------------------------------------
@@ -149,7 +159,7 @@ export class Maintenance {
   }
 
   #tellLevel0(): void {
-    this.#parts.control?.setLevel0(this.#isPaused ? 0 : highestOf(this.#level0.values()))
+    this.#parts.control?.setLevel0(this.#isPaused ? 0 : this.#level0.value)
   }
 
   /** Whether a sync writer should try again what has failed: nobody else may have had the time. */
@@ -171,8 +181,8 @@ export class Maintenance {
       runSync(this.flush(keyspace))
     }
     if (control?.isLevel0Full !== true) return
-    const [fullest] = [...this.#level0].toSorted(([, a], [, b]) => b - a)
-    if (fullest !== undefined) this.#compactNow(fullest[0])
+    const fullest = this.#level0.holder
+    if (fullest !== undefined) this.#compactNow(fullest)
   }
 
   /**
@@ -220,8 +230,11 @@ export class Maintenance {
   }
 
   *#runFlushes(): Flow<void> {
+    // Most of them may be done by others already.
+    const slice = new Slice(() => this.#parts.vfs.monotonicMillis())
     try {
       for (;;) {
+        if (slice.isOver) yield* slice.pass
         const keyspace = this.#flushes.shift()
         if (keyspace === undefined || this.#isStopping) return
         keyspace.isFlushQueued = false
@@ -257,6 +270,7 @@ export class Maintenance {
   /** Writes everything sealed of a keyspace to tables; throws why it could not be. */
   *flush(keyspace: Keyspace): Flow<void> {
     const { vfs, control, afterFlush } = this.#parts
+    const leave = yield* this.#flushGate.enter
     const begin = vfs.monotonicMillis()
     let figures: JobFigures | undefined
     try {
@@ -265,6 +279,7 @@ export class Maintenance {
       this.#flushFailed(keyspace, error)
       throw error
     } finally {
+      leave()
       this.#countSealed(keyspace)
       this.#countLevel0(keyspace)
     }
@@ -291,6 +306,7 @@ export class Maintenance {
     if (this.#isStopping || !this.#parts.isAutomatic || keyspace.isCompactionQueued) return
     if (keyspace.isCompactionPausing) return
     keyspace.isCompactionQueued = true
+    if (this.#compactions.length === 0 && this.#working === 0) this.#looking.begin()
     this.#compactions.push(keyspace)
     this.#pumpCompactions()
   }
@@ -311,7 +327,9 @@ export class Maintenance {
 
   *#compactNext(keyspace: Keyspace): Flow<void> {
     try {
-      if (keyspace.isCompactionPausing) return
+      if (this.#looking.isOver) yield* this.#looking.pass
+      if (this.#isStopping || keyspace.isCompactionPausing) return
+      if (this.#isPaused) return this.queueCompaction(keyspace)
       const plan = keyspace.majors > 0 ? undefined : keyspace.tree.choosePlan()
       if (plan === undefined) {
         this.#setProblem('compaction', keyspace, undefined)
@@ -392,6 +410,7 @@ export class Maintenance {
     watch: CompactionWatch = new CompactionWatch(),
   ): Flow<void> {
     keyspace.majors++
+    this.#majors++
     try {
       for (;;) {
         if (watch.isStopped || this.#isStopping) {
@@ -410,6 +429,7 @@ export class Maintenance {
       }
     } finally {
       keyspace.majors--
+      this.#majors--
       this.queueCompaction(keyspace)
       this.#tellIdle()
     }
@@ -495,8 +515,8 @@ export class Maintenance {
   #tellIdle(): void {
     // One that decides may start a job, and so may a major compaction that waits for one to end.
     if (this.#running.size > 0 || this.#working > 0) return
-    const hasMajors = [...this.#keyspaces].some(({ majors }) => majors > 0)
-    if (this.#isPaused && !hasMajors) for (const { resolve } of this.#pausers.splice(0)) resolve()
+    if (this.#isPaused && this.#majors === 0)
+      for (const { resolve } of this.#pausers.splice(0)) resolve()
     if (this.#compactions.length > 0) return
     const [problem] = this.#problems.values()
     for (const { resolve, reject } of this.#drainers.splice(0)) {

@@ -22,7 +22,7 @@ import {
 import type { LogWriter } from './log-writer.ts'
 
 /** Per tree: the highest seqno that a journal holds of it and that is not flushed. */
-export type Watermarks = ReadonlyMap<number, number>
+export type Watermarks = Map<number, number>
 
 export interface SealedJournal {
   readonly number: number
@@ -30,6 +30,7 @@ export interface SealedJournal {
   readonly bytes: number
   /** Of its last record; 0 if it has none. */
   readonly lastSeqno: number
+  /** Entries of trees that have flushed past them go. */
   readonly watermarks: Watermarks
   /** The manifest states its final length. */
   recorded: boolean
@@ -231,7 +232,7 @@ export class JournalManager {
   /** The oldest sealed journals that hold nothing unflushed. */
   evictable(flushedSeqno: FlushedSeqno): readonly SealedJournal[] {
     const first = this.#sealed.findIndex(
-      (journal) => !isDurable(journal) || unflushed(journal, flushedSeqno).length > 0,
+      (journal) => !isDurable(journal) || isPinned(journal, flushedSeqno),
     )
     return first < 0 ? this.#sealed : this.#sealed.slice(0, first)
   }
@@ -257,6 +258,16 @@ export class JournalManager {
 
 function isDurable({ writer, bytes }: SealedJournal): boolean {
   return writer === undefined || writer.syncedTo >= bytes
+}
+
+/** Asked after every flush, so it looks at no tree again that has flushed past the journal. */
+function isPinned({ watermarks }: SealedJournal, flushedSeqno: FlushedSeqno): boolean {
+  for (const [tree, highest] of watermarks) {
+    const flushed = flushedSeqno(tree)
+    if (flushed !== undefined && flushed <= highest) return true
+    watermarks.delete(tree)
+  }
+  return false
 }
 
 /** Trees of which the journal holds what is not in tables. */

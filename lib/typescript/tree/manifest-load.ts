@@ -1,6 +1,7 @@
 /** Finds the live generation among the manifests of a directory; docs/format.md, 6.3. */
 
 import { ShaleError } from '../../errors.ts'
+import { Slice } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { highestOf } from '../base/numbers.ts'
 import { atPlace, corruption, isErrno } from '../base/status.ts'
@@ -11,7 +12,7 @@ import type { FileName } from '../vfs/file-name.ts'
 import type { File, Vfs } from '../vfs/vfs.ts'
 import { decodeEdit } from './manifest-edit.ts'
 import type { ManifestEdit } from './manifest-edit.ts'
-import { applyEdit, emptyState } from './manifest-state.ts'
+import { GrowingState } from './manifest-state.ts'
 import type { ManifestState } from './manifest-state.ts'
 
 export interface Generation {
@@ -129,13 +130,13 @@ function* readLower(vfs: Vfs, directory: string, number: number, error: ShaleErr
 function* readManifest(vfs: Vfs, directory: string, number: number): Flow<Reading> {
   const file = yield* vfs.open(pathIn(directory, fileName('manifest', number)), 'read')
   try {
-    return yield* readRecords(file, number)
+    return yield* readRecords(file, number, new Slice(() => vfs.monotonicMillis()))
   } finally {
     file.close()
   }
 }
 
-function* readRecords(file: File, number: number): Flow<Reading> {
+function* readRecords(file: File, number: number, slice: Slice): Flow<Reading> {
   const reader = new LogReader(file, { kind: 'manifest', fileNumber: number, mode: 'tail' })
   yield* reader.open()
   if (reader.headerError !== undefined) {
@@ -161,7 +162,8 @@ function* readRecords(file: File, number: number): Flow<Reading> {
     )
     return { number, error }
   }
-  let state = applied(emptyState(first.snapshot), first, reader, file)
+  const growing = new GrowingState(first.snapshot)
+  apply(growing, first, reader, file)
   let successor: number | undefined
   let dataEnd = reader.end
   while (yield* reader.next()) {
@@ -172,10 +174,11 @@ function* readRecords(file: File, number: number): Flow<Reading> {
     }
     successor = edit.successor
     dataEnd = reader.end
-    state = applied(state, edit, reader, file)
+    apply(growing, edit, reader, file)
+    if (slice.isOver) yield* slice.pass
   }
   const { syncedTo, droppedBytes } = reader
-  return { number, state, successor, syncedTo, dataEnd, droppedBytes }
+  return { number, state: growing.state, successor, syncedTo, dataEnd, droppedBytes }
 }
 
 /** The edits of the record that the reader is at; none in one that only states what is durable. */
@@ -188,14 +191,14 @@ function editOf(reader: LogReader, { path }: File): ManifestEdit | undefined {
   }
 }
 
-function applied(
-  state: ManifestState,
+function apply(
+  growing: GrowingState,
   edit: ManifestEdit,
   { offset }: LogReader,
   { path }: File,
-): ManifestState {
+): void {
   try {
-    return applyEdit(state, edit)
+    growing.apply(edit)
   } catch (error) {
     throw atPlace(error, path, offset)
   }

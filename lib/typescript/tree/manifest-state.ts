@@ -113,7 +113,31 @@ export function snapshotOf(state: ManifestState): ManifestEdit {
 
 /** The state after `edit`; CORRUPTION if it does not fit. */
 export function applyEdit(state: ManifestState, edit: ManifestEdit): ManifestState {
-  return new Change(state).apply(edit)
+  return new Change(state, new Map(state.journals), new Map(state.trees)).apply(edit)
+}
+
+/**
+ * A state that grows edit by edit and is nobody else's until it is complete: no edit copies what it
+ * does not touch. One that does not fit leaves a trace.
+ */
+export class GrowingState {
+  #state: ManifestState
+  readonly #journals = new Map<number, number | undefined>()
+  readonly #trees = new Map<number, TreeState>()
+  readonly #names = new Set<string>()
+
+  constructor(kind: DirectoryKind) {
+    this.#state = emptyState(kind)
+  }
+
+  get state(): ManifestState {
+    return this.#state
+  }
+
+  apply(edit: ManifestEdit): void {
+    const change = new Change(this.#state, this.#journals, this.#trees, this.#names)
+    this.#state = change.apply(edit)
+  }
 }
 
 type MutableTree = {
@@ -146,15 +170,22 @@ class Change {
   readonly #journals: Map<number, number | undefined>
   readonly #trees: Map<number, TreeState>
   readonly #touched = new Map<number, Touched>()
-  /** Of all trees; made by the first creation. */
+  /** Of all trees; made by the first creation, unless it is given. */
   #names: Set<string> | undefined
   /** Files that the edit adds. */
   readonly #added: number[] = []
 
-  constructor(state: ManifestState) {
+  /** The maps become those of the next state. */
+  constructor(
+    state: ManifestState,
+    journals: Map<number, number | undefined>,
+    trees: Map<number, TreeState>,
+    names?: Set<string>,
+  ) {
     this.#before = state
-    this.#journals = new Map(state.journals)
-    this.#trees = new Map(state.trees)
+    this.#journals = journals
+    this.#trees = trees
+    this.#names = names
   }
 
   apply(edit: ManifestEdit): ManifestState {
@@ -170,7 +201,8 @@ class Change {
     this.#applyTables(edit)
     this.#applyBlobs(edit)
     for (const id of edit.treesDeleted ?? []) {
-      this.#tree(id)
+      const { name } = this.#tree(id)
+      this.#names?.delete(name)
       this.#trees.delete(id)
       this.#touched.delete(id)
     }
@@ -314,9 +346,19 @@ class Change {
     for (const file of this.#added) {
       check(file < nextFileNumber, 'a file number is not below the next one')
     }
-    const namesOnce =
-      this.#added.length > FEW_FILES ? this.#allNamedOnce() : this.#added.every(this.#isNamedOnce)
-    check(namesOnce, 'a file number is named twice')
+    // Whatever was named before is below the number that was the next one then.
+    const isNew = this.#added.every((file) => file >= this.#before.nextFileNumber)
+    check(isNew ? this.#areDistinct() : this.#areNamedOnce(), 'a file number is named twice')
+  }
+
+  #areDistinct(): boolean {
+    return new Set(this.#added).size === this.#added.length
+  }
+
+  #areNamedOnce(): boolean {
+    return this.#added.length > FEW_FILES
+      ? this.#allNamedOnce()
+      : this.#added.every(this.#isNamedOnce)
   }
 
   readonly #isNamedOnce = (file: number): boolean => {

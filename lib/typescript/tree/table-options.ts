@@ -55,7 +55,20 @@ export function pinOptions(
 export function bitsPerKey(filter: FilterSetting): number {
   if (filter === 'none') return 0
   if ('bitsPerKey' in filter) return Math.min(filter.bitsPerKey, BITS_PER_KEY_MAX)
-  const { falsePositiveRate } = filter
+  return bitsForRate(filter.falsePositiveRate)
+}
+
+/** The last answer: it takes long, and keyspaces mostly want the same. */
+let known = { falsePositiveRate: Number.NaN, bits: 0 }
+
+function bitsForRate(falsePositiveRate: number): number {
+  if (falsePositiveRate !== known.falsePositiveRate) {
+    known = { falsePositiveRate, bits: searchBits(falsePositiveRate) }
+  }
+  return known.bits
+}
+
+function searchBits(falsePositiveRate: number): number {
   let low = BITS_PER_KEY_MIN
   let high = BITS_PER_KEY_MAX
   if (lineRate(high) > falsePositiveRate) return high

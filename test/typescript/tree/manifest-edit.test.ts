@@ -1,10 +1,15 @@
 // Edits of a manifest: the bytes of docs/format.md, every kind there and back, and what is damage.
 
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { Encoder } from '../../../lib/typescript/base/coding.ts'
 import { decodeEdit, encodeEdit } from '../../../lib/typescript/tree/manifest-edit.ts'
 import type { ManifestEdit } from '../../../lib/typescript/tree/manifest-edit.ts'
-import { applyEdit, emptyState, snapshotOf } from '../../../lib/typescript/tree/manifest-state.ts'
+import {
+  applyEdit,
+  emptyState,
+  GrowingState,
+  snapshotOf,
+} from '../../../lib/typescript/tree/manifest-state.ts'
 import type { ManifestState } from '../../../lib/typescript/tree/manifest-state.ts'
 import { exampleBytes, readFormatDocument } from '../../format/format-document.ts'
 import { failure } from '../../support/scratch.ts'
@@ -212,6 +217,38 @@ describe('the state', () => {
     expect([[...next.journals.keys()], [...next.trees.keys()]]).toEqual([[21], [1]])
   })
 
+  test('that grows edit by edit is the same, and copies no trees for that', () => {
+    const growing = new GrowingState(1)
+    let state = emptyState(1)
+    const edits: ManifestEdit[] = [snapshotOf(base)]
+    for (let tree = 10; tree < 200; tree++) {
+      const created = {
+        tree,
+        name: `tree ${tree % 50}`,
+        createdSeqno: 6,
+        options: new Uint8Array(0),
+      }
+      edits.push({ nextTreeId: tree + 1, treesCreated: [created] })
+      edits.push({
+        nextFileNumber: 100 + tree,
+        tablesAdded: [{ tree, table: table(99 + tree, 'x', 'y') }],
+      })
+      if (tree >= 59) edits.push({ treesDeleted: [tree - 49] })
+    }
+    for (const edit of edits) state = applyEdit(state, edit)
+    let copied = 0
+    const iterator = Map.prototype[Symbol.iterator]
+    vi.spyOn(Map.prototype, Symbol.iterator).mockImplementation(function (this: Map<never, never>) {
+      copied += this.size
+      return iterator.call(this) as MapIterator<[never, never]>
+    })
+    for (const edit of edits) growing.apply(edit)
+    vi.restoreAllMocks()
+    expect(growing.state).toEqual(state)
+    // Some 50 trees for each of them otherwise.
+    expect(copied).toBeLessThan(2 * edits.length)
+  })
+
   test('refuses what does not fit', async () => {
     const created = { tree: 3, name: 'three', createdSeqno: 6, options: new Uint8Array(0) }
     const bad: Readonly<Record<string, ManifestEdit>> = {
@@ -240,6 +277,15 @@ describe('the state', () => {
       'table in two trees': { tablesAdded: [{ tree: 2, table: table(30, 'x', 'y') }] },
       'table twice in one edit': {
         tablesAdded: [1, 2].map((tree) => ({ tree, table: table(60, 'x', 'y') })),
+      },
+      'new table twice in one edit': {
+        nextFileNumber: 200,
+        tablesAdded: [1, 2].map((tree) => ({ tree, table: table(160, 'x', 'y') })),
+      },
+      'new journal that is a new table': {
+        nextFileNumber: 200,
+        journalsAdded: [160],
+        tablesAdded: [{ tree: 2, table: table(160, 'x', 'y') }],
       },
       'tables that meet': { tablesAdded: [{ tree: 1, table: table(60, 'c', 'c') }] },
       'moved into another': { tablesMoved: [{ tree: 1, file: 32, level: 1, runOrder: 1 }] },
