@@ -318,7 +318,12 @@ export class Manifest {
   *#sync(): Flow<void> {
     const [retiring, writer] = [this.#retiring, this.#writer]
     if (retiring !== undefined) {
-      yield* retiring.sync()
+      try {
+        yield* retiring.sync()
+      } catch (error) {
+        // Another sync was faster and closed it: what a witness added behind that needs none.
+        if (this.#retiring === retiring) throw error
+      }
       this.#retire(retiring)
     }
     yield* writer.sync()
