@@ -2,9 +2,9 @@
 
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { MAX_SEQNO, Tree } from '../../../lib/index.ts'
-import { MEMTABLE_BYTES_MAX } from '../../../lib/typescript/memtable/memtable.ts'
-import { scratchDirectory } from '../../support/scratch.ts'
+import { MAX_SEQNO, Tree } from '../../lib/index.ts'
+import { MEMTABLE_BYTES_MAX } from '../../lib/typescript/memtable/memtable.ts'
+import { scratchDirectory } from '../support/scratch.ts'
 
 test('a bare tree seals a memtable of a GiB by itself', () => {
   const path = join(scratchDirectory(), 'tree')
