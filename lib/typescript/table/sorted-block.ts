@@ -4,8 +4,8 @@
  *
  * A block is checked once, when it is opened; after that it is read without looking twice. The
  * check notes where each entry begins, so entry i is found at once, from both ends; the first
- * search adds the *head* of every key: its six bytes behind what all keys of the block share, as
- * one number. A search then compares numbers that lie side by side and looks at a key where two of
+ * search, or in a large block the check, adds the *head* of every key: its six bytes behind what
+ * all keys of the block share, as one number. A search then compares numbers that lie side by side and looks at a key where two of
  * them are equal.
  */
 
@@ -193,12 +193,16 @@ export abstract class SortedBlock {
 
   #makeHeads(): Float64Array {
     const heads = new Float64Array(this.count)
-    for (let i = 0; i < this.count; i++) {
+    this.#fillHeads(heads, 0, this.count)
+    return heads
+  }
+
+  #fillHeads(heads: Float64Array, first: number, end: number): void {
+    for (let i = first; i < end; i++) {
       this.decode(i, probe)
       const length = this.copyKey(i, probe, current)
       heads[i] = headOf(current, this.#prefix, length)
     }
-    return heads
   }
 
   /** Checks the whole block. */
@@ -219,6 +223,17 @@ export abstract class SortedBlock {
       }
     }
     if (count > 0) this.#prefix = this.#sharedPrefix()
+    if (count > ENTRIES_PER_BREATH) yield* this.#makeHeadsInPieces()
+  }
+
+  /** A search must not wait for anything, so it finds them made where there are many. */
+  *#makeHeadsInPieces(): Flow<void> {
+    const heads = new Float64Array(this.count)
+    for (let i = 0; i < this.count; i += ENTRIES_PER_BREATH) {
+      yield* breath
+      this.#fillHeads(heads, i, Math.min(this.count, i + ENTRIES_PER_BREATH))
+    }
+    this.#heads = heads
   }
 
   /** The first one begins at `at`; returns where the last one ends. */
