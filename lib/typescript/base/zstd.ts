@@ -23,7 +23,7 @@ export interface Zstd {
   decompress(input: Uint8Array, output: Uint8Array, at: number, length: number): boolean
   /**
    * The same to output[0..limit), and for a whole output. Node.js does it beside the event loop;
-   * WebAssembly has no such calls, and takes 4 ms to compress a MiB.
+   * WebAssembly has no such calls, and takes 4 to 10 ms to compress a MiB.
    */
   compressLarge(input: Uint8Array, output: Uint8Array, limit: number): Io<number>
   decompressLarge(input: Uint8Array, output: Uint8Array): Io<boolean>
