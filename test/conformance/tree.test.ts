@@ -33,6 +33,23 @@ test('MAX_SEQNO reads everything, and no entry has it', async () => {
   await tree.close()
 })
 
+test('a value is what its memory holds, whatever a subclass says', () => {
+  class Liar extends Uint8Array {
+    override get length(): number {
+      return 5
+    }
+    override subarray(): Uint8Array<ArrayBuffer> {
+      throw new Error('called')
+    }
+  }
+  const tree = openTreeSync(join(scratchDirectory(), 'tree'))
+  for (const size of [3, 70_000]) {
+    tree.insertSync('key', new Liar(Buffer.alloc(size, 7)), size)
+    expect(tree.getSync('key', size + 1)).toEqual(Buffer.alloc(size, 7))
+  }
+  tree.closeSync()
+})
+
 test('options that the format has no room for are refused, and the tree opens again', async () => {
   const path = join(scratchDirectory(), 'tree')
   openTreeSync(path).closeSync()
