@@ -16,7 +16,12 @@ export async function settle(): Promise<void> {
 export function holdTimers(): void {
   const toFake = ['setTimeout', 'clearTimeout', 'setImmediate', 'clearImmediate', 'performance']
   vi.useFakeTimers({ toFake: toFake as never })
-  onTestFinished(() => {
+  onTestFinished(async () => {
+    // A flow that still waits for a turn would keep those of the next test waiting.
+    for (let left = 100; left > 0 && vi.getTimerCount() > 0; left--) {
+      vi.advanceTimersByTime(1)
+      await settle()
+    }
     vi.useRealTimers()
   })
 }
