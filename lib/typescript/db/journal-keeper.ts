@@ -398,9 +398,12 @@ export class JournalKeeper {
     while (!this.#hasEnded && journal.sealedBytes > maxJournalSize) {
       const trees = journal.pinning(flushedSeqno)
       if (trees.length === 0) return
+      const { count } = journal
       try {
         for (const tree of trees) yield* flushTree(tree)
         yield* this.evict()
+        // A keyspace on its way cannot be flushed: the journal stays until the manifest has it.
+        if (journal.count === count) return
       } catch (error) {
         if (isSyncFailure(error)) throw error
         return // the state says so

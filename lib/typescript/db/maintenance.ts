@@ -28,8 +28,8 @@ import { LEVEL0_RUNS_MAX } from './write-control.ts'
 import type { WriteControl } from './write-control.ts'
 
 /**
- * Sealed memtables, and their bytes, at which a sync writer flushes them: small ones together, since
- * each flush costs syncs and a run in level 0.
+ * Sealed memtables, and their bytes, at which a sync writer flushes them: small ones together,
+ * since each flush costs syncs and a run in level 0.
  */
 const SEALED_MAX = 4
 const SEALED_BYTES_MAX = 4 * 2 ** 20
@@ -87,7 +87,7 @@ export class Maintenance {
   #isPumping = false
   /** Compactions of the background that run or look for a plan. */
   #working = 0
-  /** Of all that look for a plan in a row: there may be thousands of keyspaces with nothing to do. */
+  /** Of all that look for a plan in a row: thousands of keyspaces may have nothing to do. */
   readonly #looking: Slice
   /** Major compactions of all keyspaces. */
   #majors = 0

@@ -90,7 +90,7 @@ test.each([testSeed(), 105])(
   },
 )
 
-test('an async close flushes several at once, and syncs the manifest for them together', async () => {
+test('an async close flushes several at once, and they share syncs of the manifest', async () => {
   holdTimers()
   const memory = new MemVfs()
   const faults = new FaultVfs(memory)
