@@ -34,7 +34,7 @@ const ANSWERS_A_LOOK = 32
 
 const DONE: Promise<undefined> = Promise.resolve(undefined)
 let answers = 0
-/** When the share of all answers of this turn of the event loop ends; Infinity: nobody looked yet. */
+/** When the share of all answers of this turn ends; Infinity: nobody looked yet. */
 let shareEnds = Infinity
 
 function beginTurn(): void {

@@ -507,10 +507,6 @@ describe('snapshots, batches and handles', () => {
     expect(keyspace.lenSync()).toBe(1)
     await Promise.all([db.close(), other.close()])
     expect((await failure(() => batch.commitSync())).code).toBe('DB_CLOSED')
-    const reader = openDatabaseSync(db.path, { readOnly: true })
-    await reader.batch().commit()
-    reader.batch().commitSync()
-    await reader.close()
   })
 
   test('nothing can be constructed', async () => {

@@ -184,6 +184,15 @@ test('a weak removal that overrides others of its batch hides all that they hid'
   await db.close()
 })
 
+test('an empty batch is committed where nothing may be written', async () => {
+  const path = join(scratchDirectory(), 'db')
+  openDatabaseSync(path).closeSync()
+  const db = openDatabaseSync(path, { readOnly: true })
+  await db.batch().commit()
+  db.batch().commitSync()
+  await db.close()
+})
+
 test('opens of a new folder, all at once, share what one of them made', async () => {
   for (let round = 0; round < 10; round++) {
     const path = join(scratchDirectory(), 'db')

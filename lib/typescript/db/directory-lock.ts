@@ -92,7 +92,7 @@ export class DirectoryLock {
   }
 
   *#acquire(): Flow<void> {
-    // Durable before it gets a name that others look at: no crash may leave that without the record.
+    // Durable before it gets a name that others look at: no crash may leave that without it.
     yield* this.#write(this.#own)
     for (;;) {
       if (yield* this.#place(LOCK_NAME)) return

@@ -2,8 +2,9 @@
  * Every call to the operating system that the engine may make, clock and randomness included.
  *
  * Nothing else in the engine touches a file, a clock or a source of randomness (but for the timers
- * of the event loop, db/timer.ts), so that a test can stand in for the whole machine: real-vfs is the operating system's, mem-vfs keeps what was synced
- * and can be cloned as a crash would leave it, fault-vfs fails chosen calls of another.
+ * of the event loop, db/timer.ts), so that a test can stand in for the whole machine: real-vfs is
+ * the operating system's, mem-vfs keeps what was synced and can be cloned as a crash would leave
+ * it, fault-vfs fails chosen calls of another.
  *
  * Calls are `Io`s: nothing happens until their sync or async form is called, or a flow yields them.
  * Errors: `systemError` with path and syscall. Short transfers are handled here.
