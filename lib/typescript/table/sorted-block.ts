@@ -5,8 +5,8 @@
  * A block is checked once, when it is opened; after that it is read without looking twice. The
  * check notes where each entry begins, so entry i is found at once, from both ends; the first
  * search, or in a large block the check, adds the *head* of every key: its six bytes behind what
- * all keys of the block share, as one number. A search then compares
- * numbers that lie side by side and looks at a key where two of them are equal.
+ * all keys of the block share, as one number. A search then compares numbers that lie side by side
+ * and looks at a key where two of them are equal.
  */
 
 import { getU16, getU32 } from '../base/coding.ts'
