@@ -269,7 +269,8 @@ export class TreeRun {
 
   #figures(): void {
     this.#all('figures', (tree) => [
-      tree.approximateLen(),
+      // Tombstones that stay longer count.
+      this.#isExact && tree.approximateLen(),
       tree.highestSeqno,
       tree.highestPersistedSeqno,
       tree.tableCount(),
