@@ -98,6 +98,12 @@ export class Manifest {
     const names = (yield* vfs.list(directory)).map(parseFileName)
     const number = 1 + highestOf(names.map((name) => name.number))
     const state = { ...emptyState(kind), nextFileNumber: number + 1, nextTreeId: 1 }
+    // A torn creation is gone before there is another one: two of them would be damage.
+    const torn = names.filter(({ kind: type }) => type === 'manifest')
+    for (const old of torn) {
+      yield* vfs.remove(pathIn(directory, fileName('manifest', old.number)))
+    }
+    if (torn.length > 0) yield* vfs.syncDir(directory)
     const path = pathIn(directory, fileName('manifest', number))
     const writer = yield* LogWriter.create(vfs, path, 'manifest', number)
     try {

@@ -43,6 +43,26 @@ function manifests(vfs: Vfs): string[] {
   return files.filter((name) => name.endsWith('.manifest')).toSorted()
 }
 
+test('creations that are cut off one after the other leave no damage', async () => {
+  const vfs = newMachine()
+  putFile(vfs, '/db/000001.manifest', encodeLogHeader('manifest', 1))
+  const images: MemVfs[] = []
+  vfs.onOperation = () => images.push(vfs.crash(keepEverything))
+  create(vfs).close()
+  vfs.onOperation = undefined
+  expect(images.length).toBeGreaterThan(5)
+  for (const image of images) {
+    const found = image.crash(keepEverything)
+    try {
+      load(found).close()
+    } catch {
+      expect((await failure(() => load(image))).code).toBe('DB_NOT_FOUND')
+      create(image).close()
+      load(image).close()
+    }
+  }
+})
+
 test('foreign files may lie beside it in any number', () => {
   const memory = newMachine()
   create(memory).close()
