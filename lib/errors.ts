@@ -248,14 +248,15 @@ export function checkInBounds(value: unknown): void {
   }
 }
 
-function getterOf<T>(name: 'buffer' | 'byteLength' | 'byteOffset'): (this: Uint8Array) => T {
+/** A getter that every typed array has, whatever a subclass puts before it. */
+function getterOf(name: 'buffer' | 'byteLength' | 'byteOffset'): (this: Uint8Array) => unknown {
   const prototype = Object.getPrototypeOf(Uint8Array.prototype) as object
-  return Object.getOwnPropertyDescriptor(prototype, name)?.get as (this: Uint8Array) => T
+  return Object.getOwnPropertyDescriptor(prototype, name)?.get as (this: Uint8Array) => unknown
 }
 
-const bufferGetter = getterOf<ArrayBufferLike>('buffer')
-const byteLengthGetter = getterOf<number>('byteLength')
-const byteOffsetGetter = getterOf<number>('byteOffset')
+const bufferGetter = getterOf('buffer') as (this: Uint8Array) => ArrayBufferLike
+const byteLengthGetter = getterOf('byteLength') as (this: Uint8Array) => number
+const byteOffsetGetter = getterOf('byteOffset') as (this: Uint8Array) => number
 
 /** The real length, whatever a subclass says. */
 export function byteLengthOf(bytes: Uint8Array): number {

@@ -134,7 +134,7 @@ describe.runIf(process.platform === 'linux').each<Engine>(['native', 'typescript
         if (visited++ === 10) closing.push(db[method]())
       })
       expect(total).toBe(ENTRIES)
-      await Promise.all(closing)
+      for (const closed of closing) await closed
       await expectNoneOpen(path)
     })
   },

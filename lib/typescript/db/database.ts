@@ -408,16 +408,17 @@ export class Database {
     if (!this.#control.isFree) {
       const admitted = new Promise<void>((resolve, reject) => {
         this.#control.admit(entries.length, (refusal) => {
-          if (refusal !== undefined) return reject(refusal)
-          try {
-            this.#queue.defer(this.#commit(entries, count, durability)).then(resolve, reject)
-          } catch (error) {
-            reject(error) // of memory; a timer may have called, who has nobody to tell
-          }
+          if (refusal !== undefined) reject(refusal)
+          else this.#defer(entries, count, durability).then(resolve, reject)
         })
       })
       return keepAlive(admitted)
     }
+    return this.#queue.defer(this.#commit(entries, count, durability))
+  }
+
+  /** Rejects whatever fails: a timer may have called, who has nobody to tell. */
+  async #defer(entries: Uint8Array, count: number, durability: Durability): Promise<void> {
     return this.#queue.defer(this.#commit(entries, count, durability))
   }
 

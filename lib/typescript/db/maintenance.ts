@@ -329,7 +329,10 @@ export class Maintenance {
     try {
       if (this.#looking.isOver) yield* this.#looking.pass
       if (this.#isStopping || keyspace.isCompactionPausing) return
-      if (this.#isPaused) return this.queueCompaction(keyspace)
+      if (this.#isPaused) {
+        this.queueCompaction(keyspace)
+        return
+      }
       const plan = keyspace.majors > 0 ? undefined : keyspace.tree.choosePlan()
       if (plan === undefined) {
         this.#setProblem('compaction', keyspace, undefined)
