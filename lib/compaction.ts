@@ -1,10 +1,13 @@
-/**
- * Compaction strategies: pure functions from a version to a plan. Twins of native/tree/strategy.cc.
- */
+/** Compaction strategies: pure functions from a version to a plan, and plans of users. */
 
-import type { PlanData, StrategySetting } from './engine.ts'
+import type {
+  FifoSetting,
+  LeveledSetting,
+  PlanData,
+  SizeTieredSetting,
+  StrategySetting,
+} from './engine.ts'
 import { kindOf, ShaleError } from './errors.ts'
-import { chooseLeveled } from './leveled.ts'
 import {
   integer,
   LEVEL_LIST_MAX,
@@ -13,6 +16,8 @@ import {
   readOptions,
   type Check,
 } from './option-checks.ts'
+import { wrongReceiver } from './receiver.ts'
+import { choosePlan } from './strategy.ts'
 import type { Version } from './version.ts'
 
 /**
@@ -56,18 +61,41 @@ const ratios: Check<readonly number[]> = (value, name) => {
   return Object.freeze(Array.from(list, (item) => number(1.1, 1000)(item, name)))
 }
 
+export interface SizeTieredOptions {
+  /** Bytes below which runs count as equally small, and of an output table. @default 64 MiB */
+  baseSize?: number
+  /** How much larger the runs of a tier are than those below it, 1.1 to 1,000. @default 4 */
+  ratio?: number
+  /** Runs of one tier that are merged, 2 to 64. @default 4 */
+  minRuns?: number
+}
+
+export interface FifoOptions {
+  /** Bytes on disk above which the oldest tables are dropped. */
+  limit: number
+  /** Age at which a table is dropped, counted from its flush. @default none */
+  ttlSeconds?: number
+}
+
+/** What each strategy of ours was made with: how it is stored, and that it is ours. */
+const SETTINGS = new WeakMap<object, StrategySetting>()
+
 /** For the option readers: the stored form of a strategy, or undefined if it is none of ours. */
-export let strategySetting: (strategy: unknown) => StrategySetting | undefined
-/** The strategy that is stored, also with numbers that the constructor would refuse. */
-export let storedStrategy: (setting: StrategySetting) => CompactionStrategy
+export function strategySetting(strategy: unknown): StrategySetting | undefined {
+  return typeof strategy === 'object' && strategy !== null ? SETTINGS.get(strategy) : undefined
+}
+
+function settingOf(strategy: unknown, name: string, member: string): StrategySetting {
+  const setting = strategySetting(strategy)
+  if (setting === undefined) throw wrongReceiver(name, member)
+  return setting
+}
 
 /**
  * Levels of growing size, one run each but level 0; the base level moves up as the data grows, so
  * that the last level holds most of it and space amplification stays near 1.1.
  */
 export class LeveledCompaction implements CompactionStrategy {
-  #setting: StrategySetting
-
   /** @throws ShaleError INVALID_OPTION */
   constructor(options?: LeveledOptions) {
     const given = readOptions(options, 'options', {
@@ -75,33 +103,104 @@ export class LeveledCompaction implements CompactionStrategy {
       targetSize: integer(4096, 2 ** 40),
       levelRatio: ratios,
     })
-    this.#setting = Object.freeze({
+    const setting: LeveledSetting = {
+      type: 'leveled',
       name: 'leveled',
       l0Threshold: given.l0Threshold ?? 4,
       targetSize: given.targetSize ?? 64 * MIB,
       levelRatio: given.levelRatio ?? Object.freeze([10]),
-    })
-  }
-
-  static {
-    strategySetting = (strategy) =>
-      typeof strategy === 'object' && strategy !== null && #setting in strategy
-        ? strategy.#setting
-        : undefined
-    storedStrategy = (setting) => {
-      const strategy = new LeveledCompaction()
-      strategy.#setting = Object.freeze(setting)
-      return strategy
     }
+    SETTINGS.set(this, Object.freeze(setting))
   }
 
   get name(): string {
-    return this.#setting.name
+    return settingOf(this, 'LeveledCompaction', 'name').name
   }
 
   choose(version: Version, context: StrategyContext): CompactionPlan | undefined {
-    return chooseLeveled(version.levels, this.#setting, context.busyTables)
+    return choosePlan(version.levels, settingOf(this, 'LeveledCompaction', 'choose'), context)
   }
+}
+
+/**
+ * Runs of like size are merged into larger ones, whatever their keys: about one rewrite of an entry
+ * per tier, and so the least writing; in exchange a read looks into more runs, and up to twice the
+ * space is used, more while the largest runs are merged.
+ */
+export class SizeTieredCompaction implements CompactionStrategy {
+  /** @throws ShaleError INVALID_OPTION */
+  constructor(options?: SizeTieredOptions) {
+    const given = readOptions(options, 'options', {
+      baseSize: integer(4096, 2 ** 40),
+      ratio: number(1.1, 1000),
+      minRuns: integer(2, 64),
+    })
+    const setting: SizeTieredSetting = {
+      type: 'size-tiered',
+      name: 'size-tiered',
+      baseSize: given.baseSize ?? 64 * MIB,
+      ratio: given.ratio ?? 4,
+      minRuns: given.minRuns ?? 4,
+    }
+    SETTINGS.set(this, Object.freeze(setting))
+  }
+
+  get name(): string {
+    return settingOf(this, 'SizeTieredCompaction', 'name').name
+  }
+
+  choose(version: Version, context: StrategyContext): CompactionPlan | undefined {
+    return choosePlan(version.levels, settingOf(this, 'SizeTieredCompaction', 'choose'), context)
+  }
+}
+
+/**
+ * For data that ages, such as events and caches: nothing is rewritten, the oldest tables are
+ * dropped beyond a size or an age, counted from their flush. No older version comes to light
+ * by that. A snapshot goes on reading what was dropped since it was taken.
+ */
+export class FifoCompaction implements CompactionStrategy {
+  /** @throws ShaleError INVALID_OPTION */
+  constructor(options: FifoOptions) {
+    const given = readOptions(options, 'options', {
+      limit: integer(1, 2 ** 50),
+      ttlSeconds: number(0.001, 1e10),
+    })
+    if (given.limit === undefined) {
+      throw optionError('limit', 'an integer from 1 to 1125899906842624', undefined)
+    }
+    const { limit, ttlSeconds } = given
+    const setting: FifoSetting = { type: 'fifo', name: 'fifo', limit, ttlSeconds }
+    SETTINGS.set(this, Object.freeze(setting))
+  }
+
+  get name(): string {
+    return settingOf(this, 'FifoCompaction', 'name').name
+  }
+
+  choose(version: Version, context: StrategyContext): CompactionPlan | undefined {
+    return choosePlan(version.levels, settingOf(this, 'FifoCompaction', 'choose'), context)
+  }
+}
+
+const CLASSES = {
+  leveled: LeveledCompaction,
+  'size-tiered': SizeTieredCompaction,
+  fifo: FifoCompaction,
+} as const
+
+/**
+ * The strategy that is stored, also with numbers that the constructor would refuse. Of one that the
+ * application has not given again only the name is known.
+ */
+export function storedStrategy(setting: StrategySetting): CompactionStrategy {
+  if (setting.type === 'user') {
+    const { name } = setting
+    return Object.freeze({ name, choose: () => undefined })
+  }
+  const strategy = Object.create(CLASSES[setting.type].prototype) as CompactionStrategy
+  SETTINGS.set(strategy, Object.freeze(setting))
+  return strategy
 }
 
 const kind = (value: unknown): PlanData['kind'] => {

@@ -59,12 +59,33 @@ export interface DatabaseSettings {
 export type FilterSetting =
   'none' | { readonly bitsPerKey: number } | { readonly falsePositiveRate: number }
 
-/** How a strategy is stored: its kind and its numbers. */
-export interface StrategySetting {
+/** How a strategy is stored: its type and its numbers. */
+export type StrategySetting = LeveledSetting | SizeTieredSetting | FifoSetting | UserSetting
+export interface LeveledSetting {
+  readonly type: 'leveled'
   readonly name: string
   readonly l0Threshold: number
   readonly targetSize: number
   readonly levelRatio: readonly number[]
+}
+export interface SizeTieredSetting {
+  readonly type: 'size-tiered'
+  readonly name: string
+  readonly baseSize: number
+  readonly ratio: number
+  readonly minRuns: number
+}
+export interface FifoSetting {
+  readonly type: 'fifo'
+  readonly name: string
+  readonly limit: number
+  /** Undefined: none. */
+  readonly ttlSeconds: number | undefined
+}
+/** The application's own, or one that is not known here: nothing is compacted by itself. */
+export interface UserSetting {
+  readonly type: 'user'
+  readonly name: string
 }
 
 /** Keyspace options after checking; lists are never empty. */

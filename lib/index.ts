@@ -1,11 +1,13 @@
 /** shale: an embedded, ordered key-value store. */
 /// <reference types="node" preserve="true" />
 
-export { LeveledCompaction } from './compaction.ts'
+export { FifoCompaction, LeveledCompaction, SizeTieredCompaction } from './compaction.ts'
 export type {
   CompactionPlan,
   CompactionStrategy,
+  FifoOptions,
   LeveledOptions,
+  SizeTieredOptions,
   StrategyContext,
 } from './compaction.ts'
 export { Compactor } from './compactor.ts'

@@ -18,23 +18,16 @@
  * What runs is never touched: an input is idle, and no output can meet a busy table.
  */
 
-import type { PlanData, StrategySetting } from './engine.ts'
+import type { LeveledSetting, PlanData } from './engine.ts'
+import {
+  isBefore,
+  isDisjoint,
+  LEVEL_COUNT,
+  type Levels,
+  type Tables,
+  type TableSummary,
+} from './table-summary.ts'
 
-/** What the strategy looks at; a TableInfo is one. */
-export interface TableSummary {
-  readonly id: number
-  readonly size: number
-  readonly itemCount: number
-  readonly tombstoneCount: number
-  readonly weakTombstoneCount: number
-  readonly firstKey: Uint8Array
-  readonly lastKey: Uint8Array
-}
-
-type Tables = readonly TableSummary[]
-type Levels = readonly (readonly Tables[])[]
-
-const LEVEL_COUNT = 7
 /** Level 0 is merged in itself from this many idle runs on. */
 const INTRA_RUNS_MIN = 4
 /** A merge between two levels takes at most this many tables' worth of bytes (or one table). */
@@ -55,22 +48,10 @@ const MOVE_SCORE = 99.99
  */
 export function chooseLeveled(
   levels: Levels,
-  setting: StrategySetting,
+  setting: LeveledSetting,
   busy: ReadonlySet<number>,
 ): PlanData | undefined {
   return new Leveled(levels, setting, busy).choose()
-}
-
-function isBefore(a: Uint8Array, b: Uint8Array): boolean {
-  return Buffer.compare(a, b) < 0
-}
-
-function isDisjoint(tables: Tables): boolean {
-  const sorted = tables.toSorted((a, b) => Buffer.compare(a.firstKey, b.firstKey))
-  return sorted.every((table, i) => {
-    const previous = sorted[i - 1]
-    return previous === undefined || isBefore(previous.lastKey, table.firstKey)
-  })
 }
 
 /** First index below `count` for which `holds`, which then holds for all behind it; or `count`. */
@@ -165,11 +146,11 @@ class Meeting {
 
 class Leveled {
   readonly #levels: readonly (readonly Run[])[]
-  readonly #setting: StrategySetting
+  readonly #setting: LeveledSetting
   readonly #last: number
   readonly #base: number
 
-  constructor(levels: Levels, setting: StrategySetting, busy: ReadonlySet<number>) {
+  constructor(levels: Levels, setting: LeveledSetting, busy: ReadonlySet<number>) {
     const missing = Math.max(0, LEVEL_COUNT - levels.length)
     const all = [...levels, ...Array.from({ length: missing }, () => [])]
     this.#levels = all.map((runs) => runs.map((tables) => new Run(tables, busy)))

@@ -176,7 +176,8 @@ function filterError(name: string, value: unknown): ShaleError {
 
 const strategy: Check<StrategySetting> = (value, name) => {
   const setting = strategySetting(value)
-  if (setting === undefined) throw optionError(name, 'a LeveledCompaction', value)
+  if (setting === undefined)
+    throw optionError(name, 'a LeveledCompaction, SizeTieredCompaction or FifoCompaction', value)
   return setting
 }
 

@@ -32,12 +32,17 @@ enum Given : uint32_t {
 };
 
 void ReadStrategyFields(JsReader* reader, StrategyOptions* strategy) {
+  reader->Enum("type", {"leveled", "size-tiered", "fifo", "user"}, &strategy->kind);
   reader->Text("name", &strategy->name);
-  if (strategy->name != "leveled") strategy->kind = StrategyKind::kUser;
   reader->Number("l0Threshold", &strategy->l0_threshold);
   reader->Number("targetSize", &strategy->target_size);
   reader->List("levelRatio", &strategy->level_ratio,
                [reader](napi_value item) { return reader->ToNumber<double>(item); });
+  reader->Number("baseSize", &strategy->base_size);
+  reader->Number("ratio", &strategy->ratio);
+  reader->Number("minRuns", &strategy->min_runs);
+  reader->Number("limit", &strategy->limit);
+  if (reader->Has("ttlSeconds")) reader->Number("ttlSeconds", &strategy->ttl_seconds.emplace());
 }
 
 FilterPolicy ReadFilter(napi_env env, napi_value value, JsReader* outer) {

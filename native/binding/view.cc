@@ -73,13 +73,31 @@ napi_value FilterValue(napi_env env, const FilterPolicy& policy) {
 }
 
 napi_value StrategyObject(napi_env env, const StrategyOptions& strategy) {
-  return JsObject(env)
-      .Text("name", strategy.name)
-      .Number("l0Threshold", strategy.l0_threshold)
-      .Number("targetSize", strategy.target_size)
-      .Set("levelRatio",
-           JsArray(env, strategy.level_ratio, [env](double ratio) { return JsNumber(env, ratio); }))
-      .value();
+  JsObject object(env);
+  object.Text("name", strategy.name);
+  switch (strategy.kind) {
+    case StrategyKind::kLeveled:
+      return object.Text("type", "leveled")
+          .Number("l0Threshold", strategy.l0_threshold)
+          .Number("targetSize", strategy.target_size)
+          .Set("levelRatio", JsArray(env, strategy.level_ratio,
+                                     [env](double ratio) { return JsNumber(env, ratio); }))
+          .value();
+    case StrategyKind::kSizeTiered:
+      return object.Text("type", "size-tiered")
+          .Number("baseSize", strategy.base_size)
+          .Real("ratio", strategy.ratio)
+          .Number("minRuns", strategy.min_runs)
+          .value();
+    case StrategyKind::kFifo:
+      return object.Text("type", "fifo")
+          .Number("limit", strategy.limit)
+          .Set("ttlSeconds", strategy.ttl_seconds.has_value() ? JsNumber(env, *strategy.ttl_seconds)
+                                                              : JsUndefined(env))
+          .value();
+    default:
+      return object.Text("type", "user").value();
+  }
 }
 
 }  // namespace

@@ -80,7 +80,7 @@ class Tree::CompactionJob {
     o.counters = tree_->counters_;
     o.write = options.WriteOptions(policy_level, level == kLevelCount - 1);
     o.open = options.OpenOptions(policy_level);
-    o.target_size = plan_.target_size != 0 ? plan_.target_size : options.strategy.target_size;
+    o.target_size = plan_.target_size != 0 ? plan_.target_size : options.strategy.OutputSize();
     o.fences = placement_.Fences(version);
     if (level > 0 && level + 1 < kLevelCount) {
       for (const Run& run : version.level(level + 1)) {

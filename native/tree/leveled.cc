@@ -233,18 +233,8 @@ class Leveled {
     }
     const Tables below = Overlapping(base_, inputs);
     if (AnyBusy(below)) return MergeLevel0();
-    if (below.empty() && Disjoint(inputs) && !LevelIsBusy(base_)) return MovePlan(inputs, base_);
+    if (below.empty() && AreDisjoint(inputs) && !LevelIsBusy(base_)) return MovePlan(inputs, base_);
     return Plan(inputs, below, base_);
-  }
-
-  static bool Disjoint(Tables tables) {
-    std::sort(tables.begin(), tables.end(), [](const TableSummary* a, const TableSummary* b) {
-      return Slice(a->first_key) < Slice(b->first_key);
-    });
-    for (size_t i = 1; i < tables.size(); i++) {
-      if (!(Slice(tables[i - 1]->last_key) < Slice(tables[i]->first_key))) return false;
-    }
-    return true;
   }
 
   // Merges the newest runs into one where they are: as many as make a run less the cheapest.

@@ -40,7 +40,17 @@ enum CompactionField : uint64_t {
   kL0Threshold = 3,
   kTargetSize = 4,
   kLevelRatio = 5,
+  kBaseSize = 6,
+  kRatio = 7,
+  kMinRuns = 8,
+  kLimit = 9,
+  kTtl = 10,
 };
+
+// Below it tiers would not grow.
+constexpr double kRatioMin = 1.01;
+// Bytes of an output table of strategies that have no size of their own.
+constexpr uint64_t kOutputSize = uint64_t{64} << 20;
 
 // ---- fields, in the order of their ids ----
 
@@ -134,6 +144,20 @@ class FieldReader {
     *value = v;
   }
 
+  void Require(uint64_t id) {
+    if (fields_->count(id) == 0) Fail("a strategy: a number is missing");
+  }
+
+  // Stays as it is if the field is absent.
+  void Real(uint64_t id, double min, double* value) {
+    const auto content = Take(id);
+    if (!content) return;
+    Reader reader{Slice(*content)};
+    const double v = GetF64(&reader);
+    if (!reader.ok() || !reader.AtEnd() || !std::isfinite(v) || v < min) return Fail("a number");
+    *value = v;
+  }
+
   std::optional<uint8_t> Byte(uint64_t id) {
     const auto content = Take(id);
     if (!content) return std::nullopt;
@@ -216,14 +240,42 @@ bool GetFilter(Reader* reader, FilterPolicy* policy) {
   }
 }
 
+std::string RealField(double v) {
+  std::string out;
+  PutF64(&out, v);
+  return out;
+}
+
+const char* NameOf(StrategyKind kind) {
+  switch (kind) {
+    case StrategyKind::kLeveled:
+      return "leveled";
+    case StrategyKind::kSizeTiered:
+      return "size-tiered";
+    case StrategyKind::kFifo:
+      return "fifo";
+    default:
+      return "user";
+  }
+}
+
 std::string EncodeStrategy(const StrategyOptions& strategy) {
   Fields fields;
   AddUnknown(strategy.unknown_fields, &fields);
   fields[kStrategyKind] = ByteField(static_cast<uint8_t>(strategy.kind));
   fields[kStrategyName] = strategy.name;
-  fields[kL0Threshold] = VarintField(strategy.l0_threshold);
-  fields[kTargetSize] = VarintField(strategy.target_size);
-  fields[kLevelRatio] = ListField(strategy.level_ratio, PutF64);
+  if (strategy.kind == StrategyKind::kLeveled) {
+    fields[kL0Threshold] = VarintField(strategy.l0_threshold);
+    fields[kTargetSize] = VarintField(strategy.target_size);
+    fields[kLevelRatio] = ListField(strategy.level_ratio, PutF64);
+  } else if (strategy.kind == StrategyKind::kSizeTiered) {
+    fields[kBaseSize] = VarintField(strategy.base_size);
+    fields[kRatio] = RealField(strategy.ratio);
+    fields[kMinRuns] = VarintField(strategy.min_runs);
+  } else if (strategy.kind == StrategyKind::kFifo) {
+    fields[kLimit] = VarintField(strategy.limit);
+    if (strategy.ttl_seconds.has_value()) fields[kTtl] = RealField(*strategy.ttl_seconds);
+  }
   return JoinFields(fields);
 }
 
@@ -236,15 +288,32 @@ Status DecodeStrategy(Slice bytes, StrategyOptions* strategy) {
   } else {
     reader.Fail("a strategy without its kind");
   }
-  if (auto name = reader.Take(kStrategyName)) strategy->name = std::move(*name);
-  uint64_t threshold = strategy->l0_threshold;
-  reader.Varint(kL0Threshold, 1, UINT32_MAX, &threshold);
-  strategy->l0_threshold = static_cast<uint32_t>(threshold);
-  reader.Varint(kTargetSize, 1, UINT64_MAX, &strategy->target_size);
-  reader.List(kLevelRatio, &strategy->level_ratio, [](Reader* r, double* v) {
-    *v = GetF64(r);
-    return std::isfinite(*v) && *v >= 1;
-  });
+  if (auto name = reader.Take(kStrategyName)) {
+    strategy->name = std::move(*name);
+  } else {
+    strategy->name = NameOf(strategy->kind);
+  }
+  if (strategy->kind == StrategyKind::kLeveled) {
+    uint64_t threshold = strategy->l0_threshold;
+    reader.Varint(kL0Threshold, 1, UINT32_MAX, &threshold);
+    strategy->l0_threshold = static_cast<uint32_t>(threshold);
+    reader.Varint(kTargetSize, 1, UINT64_MAX, &strategy->target_size);
+    reader.List(kLevelRatio, &strategy->level_ratio, [](Reader* r, double* v) {
+      *v = GetF64(r);
+      return std::isfinite(*v) && *v >= 1;
+    });
+  } else if (strategy->kind == StrategyKind::kSizeTiered) {
+    for (const CompactionField id : {kBaseSize, kRatio, kMinRuns}) reader.Require(id);
+    reader.Varint(kBaseSize, 1, UINT64_MAX, &strategy->base_size);
+    reader.Real(kRatio, kRatioMin, &strategy->ratio);
+    reader.Varint(kMinRuns, 2, UINT64_MAX, &strategy->min_runs);
+  } else if (strategy->kind == StrategyKind::kFifo) {
+    reader.Require(kLimit);
+    reader.Varint(kLimit, 1, UINT64_MAX, &strategy->limit);
+    double ttl = -1;
+    reader.Real(kTtl, 0, &ttl);
+    if (ttl >= 0) strategy->ttl_seconds = ttl;
+  }
   strategy->unknown_fields = JoinFields(fields);
   return reader.status();
 }
@@ -301,6 +370,11 @@ TableOpenOptions TreeOptions::OpenOptions(int policy_level) const {
   o.pin_index = AtLevel(pin_index, policy_level);
   o.pin_filter = AtLevel(pin_filter, policy_level);
   return o;
+}
+
+uint64_t StrategyOptions::OutputSize() const {
+  if (kind == StrategyKind::kLeveled) return target_size;
+  return kind == StrategyKind::kSizeTiered ? base_size : kOutputSize;
 }
 
 Status TreeOptions::Check() const {

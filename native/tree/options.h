@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,7 @@ struct FilterPolicy {
 // Numbers are on disk. A number above these is treated like kUser: nothing is compacted by itself.
 enum class StrategyKind : uint8_t { kLeveled = 0, kSizeTiered = 1, kFifo = 2, kUser = 3 };
 
+// A strategy and its numbers; those of the other kinds mean nothing.
 struct StrategyOptions {
   StrategyKind kind = StrategyKind::kLeveled;
   std::string name = "leveled";
@@ -41,7 +43,17 @@ struct StrategyOptions {
   uint32_t l0_threshold = 4;
   uint64_t target_size = uint64_t{64} << 20;
   std::vector<double> level_ratio = {10};  // 1 or more; the last one repeats
-  std::string unknown_fields;              // tagged fields of other strategies, kept as they are
+  // size-tiered
+  uint64_t base_size = uint64_t{64} << 20;
+  double ratio = 4;
+  uint64_t min_runs = 4;
+  // fifo
+  uint64_t limit = UINT64_MAX;
+  std::optional<double> ttl_seconds;
+  std::string unknown_fields;  // tagged fields that are none of these, kept as they are
+
+  // Bytes of an output table where the plan does not say it.
+  uint64_t OutputSize() const;
 };
 
 struct TreeOptions {

@@ -1,6 +1,14 @@
 #include "tree/strategy.h"
 
+#include <algorithm>
+
 namespace shale {
+namespace {
+
+// More tiers than data has.
+constexpr size_t kTiers = 8;
+
+}  // namespace
 
 VersionSummary Summarise(const Version& version) {
   VersionSummary summary;
@@ -28,14 +36,33 @@ VersionSummary Summarise(const Version& version) {
   return summary;
 }
 
+bool AreDisjoint(std::vector<const TableSummary*> tables) {
+  std::sort(tables.begin(), tables.end(), [](const TableSummary* a, const TableSummary* b) {
+    return Slice(a->first_key) < Slice(b->first_key);
+  });
+  for (size_t i = 1; i < tables.size(); i++) {
+    if (!(Slice(tables[i - 1]->last_key) < Slice(tables[i]->first_key))) return false;
+  }
+  return true;
+}
+
 std::optional<CompactionPlan> Choose(const VersionSummary& version, const StrategyOptions& options,
                                      const StrategyContext& context) {
-  if (options.kind == StrategyKind::kLeveled) return ChooseLeveled(version, options, context);
-  return std::nullopt;
+  switch (options.kind) {
+    case StrategyKind::kLeveled:
+      return ChooseLeveled(version, options, context);
+    case StrategyKind::kSizeTiered:
+      return ChooseSizeTiered(version, options, context);
+    case StrategyKind::kFifo:
+      return ChooseFifo(version, options, context);
+    default:
+      return std::nullopt;
+  }
 }
 
 std::optional<size_t> ToleratedLevel0Runs(const StrategyOptions& options) {
   if (options.kind == StrategyKind::kLeveled) return options.l0_threshold - 1;
+  if (options.kind == StrategyKind::kSizeTiered) return (options.min_runs - 1) * kTiers;
   return std::nullopt;
 }
 

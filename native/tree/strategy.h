@@ -38,15 +38,24 @@ struct VersionSummary {
   std::vector<std::vector<RunSummary>> levels;  // kLevelCount of them
 };
 VersionSummary Summarise(const Version& version);
+// No two of them have a key in common.
+bool AreDisjoint(std::vector<const TableSummary*> tables);
 
 struct StrategyContext {
   std::set<uint64_t> busy_tables;  // claimed by running jobs
   uint64_t now_ms = 0;
 };
 
+// Each by its own numbers of `options`.
 std::optional<CompactionPlan> ChooseLeveled(const VersionSummary& version,
                                             const StrategyOptions& options,
                                             const StrategyContext& context);
+std::optional<CompactionPlan> ChooseSizeTiered(const VersionSummary& version,
+                                               const StrategyOptions& options,
+                                               const StrategyContext& context);
+std::optional<CompactionPlan> ChooseFifo(const VersionSummary& version,
+                                         const StrategyOptions& options,
+                                         const StrategyContext& context);
 // By options.kind.
 std::optional<CompactionPlan> Choose(const VersionSummary& version, const StrategyOptions& options,
                                      const StrategyContext& context);

@@ -2,8 +2,13 @@
 
 import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
-import { LeveledCompaction } from '../../lib/compaction.ts'
-import type { TreeSettings } from '../../lib/engine.ts'
+import {
+  FifoCompaction,
+  LeveledCompaction,
+  SizeTieredCompaction,
+  strategySetting,
+} from '../../lib/compaction.ts'
+import type { StrategySetting, TreeSettings } from '../../lib/engine.ts'
 import { ShaleError } from '../../lib/errors.ts'
 import { databaseSettings, heldOptions, keyspaceSettings, treeSettings } from '../../lib/options.ts'
 
@@ -133,6 +138,7 @@ test('filter policies', () => {
 test('a strategy is one of ours, with its numbers', () => {
   const compaction = new LeveledCompaction({ l0Threshold: 2, levelRatio: 4 })
   expect(treeSettings({ compaction }).settings.tree.compaction).toEqual({
+    type: 'leveled',
     name: 'leveled',
     l0Threshold: 2,
     targetSize: 64 * 2 ** 20,
@@ -141,12 +147,50 @@ test('a strategy is one of ours, with its numbers', () => {
   expect(refusal(() => treeSettings({ compaction: { name: 'leveled' } })).code).toBe(
     'INVALID_OPTION',
   )
-  expect(refusal(() => new LeveledCompaction({ l0Threshold: 0 })).code).toBe('INVALID_OPTION')
+  for (const make of [
+    () => new LeveledCompaction({ l0Threshold: 0 }),
+    () => new SizeTieredCompaction({ minRuns: 1 }),
+    () => new SizeTieredCompaction({ ratio: 1 }),
+    () => new SizeTieredCompaction({ baseSize: 100 }),
+    () => new FifoCompaction({ limit: 0 }),
+    () => new FifoCompaction({} as { limit: number }),
+    () => new FifoCompaction(undefined as unknown as { limit: number }),
+    () => new FifoCompaction({ limit: 1, ttlSeconds: 0 }),
+  ]) {
+    expect(refusal(make).code).toBe('INVALID_OPTION')
+  }
+})
+
+test('the defaults of the other strategies', () => {
+  expect(strategySetting(new SizeTieredCompaction())).toEqual({
+    type: 'size-tiered',
+    name: 'size-tiered',
+    baseSize: 64 * 2 ** 20,
+    ratio: 4,
+    minRuns: 4,
+  })
+  const fifo = new FifoCompaction({ limit: 100 })
+  expect(strategySetting(fifo)).toMatchObject({ limit: 100, ttlSeconds: undefined })
+  expect([fifo.name, new SizeTieredCompaction().name]).toEqual(['fifo', 'size-tiered'])
 })
 
 test('a stored strategy is shown with the numbers it has', () => {
-  const setting = { name: 'leveled', l0Threshold: 5000, targetSize: 1, levelRatio: [1] }
+  const stored = [
+    [LeveledCompaction, { type: 'leveled', l0Threshold: 5000, targetSize: 1, levelRatio: [1] }],
+    [SizeTieredCompaction, { type: 'size-tiered', baseSize: 1, ratio: 1.01, minRuns: 1000 }],
+    [FifoCompaction, { type: 'fifo', limit: 2, ttlSeconds: 0 }],
+  ] as const
+  for (const [Class, numbers] of stored) {
+    const setting = { ...numbers, name: numbers.type } as StrategySetting
+    const { compaction } = heldOptions({ compaction: setting } as unknown as TreeSettings, 'os')
+    expect(compaction).toBeInstanceOf(Class)
+    expect(treeSettings({ compaction }).settings.tree.compaction).toEqual(setting)
+  }
+})
+
+test('of a strategy of the application only the name is stored', () => {
+  const setting: StrategySetting = { type: 'user', name: 'mine' }
   const { compaction } = heldOptions({ compaction: setting } as unknown as TreeSettings, 'os')
-  expect(compaction).toBeInstanceOf(LeveledCompaction)
-  expect(treeSettings({ compaction }).settings.tree.compaction).toEqual(setting)
+  expect(compaction.name).toBe('mine')
+  expect(compaction.choose(undefined as never, undefined as never)).toBeUndefined()
 })

@@ -14,8 +14,7 @@ import type { Flow } from '../base/flow.ts'
 import { compareBytes, equalBytes } from '../base/slice.ts'
 import { newTree } from '../tree/manifest-state.ts'
 import type { TreeState } from '../tree/manifest-state.ts'
-import { encodeOptions, LEVELED, newOptions } from '../tree/options.ts'
-import type { StoredOptions } from '../tree/options.ts'
+import { changedOptions, encodeOptions, newOptions } from '../tree/options.ts'
 import { Tree } from '../tree/tree.ts'
 import type { TreeContext } from '../tree/tree.ts'
 import type { CommitQueue } from './commit-queue.ts'
@@ -121,7 +120,7 @@ export class Keyspaces {
   *#change(keyspace: Keyspace, given: TreeSettingsGiven): Flow<void> {
     const { tree } = keyspace
     const before = tree.storedOptions
-    const after = mergedOptions(before, given)
+    const after = changedOptions(before, given)
     const options = encodeOptions(after)
     if (equalBytes(options, encodeOptions(before))) return
     if (this.#parts.isReadOnly) {
@@ -220,12 +219,6 @@ export class Keyspaces {
       queue.fail(error as ShaleError)
     }
   }
-}
-
-/** What holds once the given options are laid over the stored ones. */
-export function mergedOptions(stored: StoredOptions, given: TreeSettingsGiven): StoredOptions {
-  const settings = { ...stored.settings, ...given }
-  return { ...stored, settings, strategy: given.compaction ? LEVELED : stored.strategy }
 }
 
 /** NOT_SUPPORTED for a codec that this environment has not. */

@@ -19,6 +19,7 @@ import type { Flow } from '../base/flow.ts'
 import { Gate } from '../base/gate.ts'
 import { Highest } from '../base/highest.ts'
 import type { CompactionJob } from '../tree/compaction-job.ts'
+import { toleratedLevel0Runs } from '../../strategy.ts'
 import { DEFAULT_SETTINGS } from '../tree/options.ts'
 import type { JobFigures } from '../tree/tree.ts'
 import type { Vfs } from '../vfs/vfs.ts'
@@ -573,12 +574,13 @@ function isLevel0Full(keyspace: Keyspace): boolean {
   return level0Debt(keyspace, keyspace.tree.level0Runs) >= LEVEL0_RUNS_MAX
 }
 
+const BY_DEFAULT = toleratedLevel0Runs(DEFAULT_SETTINGS.compaction)
+
 /**
  * Runs in level 0 that weigh on writers: of those that the strategy leaves alone on purpose only as
  * many as it leaves by default.
  */
 function level0Debt({ tree }: Keyspace, runs: number): number {
-  const { l0Threshold } = tree.settings.compaction
-  const onPurpose = Math.max(0, l0Threshold - DEFAULT_SETTINGS.compaction.l0Threshold)
-  return Math.max(0, runs - onPurpose)
+  const tolerated = toleratedLevel0Runs(tree.settings.compaction)
+  return Math.max(0, runs - Math.max(0, tolerated - BY_DEFAULT))
 }

@@ -14,7 +14,7 @@ import { equalBytes } from '../base/slice.ts'
 import { MEMTABLE_BYTES_MAX } from '../memtable/memtable.ts'
 import { BARE_TREE } from '../tree/manifest-edit.ts'
 import type { Manifest } from '../tree/manifest.ts'
-import { decodeOptions, encodeOptions, newOptions } from '../tree/options.ts'
+import { changedOptions, decodeOptions, encodeOptions, newOptions } from '../tree/options.ts'
 import type { RetentionView } from '../tree/retention.ts'
 import { Tree } from '../tree/tree.ts'
 import type { TreeContext } from '../tree/tree.ts'
@@ -26,7 +26,7 @@ import { FileRemover } from '../vfs/file-remover.ts'
 import type { Vfs } from '../vfs/vfs.ts'
 import type { DirectoryLock } from './directory-lock.ts'
 import { atExit } from './at-exit.ts'
-import { checkCodecs, mergedOptions } from './keyspaces.ts'
+import { checkCodecs } from './keyspaces.ts'
 import { Keyspace } from './keyspace.ts'
 import { Maintenance } from './maintenance.ts'
 import type { CompactionWatch } from './maintenance.ts'
@@ -110,7 +110,7 @@ export class StandaloneTree {
       yield* this.#manifest.commit({ treesCreated: [created] })
       return
     }
-    const options = encodeOptions(mergedOptions(decodeOptions(state.options), given))
+    const options = encodeOptions(changedOptions(decodeOptions(state.options), given))
     if (equalBytes(options, state.options)) return
     yield* this.#manifest.commit({ treeOptions: [{ tree: TREE_ID, options }] })
   }
@@ -231,7 +231,7 @@ export class StandaloneTree {
   /** One decision of a strategy and its execution, or a plan. */
   *compact(what: StrategySetting | PlanData, watch: CompactionWatch): Flow<void> {
     this.check()
-    const plan = 'kind' in what ? what : this.tree.choosePlan(what)
+    const plan = 'type' in what ? this.tree.choosePlan(what) : what
     if (plan !== undefined) yield* this.maintenance.compact(this.#keyspace, plan, watch)
   }
 

@@ -9,12 +9,13 @@ import type {
   Compression,
   Durability,
   FilterSetting,
+  LeveledSetting,
+  SizeTieredSetting,
   StrategySetting,
   TreeSettings,
   TreeSettingsGiven,
 } from '../../engine.ts'
-import { Encoder, TaggedFields } from '../base/coding.ts'
-import type { Decoder } from '../base/coding.ts'
+import { Decoder, Encoder, TaggedFields } from '../base/coding.ts'
 import { BLOCK_STORED_BYTES_MAX, LEVEL_LIST_MAX } from '../base/limits.ts'
 import { corruption } from '../base/status.ts'
 
@@ -32,13 +33,19 @@ export const DEFAULT_SETTINGS: TreeSettings = {
   partitionIndex: [false, false, false, true],
   partitionFilter: [false, false, false, true],
   expectPointReadHits: false,
-  compaction: { name: 'leveled', l0Threshold: 4, targetSize: 2 ** 26, levelRatio: [10] },
+  compaction: {
+    type: 'leveled',
+    name: 'leveled',
+    l0Threshold: 4,
+    targetSize: 2 ** 26,
+    levelRatio: [10],
+  },
   durability: undefined,
 }
 
 export interface StoredOptions {
   readonly settings: TreeSettings
-  /** Number of the strategy; only LEVELED compacts by itself. */
+  /** Number of the kind of the strategy, of which this version may know only the name. */
   readonly strategy: number
   /** Fields to be written back as they are, of the options and inside `compaction`. */
   readonly kept: readonly KeptField[]
@@ -50,12 +57,20 @@ interface KeptField {
   readonly content: Uint8Array
 }
 
-export const LEVELED = 0
-
 /** Of a tree that is created with these. */
 export function newOptions(given: TreeSettingsGiven): StoredOptions {
   const settings = { ...DEFAULT_SETTINGS, ...given }
-  return { settings, strategy: LEVELED, kept: [], keptOfCompaction: [] }
+  const strategy = STRATEGY_TYPES.indexOf(settings.compaction.type)
+  return { settings, strategy, kept: [], keptOfCompaction: [] }
+}
+
+/** With what is given in place of what was stored. */
+export function changedOptions(stored: StoredOptions, given: TreeSettingsGiven): StoredOptions {
+  const settings = { ...stored.settings, ...given }
+  if (given.compaction === undefined) return { ...stored, settings }
+  // What was kept may be numbers of the strategy that is replaced.
+  const strategy = STRATEGY_TYPES.indexOf(given.compaction.type)
+  return { ...stored, settings, strategy, keptOfCompaction: [] }
 }
 
 // --- values --------------------------------------------------------------------------------------
@@ -203,22 +218,48 @@ const durability = named<Durability>('durability', ['buffered', 'os', 'sync'])
 
 /** Inside `compaction`. */
 const STRATEGY_KIND = 1
+/** Below it tiers would not grow. */
+const RATIO_MIN = 1.01
 const STRATEGY_NAME = 2
-const STRATEGY_FIELDS: readonly Field<Omit<StrategySetting, 'name'>>[] = [
-  [3, 'l0Threshold', integer('l0 threshold', 1)],
-  [4, 'targetSize', integer('target size', 1)],
-  [5, 'levelRatio', perLevel(real('level ratio', 1, Number.MAX_VALUE))],
+/** By their numbers. */
+const STRATEGY_TYPES: readonly StrategySetting['type'][] = [
+  'leveled',
+  'size-tiered',
+  'fifo',
+  'user',
 ]
-const STRATEGY_NAMES: readonly string[] = ['leveled', 'size tiered', 'fifo', 'user']
+const STRATEGY_FIELDS = {
+  leveled: codersOf<Omit<LeveledSetting, 'type' | 'name'>>([
+    [3, 'l0Threshold', integer('l0 threshold', 1)],
+    [4, 'targetSize', integer('target size', 1)],
+    [5, 'levelRatio', perLevel(real('level ratio', 1, Number.MAX_VALUE))],
+  ]),
+  'size-tiered': codersOf<Omit<SizeTieredSetting, 'type' | 'name'>>([
+    [6, 'baseSize', integer('base size', 1)],
+    [7, 'ratio', real('ratio', RATIO_MIN, Number.MAX_VALUE)],
+    [8, 'minRuns', integer('min runs', 2)],
+  ]),
+  fifo: codersOf<{ limit: number; ttlSeconds: number }>([
+    [9, 'limit', integer('limit', 1)],
+    [10, 'ttlSeconds', real('ttl', 0, Number.MAX_VALUE)],
+  ]),
+  user: codersOf<object>([]),
+}
+/** What need not be there. */
+const STRATEGY_DEFAULTS = {
+  leveled: DEFAULT_SETTINGS.compaction,
+  'size-tiered': {},
+  fifo: { ttlSeconds: undefined },
+  user: {},
+}
 
-function codersOf<S>(
-  fields: readonly Field<S>[],
-): ReadonlyMap<number, readonly [keyof S, Coder<unknown>]> {
-  return new Map(fields.map(([id, name, coder]) => [id, [name, coder as Coder<unknown>]]))
+type Coders = ReadonlyMap<number, readonly [name: string, coder: Coder<unknown>]>
+
+function codersOf<S>(fields: readonly Field<S>[]): Coders {
+  return new Map(fields.map(([id, name, coder]) => [id, [name as string, coder as Coder<unknown>]]))
 }
 
 const CODERS = codersOf(FIELDS)
-const STRATEGY_CODERS = codersOf(STRATEGY_FIELDS)
 
 function contentOf({ bytes, at, end }: Decoder): Uint8Array {
   return bytes.slice(at, end)
@@ -229,7 +270,7 @@ export function decodeOptions(bytes: Uint8Array): StoredOptions {
   const settings: Record<string, unknown> = {}
   const kept: KeptField[] = []
   let compaction = {
-    strategy: LEVELED,
+    strategy: 0,
     setting: DEFAULT_SETTINGS.compaction,
     kept: [] as KeptField[],
   }
@@ -258,28 +299,36 @@ export function decodeOptions(bytes: Uint8Array): StoredOptions {
 }
 
 function decodeCompaction({ bytes, at, end }: Decoder) {
-  const setting: Record<string, unknown> = {}
-  const kept: KeptField[] = []
-  let strategy: number | undefined
+  const contents = new Map<number, Uint8Array>()
   const fields = new TaggedFields(bytes, at, end)
-  while (fields.next()) {
-    const { id, content } = fields
-    const known = STRATEGY_CODERS.get(id)
-    if (id === STRATEGY_KIND) {
-      strategy = content.u8()
+  while (fields.next()) contents.set(fields.id, contentOf(fields.content))
+  const take = (id: number): Decoder | undefined => {
+    const content = contents.get(id)
+    contents.delete(id)
+    return content && new Decoder(content)
+  }
+  const kind = take(STRATEGY_KIND)
+  if (kind === undefined) throw corruption('an option is missing: the kind of a strategy')
+  const strategy = kind.u8()
+  kind.finish()
+  const type = STRATEGY_TYPES[strategy] ?? 'user'
+  const name = take(STRATEGY_NAME)
+  const setting: Record<string, unknown> = {
+    ...STRATEGY_DEFAULTS[type],
+    type,
+    name: name === undefined ? type : Buffer.from(contentOf(name)).toString(),
+  }
+  for (const [id, [member, coder]] of STRATEGY_FIELDS[type]) {
+    const content = take(id)
+    if (content !== undefined) {
+      setting[member] = coder.read(content)
       content.finish()
-    } else if (id === STRATEGY_NAME) {
-      setting['name'] = Buffer.from(contentOf(content)).toString()
-    } else if (known !== undefined) {
-      setting[known[0]] = known[1].read(content)
-      content.finish()
-    } else {
-      kept.push({ id, content: contentOf(content) })
+    } else if (!(member in setting)) {
+      throw corruption(`an option is missing: ${member} of the strategy`)
     }
   }
-  if (strategy === undefined) throw corruption('an option is missing: the kind of a strategy')
-  const name = STRATEGY_NAMES[strategy] ?? 'user'
-  return { strategy, setting: { ...DEFAULT_SETTINGS.compaction, name, ...setting }, kept }
+  const kept = [...contents].map(([id, content]) => ({ id, content }))
+  return { strategy, setting: setting as unknown as StrategySetting, kept }
 }
 
 /** Every option with its value. */
@@ -292,7 +341,7 @@ export function encodeOptions({
   const compaction = [
     { id: STRATEGY_KIND, content: Uint8Array.of(strategy) },
     { id: STRATEGY_NAME, content: Buffer.from(settings.compaction.name) },
-    ...(strategy === LEVELED ? encodeFields(STRATEGY_CODERS, settings.compaction) : []),
+    ...encodeFields(STRATEGY_FIELDS[settings.compaction.type], settings.compaction),
     ...keptOfCompaction,
   ]
   const fields = [
@@ -308,15 +357,16 @@ export function encodeOptions({
   return join(fields)
 }
 
-function encodeFields<S>(
-  coders: ReadonlyMap<number, readonly [keyof S, Coder<unknown>]>,
-  from: S,
-): KeptField[] {
-  return [...coders].map(([id, [name, coder]]) => {
-    const out = new Encoder()
-    coder.write(out, from[name])
-    return { id, content: out.view() }
-  })
+/** What is undefined is left out. */
+function encodeFields(coders: Coders, from: object): KeptField[] {
+  const values = from as Record<string, unknown>
+  return [...coders]
+    .filter(([, [name]]) => values[name] !== undefined)
+    .map(([id, [name, coder]]) => {
+      const out = new Encoder()
+      coder.write(out, values[name])
+      return { id, content: out.view() }
+    })
 }
 
 function join(fields: readonly KeptField[]): Uint8Array {

@@ -11,8 +11,8 @@
 
 import type { PlanData, StrategySetting, TreeSettings } from '../../engine.ts'
 import { ShaleError } from '../../errors.ts'
-import { chooseLeveled } from '../../leveled.ts'
-import type { TableSummary } from '../../leveled.ts'
+import { choosePlan, outputSize } from '../../strategy.ts'
+import type { TableSummary } from '../../table-summary.ts'
 import type { Flow, Io } from '../base/flow.ts'
 import { Gate } from '../base/gate.ts'
 import { LEVEL_COUNT } from '../base/limits.ts'
@@ -27,7 +27,7 @@ import type { TreeState } from './manifest-state.ts'
 import type { Manifest } from './manifest.ts'
 import { MergeIterator } from './merge-iterator.ts'
 import { runMerge } from './merge-job.ts'
-import { decodeOptions, LEVELED } from './options.ts'
+import { decodeOptions } from './options.ts'
 import type { StoredOptions } from './options.ts'
 import { Placement } from './placement.ts'
 import type { RetentionView } from './retention.ts'
@@ -334,9 +334,9 @@ export class Tree {
 
   /** What a strategy would do now, the tree's own if none is given. */
   choosePlan(strategy?: StrategySetting): PlanData | undefined {
-    if (strategy === undefined && this.#stored.strategy !== LEVELED) return undefined
     const levels = this.#super.version.levels.map((runs) => runs.map(summariesOf))
-    return chooseLeveled(levels, strategy ?? this.settings.compaction, this.#busyTables())
+    const context = { busyTables: this.#busyTables(), now: this.#context.vfs.wallMillis() }
+    return choosePlan(levels, strategy ?? this.settings.compaction, context)
   }
 
   /** All tables into the last level; undefined if there is none. */
@@ -347,7 +347,7 @@ export class Tree {
       kind: 'merge',
       tables,
       destinationLevel: LEVEL_COUNT - 1,
-      targetSize: targetSize ?? this.settings.compaction.targetSize,
+      targetSize: targetSize ?? outputSize(this.settings.compaction),
     }
   }
 

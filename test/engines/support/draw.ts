@@ -2,6 +2,8 @@
 
 import {
   LeveledCompaction,
+  SizeTieredCompaction,
+  type CompactionStrategy,
   type Compression,
   type DatabaseOptions,
   type Durability,
@@ -107,7 +109,15 @@ export class Draw extends Random {
     ])
   }
 
-  strategy(): LeveledCompaction {
+  strategy(): CompactionStrategy {
+    if (this.oneIn(3)) {
+      const baseSize = this.pick([4096, 10_000, 40_000])
+      return new SizeTieredCompaction({
+        baseSize,
+        ratio: this.pick([1.1, 2, 4]),
+        minRuns: this.between(2, 4),
+      })
+    }
     return new LeveledCompaction({
       l0Threshold: this.between(1, 5),
       targetSize: this.pick([4096, 10_000, 40_000]),

@@ -53,8 +53,6 @@ TEST(TreeOptions, EveryFieldComesBack) {
   o.partition_index = {true};
   o.partition_filter = {false};
   o.expect_point_read_hits = true;
-  o.strategy.kind = StrategyKind::kUser;
-  o.strategy.name = "mine";
   o.strategy.l0_threshold = 7;
   o.strategy.target_size = 1 << 20;
   o.strategy.level_ratio = {1, 4.5, 12};
@@ -67,8 +65,87 @@ TEST(TreeOptions, EveryFieldComesBack) {
   EXPECT_EQ(back.filter[1].bits_per_key, 9.5);
   EXPECT_EQ(back.filter[2].BitsPerKey(), 0);
   EXPECT_EQ(back.strategy.level_ratio, o.strategy.level_ratio);
-  EXPECT_EQ(back.strategy.name, "mine");
+  EXPECT_EQ(back.strategy.name, "leveled");
   EXPECT_EQ(back.durability, 2);
+}
+
+TEST(TreeOptions, EveryStrategyComesBack) {
+  TreeOptions o;
+  o.strategy.kind = StrategyKind::kSizeTiered;
+  o.strategy.name = "size-tiered";
+  o.strategy.base_size = 12345;
+  o.strategy.ratio = 2.5;
+  o.strategy.min_runs = 7;
+  TreeOptions back;
+  ASSERT_OK(TreeOptions::Decode(o.Encode(), &back));
+  EXPECT_EQ(back.strategy.kind, StrategyKind::kSizeTiered);
+  EXPECT_EQ(back.strategy.base_size, 12345u);
+  EXPECT_EQ(back.strategy.ratio, 2.5);
+  EXPECT_EQ(back.strategy.min_runs, 7u);
+
+  o.strategy = StrategyOptions();
+  o.strategy.kind = StrategyKind::kFifo;
+  o.strategy.limit = 77;
+  for (const std::optional<double> ttl : {std::optional<double>(), std::optional<double>(0.5)}) {
+    o.strategy.ttl_seconds = ttl;
+    ASSERT_OK(TreeOptions::Decode(o.Encode(), &back));
+    EXPECT_EQ(back.strategy.kind, StrategyKind::kFifo);
+    EXPECT_EQ(back.strategy.limit, 77u);
+    EXPECT_EQ(back.strategy.ttl_seconds, ttl);
+  }
+
+  o.strategy = StrategyOptions();
+  o.strategy.kind = StrategyKind::kUser;
+  o.strategy.name = "mine";
+  ASSERT_OK(TreeOptions::Decode(o.Encode(), &back));
+  EXPECT_EQ(back.strategy.kind, StrategyKind::kUser);
+  EXPECT_EQ(back.strategy.name, "mine");
+}
+
+// Tagged fields of a strategy in the options of a tree.
+std::string WithStrategy(const std::vector<std::pair<uint64_t, std::string>>& fields) {
+  std::string strategy;
+  for (const auto& [id, content] : fields) {
+    PutVarint(&strategy, id);
+    PutBytes(&strategy, content);
+  }
+  std::string bytes;
+  PutVarint(&bytes, 14);
+  PutBytes(&bytes, strategy);
+  return bytes;
+}
+
+TEST(TreeOptions, NumbersOfStrategiesAreChecked) {
+  const auto real = [](double v) {
+    std::string out;
+    PutU64(&out, std::bit_cast<uint64_t>(v));
+    return out;
+  };
+  const std::string one(1, '\1');
+  const std::string two(1, '\2');
+  const std::string nought(1, '\0');
+  TreeOptions o;
+  EXPECT_OK(TreeOptions::Decode(WithStrategy({{1, one}, {6, one}, {7, real(2)}, {8, two}}), &o));
+  EXPECT_EQ(o.strategy.name, "size-tiered");
+  EXPECT_OK(TreeOptions::Decode(WithStrategy({{1, two}, {9, one}}), &o));
+  EXPECT_EQ(o.strategy.name, "fifo");
+  for (const std::string& bad : {
+           WithStrategy({{1, one}, {7, real(2)}, {8, two}}),
+           WithStrategy({{1, one}, {6, one}, {8, two}}),
+           WithStrategy({{1, one}, {6, one}, {7, real(2)}}),
+           WithStrategy({{1, one}, {6, nought}, {7, real(2)}, {8, two}}),
+           WithStrategy({{1, one}, {6, one}, {7, real(1)}, {8, two}}),
+           WithStrategy({{1, one}, {6, one}, {7, real(NAN)}, {8, two}}),
+           WithStrategy({{1, one}, {6, one}, {7, real(INFINITY)}, {8, two}}),
+           WithStrategy({{1, one}, {6, one}, {7, real(2)}, {8, one}}),
+           WithStrategy({{1, two}}),
+           WithStrategy({{1, two}, {9, nought}}),
+           WithStrategy({{1, two}, {9, one}, {10, real(-1)}}),
+           WithStrategy({{1, two}, {9, one}, {10, real(NAN)}}),
+           WithStrategy({{1, two}, {9, one}, {10, one}}),
+       }) {
+    EXPECT_TRUE(TreeOptions::Decode(bad, &o).Is(Code::kCorruption));
+  }
 }
 
 TEST(TreeOptions, WhatThisVersionDoesNotKnowIsKept) {

@@ -6,21 +6,28 @@
 namespace shale {
 namespace {
 
-struct LeveledCase {
+struct StrategyCase {
   VersionSummary version;
   StrategyOptions options;
   StrategyContext context;
   std::string expected;
 };
 
+// Of seconds.
+uint64_t Millis(const std::string& text) {
+  return static_cast<uint64_t>(std::stod(text) * 1000 + 0.5);
+}
+
 TableSummary ParseTable(const std::string& text) {
-  const auto parts = SplitAt(text, ':');
+  const auto places = SplitAt(text, '@');
+  const auto parts = SplitAt(places.at(0), ':');
   TableSummary t;
   t.number = std::stoull(parts.at(0));
   const auto keys = SplitAt(parts.at(1), '-');
   t.first_key = keys.at(0);
   t.last_key = keys.at(1);
   t.size = std::stoull(parts.at(2));
+  if (places.size() > 1) t.created_at_ms = Millis(places[1]);
   t.item_count = 100;
   if (parts.size() > 3) {
     const auto counts = SplitAt(parts[3], '/');
@@ -34,36 +41,62 @@ std::string Describe(const char* verb, std::vector<uint64_t> numbers, int level)
   std::sort(numbers.begin(), numbers.end());
   std::string text = verb;
   for (uint64_t n : numbers) text += " " + std::to_string(n);
-  return text + " to " + std::to_string(level);
+  return level < 0 ? text : text + " to " + std::to_string(level);
 }
 
-LeveledCase ParseLeveled(const TextCase& text) {
-  LeveledCase c;
+void SetOption(const std::string& name, const std::string& value, StrategyCase* c) {
+  StrategyOptions& o = c->options;
+  const bool leveled = o.kind == StrategyKind::kLeveled;
+  if (name == "l0") {
+    o.l0_threshold = static_cast<uint32_t>(std::stoul(value));
+  } else if (name == "target") {
+    o.target_size = std::stoull(value);
+  } else if (name == "ratio" && leveled) {
+    o.level_ratio.clear();
+    for (const auto& r : SplitAt(value, ',')) o.level_ratio.push_back(std::stod(r));
+  } else if (name == "base") {
+    o.base_size = std::stoull(value);
+  } else if (name == "ratio") {
+    o.ratio = std::stod(value);
+  } else if (name == "runs") {
+    o.min_runs = std::stoull(value);
+  } else if (name == "limit") {
+    o.limit = std::stoull(value);
+  } else if (name == "ttl") {
+    o.ttl_seconds = std::stod(value);
+  } else if (name == "now") {
+    c->context.now_ms = Millis(value);
+  } else {
+    ADD_FAILURE() << "an unknown option: " << name;
+  }
+}
+
+StrategyCase ParseCase(const TextCase& text, StrategyKind kind) {
+  StrategyCase c;
   c.version.levels.resize(kLevelCount);
+  c.options.kind = kind;
   c.options.target_size = 10;
+  c.options.base_size = 10;
+  c.options.limit = 100;
+  c.context.now_ms = 1000000;
   for (const auto& words : text.lines) {
     if (words[0] == "options") {
       for (size_t i = 1; i < words.size(); i++) {
         const auto parts = SplitAt(words[i], '=');
-        if (parts[0] == "l0") c.options.l0_threshold = uint32_t(std::stoul(parts[1]));
-        if (parts[0] == "target") c.options.target_size = std::stoull(parts[1]);
-        if (parts[0] == "ratio") {
-          c.options.level_ratio.clear();
-          for (const auto& r : SplitAt(parts[1], ',')) {
-            c.options.level_ratio.push_back(std::stod(r));
-          }
-        }
+        SetOption(parts.at(0), parts.at(1), &c);
       }
     } else if (words[0] == "busy") {
       for (size_t i = 1; i < words.size(); i++) {
         c.context.busy_tables.insert(std::stoull(words[i]));
       }
     } else if (words[0] == "->") {
+      const bool placed = words.size() > 3 && words[words.size() - 2] == "to";
+      const size_t end = placed ? words.size() - 2 : words.size();
       std::vector<uint64_t> numbers;
-      for (size_t i = 2; i + 2 < words.size(); i++) numbers.push_back(std::stoull(words[i]));
+      for (size_t i = 2; i < end; i++) numbers.push_back(std::stoull(words[i]));
       c.expected = words[1] == "nothing"
                        ? "nothing"
-                       : Describe(words[1].c_str(), numbers, std::stoi(words.back()));
+                       : Describe(words[1].c_str(), numbers, placed ? std::stoi(words.back()) : -1);
     } else {
       RunSummary run;
       for (size_t i = 1; i < words.size(); i++) run.tables.push_back(ParseTable(words[i]));
@@ -76,22 +109,30 @@ LeveledCase ParseLeveled(const TextCase& text) {
 std::string Describe(const std::optional<CompactionPlan>& plan) {
   if (!plan) return "nothing";
   const char* const verbs[] = {"merge", "move", "drop"};
-  return Describe(verbs[static_cast<int>(plan->type)], plan->tables, plan->destination_level);
+  const bool placed = plan->type != CompactionPlan::Type::kDrop;
+  return Describe(verbs[static_cast<int>(plan->type)], plan->tables,
+                  placed ? plan->destination_level : -1);
 }
 
-TEST(LeveledCompaction, Cases) {
-  const auto cases = ReadCases("leveled.cases.txt");
-  EXPECT_GT(cases.size(), 30u);
+void RunCases(const std::string& file, StrategyKind kind) {
+  const auto cases = ReadCases(file);
+  EXPECT_GT(cases.size(), 15u);
   for (const TextCase& text : cases) {
-    const LeveledCase c = ParseLeveled(text);
+    const StrategyCase c = ParseCase(text, kind);
     ASSERT_FALSE(c.expected.empty()) << text.name;
-    const auto plan = ChooseLeveled(c.version, c.options, c.context);
-    EXPECT_EQ(Describe(plan), c.expected) << "line " << text.line << ": " << text.name;
+    const auto plan = Choose(c.version, c.options, c.context);
+    EXPECT_EQ(Describe(plan), c.expected) << file << ":" << text.line << ": " << text.name;
     if (plan && plan->type == CompactionPlan::Type::kMerge) {
-      EXPECT_EQ(plan->target_size, c.options.target_size);
+      EXPECT_EQ(plan->target_size, c.options.OutputSize());
     }
   }
 }
+
+TEST(LeveledCompaction, Cases) { RunCases("leveled.cases.txt", StrategyKind::kLeveled); }
+
+TEST(SizeTieredCompaction, Cases) { RunCases("size-tiered.cases.txt", StrategyKind::kSizeTiered); }
+
+TEST(FifoCompaction, Cases) { RunCases("fifo.cases.txt", StrategyKind::kFifo); }
 
 // ---- a simulation: what the strategy does to a tree under load, in numbers ----
 

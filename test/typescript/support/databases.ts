@@ -36,7 +36,13 @@ export const SMALL: DatabaseSettings = {
 export const SMALL_TREE: TreeSettingsGiven = {
   maxMemtableSize: 2048,
   dataBlockSize: [512],
-  compaction: { name: 'leveled', l0Threshold: 2, targetSize: 4096, levelRatio: [3] },
+  compaction: {
+    type: 'leveled',
+    name: 'leveled',
+    l0Threshold: 2,
+    targetSize: 4096,
+    levelRatio: [3],
+  },
 }
 
 export function openSmall(vfs: Vfs = new MemVfs(), more: Partial<DatabaseSettings> = {}): Database {

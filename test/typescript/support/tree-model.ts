@@ -36,7 +36,13 @@ const SETTINGS: Partial<TreeSettings> = {
   pinFilter: [true, false],
   partitionIndex: [false, true],
   partitionFilter: [false, true],
-  compaction: { name: 'leveled', l0Threshold: 2, targetSize: 1200, levelRatio: [2] },
+  compaction: {
+    type: 'leveled',
+    name: 'leveled',
+    l0Threshold: 2,
+    targetSize: 1200,
+    levelRatio: [2],
+  },
 }
 
 export interface ModelOptions {

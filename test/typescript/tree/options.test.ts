@@ -1,9 +1,10 @@
 // Stored options: the bytes of docs/format.md, defaults, what is kept, and what is damage.
 
 import { describe, expect, test } from 'vitest'
-import type { TreeSettings } from '../../../lib/engine.ts'
+import type { StrategySetting, TreeSettings } from '../../../lib/engine.ts'
 import { Encoder } from '../../../lib/typescript/base/coding.ts'
 import {
+  changedOptions,
   DEFAULT_SETTINGS,
   decodeOptions,
   encodeOptions,
@@ -36,7 +37,13 @@ test('every option comes back', () => {
     partitionIndex: [true],
     partitionFilter: [true, false],
     expectPointReadHits: true,
-    compaction: { name: 'leveled', l0Threshold: 7, targetSize: 2 ** 33, levelRatio: [4, 8.5] },
+    compaction: {
+      type: 'leveled',
+      name: 'leveled',
+      l0Threshold: 7,
+      targetSize: 2 ** 33,
+      levelRatio: [4, 8.5],
+    },
     durability: 'sync',
   }
   expect(decodeOptions(encodeOptions(newOptions(settings))).settings).toEqual(settings)
@@ -44,6 +51,19 @@ test('every option comes back', () => {
     ...DEFAULT_SETTINGS,
     memtable: 'radix',
   })
+})
+
+test('every strategy comes back', () => {
+  const strategies: readonly StrategySetting[] = [
+    { type: 'size-tiered', name: 'size-tiered', baseSize: 12_345, ratio: 2.5, minRuns: 7 },
+    { type: 'fifo', name: 'fifo', limit: 2 ** 40, ttlSeconds: 0.5 },
+    { type: 'fifo', name: 'fifo', limit: 1, ttlSeconds: undefined },
+    { type: 'user', name: 'mine' },
+  ]
+  for (const compaction of strategies) {
+    const stored = newOptions({ compaction })
+    expect(decodeOptions(encodeOptions(stored))).toEqual(stored)
+  }
 })
 
 test('lists are stored up to the longest that the format has', () => {
@@ -71,10 +91,18 @@ describe('what this version does not know', () => {
   })
 
   test('strategies of other kinds keep their fields and their name', () => {
-    const fifo = new Encoder().field(1, Uint8Array.of(2)).field(9, Uint8Array.of(100)).view()
-    const stored = decodeOptions(new Encoder().field(14, fifo).view())
-    expect([stored.strategy, stored.settings.compaction.name]).toEqual([2, 'fifo'])
+    const later = new Encoder().field(1, Uint8Array.of(4)).field(9, Uint8Array.of(100)).view()
+    const stored = decodeOptions(new Encoder().field(14, later).view())
+    expect([stored.strategy, stored.settings.compaction]).toEqual([
+      4,
+      { type: 'user', name: 'user' },
+    ])
+    expect(stored.keptOfCompaction).toEqual([{ id: 9, content: Uint8Array.of(100) }])
     expect(decodeOptions(encodeOptions(stored))).toEqual(stored)
+    // Another strategy does not inherit them.
+    const { compaction } = DEFAULT_SETTINGS
+    const changed = changedOptions(stored, { compaction })
+    expect(changed).toMatchObject({ strategy: 0, keptOfCompaction: [] })
     const own = new Encoder().field(1, Uint8Array.of(3)).field(2, Buffer.from('mine')).view()
     const user = decodeOptions(new Encoder().field(14, own).view())
     expect([user.strategy, user.settings.compaction.name]).toEqual([3, 'mine'])
@@ -112,6 +140,18 @@ test('what breaks a rule is damage', async () => {
     [14, []],
     [14, [2, 1, 0]],
     [14, [1, 1, 0, 3, 1, 0]],
+    // Size-tiered: base size 0; a number missing; a ratio of 1; one run.
+    [14, [1, 1, 1, 6, 1, 0, 7, 8, ...f64(2), 8, 1, 2]],
+    [14, [1, 1, 1, 7, 8, ...f64(2), 8, 1, 2]],
+    [14, [1, 1, 1, 6, 1, 1, 8, 1, 2]],
+    [14, [1, 1, 1, 6, 1, 1, 7, 8, ...f64(2)]],
+    [14, [1, 1, 1, 6, 1, 1, 7, 8, ...f64(1), 8, 1, 2]],
+    [14, [1, 1, 1, 6, 1, 1, 7, 8, ...f64(NaN), 8, 1, 2]],
+    [14, [1, 1, 1, 6, 1, 1, 7, 8, ...f64(2), 8, 1, 1]],
+    // FIFO: without limit; limit 0; an age below 0.
+    [14, [1, 1, 2]],
+    [14, [1, 1, 2, 9, 1, 0]],
+    [14, [1, 1, 2, 9, 1, 1, 10, 8, ...f64(-1)]],
     [16, [3]],
     [16, []],
   ]

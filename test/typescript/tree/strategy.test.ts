@@ -1,29 +1,36 @@
-// The leveled strategy of the TypeScript engine against the cases that both engines share.
+// The strategies of the TypeScript engine against the cases that both engines share.
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import type { PlanData } from '../../../lib/engine.ts'
-import { chooseLeveled } from '../../../lib/leveled.ts'
-import type { TableSummary } from '../../../lib/leveled.ts'
+import type {
+  FifoSetting,
+  LeveledSetting,
+  PlanData,
+  SizeTieredSetting,
+  StrategySetting,
+} from '../../../lib/engine.ts'
+import { choosePlan } from '../../../lib/strategy.ts'
+import type { TableSummary } from '../../../lib/table-summary.ts'
 import { root } from '../../support/source-files.ts'
 
-/** Sizes of the cases are in the unit of `target`. */
+/** Sizes of the cases are in this unit. */
 const UNIT = 1 << 20
 
 interface Case {
   readonly name: string
-  l0Threshold: number
-  targetSize: number
-  levelRatio: number[]
+  readonly setting: StrategySetting
   readonly levels: TableSummary[][][]
   readonly busy: Set<number>
+  /** Seconds. */
+  now: number
   expected: string
 }
 
-/** `number:first-last:size` or `number:first-last:size:tombstones/entries`. */
+/** `number:first-last:size`, then perhaps `:tombstones/entries`, then perhaps `@seconds`. */
 function table(text: string): TableSummary {
-  const [id, keys = '', size, counts = '0/100'] = text.split(':')
+  const [place = '', created = '0'] = text.split('@')
+  const [id, keys = '', size, counts = '0/100'] = place.split(':')
   const [first = '', last = ''] = keys.split('-')
   const [tombstoneCount = 0, itemCount = 0] = counts.split('/').map(Number)
   return {
@@ -34,33 +41,51 @@ function table(text: string): TableSummary {
     weakTombstoneCount: 0,
     firstKey: Buffer.from(first),
     lastKey: Buffer.from(last),
+    createdAt: Number(created) * 1000,
   }
 }
 
-function setOption(one: Case, text: string): void {
-  const [name, value = ''] = text.split('=')
-  const numbers = value.split(',').map(Number)
-  if (name === 'l0') one.l0Threshold = numbers[0]!
-  else if (name === 'target') one.targetSize = numbers[0]! * UNIT
-  else if (name === 'ratio') one.levelRatio = numbers
-  else throw new Error(`an unknown option: ${text}`)
+/** How `name=value` of a case changes it. */
+type Options<S> = Readonly<Record<string, (setting: S, value: number, list: number[]) => object>>
+
+const LEVELED: Options<LeveledSetting> = {
+  l0: (_, l0Threshold) => ({ l0Threshold }),
+  target: (_, size) => ({ targetSize: size * UNIT }),
+  ratio: (_setting, _value, levelRatio) => ({ levelRatio }),
+}
+const SIZE_TIERED: Options<SizeTieredSetting> = {
+  base: (_, size) => ({ baseSize: size * UNIT }),
+  ratio: (_, ratio) => ({ ratio }),
+  runs: (_, minRuns) => ({ minRuns }),
+}
+const FIFO: Options<FifoSetting> = {
+  limit: (_, size) => ({ limit: size * UNIT }),
+  ttl: (_, ttlSeconds) => ({ ttlSeconds }),
 }
 
-function readCases(): Case[] {
+function setOption(one: Case, options: Options<never>, text: string): void {
+  const [name = '', value = ''] = text.split('=')
+  const numbers = value.split(',').map(Number)
+  if (name === 'now') one.now = numbers[0]!
+  else if (!(name in options)) throw new Error(`an unknown option: ${text}`)
+  else Object.assign(one.setting, options[name]!(one.setting as never, numbers[0]!, numbers))
+}
+
+function readCases(file: string, setting: StrategySetting, options: Options<never>): Case[] {
   const cases: Case[] = []
-  const text = readFileSync(join(root, 'test/cases/leveled.cases.txt'), 'utf8')
+  const text = readFileSync(join(root, 'test/cases', file), 'utf8')
   for (const line of text.split('\n')) {
     if (line === '' || line.startsWith('#')) continue
     const [word = '', ...rest] = line.split(' ')
     const current = cases.at(-1)
     if (word === 'case') {
       const levels = Array.from({ length: 7 }, (): TableSummary[][] => [])
-      const sizes = { l0Threshold: 4, targetSize: 10 * UNIT, levelRatio: [10] }
-      cases.push({ name: rest.join(' '), ...sizes, levels, busy: new Set(), expected: '' })
+      const own = { name: rest.join(' '), setting: { ...setting }, now: 1000 }
+      cases.push({ ...own, levels, busy: new Set(), expected: '' })
     } else if (current === undefined) {
       throw new Error(`a case does not begin with its name: ${line}`)
     } else if (word === 'options') {
-      for (const option of rest) setOption(current, option)
+      for (const option of rest) setOption(current, options, option)
     } else if (word === 'busy') {
       for (const id of rest) current.busy.add(Number(id))
     } else if (/^L\d$/.test(word)) {
@@ -76,23 +101,63 @@ function readCases(): Case[] {
 
 /** The order of the numbers does not matter. */
 function normal(plan: string): string {
-  const [, kind, numbers = '', level] = /^(\w+) ([\d ]+) to (\d)$/.exec(plan) ?? []
+  const [, kind, numbers = '', level = ''] = /^(\w+) ([\d ]+)( to \d)?$/.exec(plan) ?? []
   if (kind === undefined) return plan
-  const sorted = numbers.split(' ').toSorted((a, b) => Number(a) - Number(b))
-  return `${kind} ${sorted.join(' ')} to ${level}`
+  const sorted = numbers
+    .trim()
+    .split(' ')
+    .toSorted((a, b) => Number(a) - Number(b))
+  return `${kind} ${sorted.join(' ')}${level}`
 }
 
 function textOf(plan: PlanData | undefined): string {
   if (plan === undefined) return 'nothing'
-  if (plan.kind === 'drop') return `drop ${plan.tables.join(' ')}`
+  if (plan.kind === 'drop') return normal(`drop ${plan.tables.join(' ')}`)
   return normal(`${plan.kind} ${plan.tables.join(' ')} to ${plan.destinationLevel}`)
 }
 
-describe('leveled', () => {
-  const cases = readCases()
-  test('there are cases', () => expect(cases.length).toBeGreaterThan(20))
-  test.each(cases)('$name', ({ levels, busy, expected, ...sizes }) => {
-    expect(expected).not.toBe('')
-    expect(textOf(chooseLeveled(levels, { ...sizes, name: 'leveled' }, busy))).toBe(expected)
+const own = <S extends StrategySetting>(setting: S): S => setting
+
+describe.each([
+  [
+    'leveled.cases.txt',
+    own<LeveledSetting>({
+      type: 'leveled',
+      name: 'leveled',
+      l0Threshold: 4,
+      targetSize: 10 * UNIT,
+      levelRatio: [10],
+    }),
+    LEVELED,
+  ],
+  [
+    'size-tiered.cases.txt',
+    own<SizeTieredSetting>({
+      type: 'size-tiered',
+      name: 'size-tiered',
+      baseSize: 10 * UNIT,
+      ratio: 4,
+      minRuns: 4,
+    }),
+    SIZE_TIERED,
+  ],
+  [
+    'fifo.cases.txt',
+    own<FifoSetting>({ type: 'fifo', name: 'fifo', limit: 100 * UNIT, ttlSeconds: undefined }),
+    FIFO,
+  ],
+] as const)('%s', (file, setting, options) => {
+  const cases = readCases(file, setting, options)
+  test('has cases', () => expect(cases.length).toBeGreaterThan(15))
+  test.each(cases)('$name', (one) => {
+    expect(one.expected).not.toBe('')
+    const context = { busyTables: one.busy, now: one.now * 1000 }
+    expect(textOf(choosePlan(one.levels, one.setting, context))).toBe(one.expected)
   })
+})
+
+test('a strategy that is not ours decides nothing', () => {
+  const levels = [[[table('1:a-z:1000')]], [], [], [], [], [], []]
+  const context = { busyTables: new Set<number>(), now: 0 }
+  expect(choosePlan(levels, { type: 'user', name: 'mine' }, context)).toBeUndefined()
 })
