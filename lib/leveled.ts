@@ -118,6 +118,12 @@ class Run {
   }
 }
 
+/** Tables of a run from index `a` up to `b`. */
+interface Part {
+  readonly a: number
+  readonly b: number
+}
+
 /** The tables of a run that meet a range of keys, which grows to the right. */
 class Meeting {
   readonly run: Run
@@ -359,7 +365,7 @@ class Leveled {
     const lowerRuns = this.#runs(level + 1)
     const excess = this.#idleBytes(level) - this.#target(level - this.#base)
     const totalMax = MERGE_TABLES_MAX * this.#setting.targetSize
-    let best: { readonly a: number; readonly b: number; readonly ratio: number } | undefined
+    let best: (Part & { readonly ratio: number }) | undefined
     for (const [a, first] of upper.tables.entries()) {
       const lower = lowerRuns.map((run) => new Meeting(run, first.firstKey))
       const end = Math.min(upper.length, a + ROW_TABLES_MAX)
@@ -380,27 +386,36 @@ class Leveled {
     if (best === undefined) return undefined
     const row = upper.tables.slice(best.a, best.b)
     const { firstKey } = row[0]!
-    const { lastKey } = row.at(-1)!
-    const lower = lowerRuns.flatMap((run) =>
-      run.tables.slice(run.reaching(firstKey), run.behind(lastKey)),
-    )
-    return this.#plan([...this.#widened(upper, best, lower), ...lower], level + 1)
+    const last = row.at(-1)!
+    const met = lowerRuns.map((run) => ({
+      run,
+      a: run.reaching(firstKey),
+      b: run.behind(last.lastKey),
+    }))
+    const lower = met.flatMap(({ run, a, b }) => run.tables.slice(a, b))
+    return this.#plan([...this.#widened(upper, best, met), ...lower], level + 1)
   }
 
   /**
-   * With neighbours that lie inside the span of the lower tables: they go down at no further cost.
+   * With neighbours that lie inside the span of the lower tables and meet no others: they go down at
+   * no further cost.
    */
-  #widened(upper: Run, row: { readonly a: number; readonly b: number }, lower: Tables): Tables {
+  #widened(upper: Run, row: Part, met: readonly (Part & { readonly run: Run })[]): Tables {
     let { a, b } = row
-    const [low, high] = [lower[0], lower.at(-1)]
-    if (low === undefined || high === undefined) return upper.tables.slice(a, b)
+    const spans = met.flatMap(({ run, a: from, b: to }) => {
+      return from < to ? [{ low: run.tables[from]!, high: run.tables[to - 1]! }] : []
+    })
     const inside = (i: number): boolean => {
       const table = upper.tables[i]
+      if (table === undefined || upper.isBusyIn(i, i + 1)) return false
       return (
-        table !== undefined &&
-        !upper.isBusyIn(i, i + 1) &&
-        !isBefore(table.firstKey, low.firstKey) &&
-        !isBefore(high.lastKey, table.lastKey)
+        spans.some(({ low, high }) => {
+          return !isBefore(table.firstKey, low.firstKey) && !isBefore(high.lastKey, table.lastKey)
+        }) &&
+        met.every(({ run, a: from, b: to }) => {
+          const [first, end] = [run.reaching(table.firstKey), run.behind(table.lastKey)]
+          return first >= end || (first >= from && end <= to)
+        })
       )
     }
     while (inside(a - 1)) a--

@@ -361,24 +361,39 @@ class Leveled {
     }
     if (best_end == 0) return std::nullopt;
     Tables row = Part(upper, best_first, best_end);
-    const Tables lower = Between(level + 1, *row.front(), *row.back());
-    Widen(upper, lower, &row);
+    const std::vector<Tables> met = MetBy(level + 1, *row.front(), *row.back());
+    Widen(upper, level + 1, met, &row);
+    Tables lower;
+    for (const Tables& tables : met) lower.insert(lower.end(), tables.begin(), tables.end());
     return Plan(row, lower, level + 1);
   }
-  // Tables of `level` that meet the span from `a` to `b`, in key order if the level is one run.
-  Tables Between(int level, const TableSummary& a, const TableSummary& b) const {
-    Tables result;
+  // Of each run of `level` the tables that meet the span from `a` to `b`, in key order.
+  std::vector<Tables> MetBy(int level, const TableSummary& a, const TableSummary& b) const {
+    std::vector<Tables> met;
     for (const RunSummary& run : level_runs(level)) {
-      AddOverlapping(run, a.first_key, b.last_key, &result);
+      AddOverlapping(run, a.first_key, b.last_key, &met.emplace_back());
     }
-    return result;
+    return met;
   }
-  // Adds neighbours that lie inside the span of the lower tables: they go down at no further cost.
-  void Widen(const Tables& upper, const Tables& lower, Tables* row) const {
-    if (lower.empty()) return;
+  // Adds neighbours that lie inside the span of the lower tables and meet no others: they go down
+  // at no further cost.
+  void Widen(const Tables& upper, int below, const std::vector<Tables>& met, Tables* row) const {
+    const auto spans = [](const Tables& tables, const TableSummary& t) {
+      return !tables.empty() && !(Slice(t.first_key) < Slice(tables.front()->first_key)) &&
+             !(Slice(tables.back()->last_key) < Slice(t.last_key));
+    };
+    // What meets a table meets neighbours of it: `part` is a piece of a run as well.
+    const auto is_inside = [](const Tables& part, const Tables& tables) {
+      return part.empty() || (std::count(tables.begin(), tables.end(), part.front()) != 0 &&
+                              std::count(tables.begin(), tables.end(), part.back()) != 0);
+    };
     const auto inside = [&](const TableSummary* t) {
-      return !IsBusy(*t) && !(Slice(t->first_key) < Slice(lower.front()->first_key)) &&
-             !(Slice(lower.back()->last_key) < Slice(t->last_key));
+      if (IsBusy(*t) || std::none_of(met.begin(), met.end(),
+                                     [&](const Tables& tables) { return spans(tables, *t); })) {
+        return false;
+      }
+      const std::vector<Tables> own = MetBy(below, *t, *t);
+      return std::equal(own.begin(), own.end(), met.begin(), is_inside);
     };
     auto first = std::find(upper.begin(), upper.end(), row->front());
     auto last = std::find(upper.begin(), upper.end(), row->back());

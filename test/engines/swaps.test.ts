@@ -112,10 +112,13 @@ class DatabaseLife {
   async #write(db: Database, keyspaces: readonly Keyspace[]): Promise<void> {
     const draw = this.#draw
     const batch = db.batch()
+    // A removal that its batch overrides is none: what counts is how it was before the batch.
+    const before = new Map<string, number>()
     for (let count = draw.pick([1, 1, 2, 20]); count > 0; count--) {
       const i = draw.below(keyspaces.length)
       const key = draw.key()
       const id = `${i} ${text(key)}`
+      if (!before.has(id)) before.set(id, this.#since.get(id) ?? 0)
       if (draw.oneIn(4)) {
         // A weak removal of what the batch wrote itself would meet nothing.
         const isWeak = this.#since.get(id) === 1 && count === 1 && batch.length === 0
@@ -127,7 +130,7 @@ class DatabaseLife {
         const value = draw.value()
         batch.insert(keyspaces[i]!, key, value)
         this.#contents[i]!.set(text(key), value)
-        this.#since.set(id, (this.#since.get(id) ?? 0) + 1)
+        this.#since.set(id, before.get(id)! + 1)
       }
       this.writes++
     }

@@ -30,7 +30,7 @@ export class DatabaseRun {
   #keyspaces: Twin<Keyspace>[] = []
   #snapshots: Twin<Snapshot>[] = []
   #cursors: { readonly name: string; readonly cursors: Twin<Cursor> }[] = []
-  readonly #writes = new Map<string, number>()
+  #writes = new Map<string, number>()
 
   constructor(title: string, directory: string, seed: number) {
     this.#draw = new Draw(seed)
@@ -208,8 +208,12 @@ export class DatabaseRun {
     const draw = this.#draw
     const { native, typescript } = this.#databases
     const batches: Twin<WriteBatch> = { native: native.batch(), typescript: typescript.batch() }
+    const before = [...this.#writes]
     for (let count = draw.pick([0, 1, 2, 5, 30]); count > 0; count--) this.#add(batches)
-    if (draw.oneIn(20)) this.comparison.callSync('batch: clear', batches, (one) => !one.clear())
+    if (draw.oneIn(20)) {
+      this.comparison.callSync('batch: clear', batches, (one) => !one.clear())
+      this.#writes = new Map(before)
+    }
     const options = this.#durability()
     const what = `commit ${batches.native.length}`
     const length = (one: WriteBatch): number => one.length
