@@ -28,6 +28,8 @@ export const LATEST = -1
 export const VALUE = 0
 export const TOMBSTONE = 1
 export const WEAK_TOMBSTONE = 2
+export const RANGE_TOMBSTONE = 3
+/** What one key can be given. */
 export type EntryKind = typeof VALUE | typeof TOMBSTONE | typeof WEAK_TOMBSTONE
 
 /** Numbers shared with the core: `Durability` in native/db/options.h. */
@@ -243,6 +245,12 @@ export interface BareTreeEngine extends ReadEngine {
     kind: EntryKind,
     key: KeyInput,
     value: ValueInput,
+    seqno: number,
+  ): { itemSize: number; memtableSize: number }
+  /** A range tombstone; bounds as in ScanRange, not empty. */
+  addRange(
+    lower: Uint8Array,
+    upper: Uint8Array | undefined,
     seqno: number,
   ): { itemSize: number; memtableSize: number }
   gcSeqno(): number

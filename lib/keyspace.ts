@@ -1,6 +1,13 @@
 /** Keyspaces: named, ordered maps of a database, each an LSM-tree of its own. */
 
-import { LATEST, TOMBSTONE, WEAK_TOMBSTONE, type KeyspaceEngine } from './engine.ts'
+import {
+  LATEST,
+  TOMBSTONE,
+  WEAK_TOMBSTONE,
+  type DatabaseEngine,
+  type KeyspaceEngine,
+} from './engine.ts'
+import { EntryBytes } from './entry-bytes.ts'
 import { makeEntryRange, type EntryRange } from './entry-range.ts'
 import { ShaleError } from './errors.ts'
 import {
@@ -47,6 +54,7 @@ import type { WriteOptions } from './write-batch.ts'
 
 /** What a keyspace needs from its database. */
 export interface KeyspaceOwner {
+  readonly engine: DatabaseEngine
   readonly path: string
   readonly defaultDurability: Durability
   readonly closing: boolean
@@ -185,6 +193,52 @@ export class Keyspace {
   removeWeakSync(key: KeyInput, options?: WriteOptions): void {
     if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'removeWeakSync')
     this.#engine.removeSync(WEAK_TOMBSTONE, key, this.#durabilityOf(options))
+  }
+
+  /**
+   * Removes every key in the range at the cost of one write, whatever it holds: a range tombstone,
+   * which hides what was written before it. Compactions take the entries away.
+   *
+   * @throws ShaleError INVALID_RANGE, INVALID_KEY
+   */
+  removeRange(range: KeyRange, options?: WriteOptions): Promise<void> {
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Keyspace', 'removeRange'))
+    try {
+      const durability = this.#durabilityOf(options)
+      const entries = this.#rangeTombstone(readKeyRange(range))
+      return entries.length > 0 ? this.#owner.engine.write(entries, durability) : Promise.resolve()
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  removeRangeSync(range: KeyRange, options?: WriteOptions): void {
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'removeRangeSync')
+    const durability = this.#durabilityOf(options)
+    const entries = this.#rangeTombstone(readKeyRange(range))
+    if (entries.length > 0) this.#owner.engine.writeSync(entries, durability)
+  }
+
+  /**
+   * Removes everything: a range without bounds, whose tables are then dropped as wholes. Open
+   * snapshots still see what was there.
+   */
+  clear(): Promise<void> {
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Keyspace', 'clear'))
+    try {
+      const entries = this.#rangeTombstone(EVERYTHING)
+      return this.#owner.engine.write(entries, this.#durability).then(() => {
+        if (!this.#owner.closing) this.#engine.rotateMemtable()
+      })
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  clearSync(): void {
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'clearSync')
+    this.#owner.engine.writeSync(this.#rangeTombstone(EVERYTHING), this.#durability)
+    this.#engine.rotateMemtable()
   }
 
   // --- point reads -------------------------------------------------------------------------------
@@ -404,6 +458,14 @@ export class Keyspace {
 
   #durabilityOf(options: unknown): Durability {
     return this.#owner.durabilityOf(options, this.#durability)
+  }
+
+  /** The commit that removes what is inside; no bytes for an empty range. */
+  #rangeTombstone(bounds: Bounds): Uint8Array {
+    this.#owner.checkOpen()
+    const entries = new EntryBytes()
+    if (!bounds.empty) entries.addRange(this.#engine.id, bounds)
+    return entries.bytes
   }
 
   #seqno(options: unknown): number {

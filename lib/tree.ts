@@ -21,6 +21,7 @@ import {
 } from './engine.ts'
 import { chooseEngine } from './engine-loader.ts'
 import { makeEntryRange, type EntryRange } from './entry-range.ts'
+import { FIRST_KEY } from './entry-bytes.ts'
 import { kindOf, ShaleError } from './errors.ts'
 import {
   boundsOfPrefix,
@@ -146,6 +147,36 @@ export class Tree {
   /** Single delete: only for keys written at most once since their last removal. */
   removeWeakSync(key: KeyInput, seqno: number): WriteSize {
     return Tree.#remove(this, 'removeWeakSync', WEAK_TOMBSTONE, key, seqno)
+  }
+
+  /**
+   * Removes every key in the range: a range tombstone, which hides entries with a smaller seqno. Of
+   * an empty range nothing is written.
+   *
+   * @throws ShaleError INVALID_RANGE, INVALID_KEY
+   */
+  removeRangeSync(range: KeyRange, seqno: number): WriteSize {
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'removeRangeSync')
+    checkSeqno(seqno)
+    const { lower = FIRST_KEY, upper, empty } = readKeyRange(range)
+    if (!empty) return this.#engine.addRange(lower, upper, seqno)
+    this.#checkOpen()
+    return { itemSize: 0, memtableSize: this.#engine.superVersions()[0]?.activeMemtable.size ?? 0 }
+  }
+
+  /** Removes everything with a smaller seqno, and flushes that. */
+  clear(seqno: number): Promise<void> {
+    try {
+      Tree.#clear(this, 'clear', seqno)
+      return this.#engine.flush()
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  clearSync(seqno: number): void {
+    Tree.#clear(this, 'clearSync', seqno)
+    this.#engine.flushSync()
   }
 
   // --- point reads -------------------------------------------------------------------------------
@@ -420,6 +451,11 @@ export class Tree {
   ): WriteSize {
     if (!(#engine in Object(tree))) throw wrongReceiver('Tree', member)
     return tree.#engine.add(kind, key, '', checkSeqno(seqno))
+  }
+
+  static #clear(tree: Tree, member: string, seqno: number): void {
+    if (!(#engine in Object(tree))) throw wrongReceiver('Tree', member)
+    tree.#engine.addRange(FIRST_KEY, undefined, checkSeqno(seqno))
   }
 
   static #read<T>(

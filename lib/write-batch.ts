@@ -6,15 +6,9 @@
  */
 
 import { TOMBSTONE, VALUE, WEAK_TOMBSTONE, type DatabaseEngine, type EntryKind } from './engine.ts'
-import {
-  byteLengthOf,
-  isBytes,
-  keyError,
-  MAX_BATCH_BYTES,
-  MAX_KEY_BYTES,
-  ShaleError,
-  valueError,
-} from './errors.ts'
+import { EntryBytes } from './entry-bytes.ts'
+import { byteLengthOf, isBytes, keyError, MAX_KEY_BYTES, ShaleError, valueError } from './errors.ts'
+import { readKeyRange, type KeyRange } from './keys.ts'
 import type { Keyspace } from './keyspace.ts'
 import { rejected, uncloneable, wrongReceiver } from './receiver.ts'
 import type { Durability, KeyInput, ValueInput } from './types.ts'
@@ -36,11 +30,6 @@ export interface BatchOwner {
   durability(options: unknown): Durability
 }
 
-const HEADER = 12
-const FIRST_CAPACITY = 1024
-/** A batch that grew beyond this gives its memory back after the commit. */
-const KEPT_CAPACITY = 1 << 20
-
 const TOKEN = Symbol('batch')
 
 /** For Database only. */
@@ -53,9 +42,7 @@ export let makeWriteBatch: (owner: BatchOwner) => WriteBatch
  */
 export class WriteBatch {
   readonly #owner: BatchOwner
-  #bytes: Buffer = Buffer.allocUnsafeSlow(FIRST_CAPACITY)
-  #end = 0
-  #length = 0
+  readonly #entries = new EntryBytes()
   #pending = false
 
   private constructor(token: symbol, owner: BatchOwner) {
@@ -73,13 +60,13 @@ export class WriteBatch {
   /** Number of operations. */
   get length(): number {
     if (!(#owner in Object(this))) throw wrongReceiver('WriteBatch', 'length')
-    return this.#length
+    return this.#entries.count
   }
 
   /** Encoded bytes. */
   get byteLength(): number {
     if (!(#owner in Object(this))) throw wrongReceiver('WriteBatch', 'byteLength')
-    return this.#end
+    return this.#entries.byteLength
   }
 
   insert(keyspace: Keyspace, key: KeyInput, value: ValueInput): this {
@@ -104,12 +91,26 @@ export class WriteBatch {
     return this
   }
 
+  /**
+   * Removes every key in the range, as `Keyspace.removeRange` does; also what this batch did before
+   * to keys in it. What it does afterwards stays.
+   */
+  removeRange(keyspace: Keyspace, range: KeyRange): this {
+    if (!(#owner in Object(this))) throw wrongReceiver('WriteBatch', 'removeRange')
+    this.#owner.checkOpen()
+    this.#checkIdle()
+    const id = this.#owner.keyspaceId(keyspace)
+    const bounds = readKeyRange(range)
+    if (!bounds.empty) this.#entries.addRange(id, bounds)
+    return this
+  }
+
   /** Forgets what was added. */
   clear(): this {
     if (!(#owner in Object(this))) throw wrongReceiver('WriteBatch', 'clear')
     this.#owner.checkOpen()
     this.#checkIdle()
-    this.#reset()
+    this.#entries.clear()
     return this
   }
 
@@ -123,7 +124,7 @@ export class WriteBatch {
       if (!(#owner in Object(this))) throw wrongReceiver('WriteBatch', 'commit')
       const durability = this.#begin(options)
       if (this.#isEmpty()) return Promise.resolve()
-      return this.#settle(this.#owner.engine.write(this.#bytes.subarray(0, this.#end), durability))
+      return this.#settle(this.#owner.engine.write(this.#entries.bytes, durability))
     } catch (error) {
       return rejected(error)
     }
@@ -137,8 +138,8 @@ export class WriteBatch {
     if (!(#owner in Object(this))) throw wrongReceiver('WriteBatch', 'commitSync')
     const durability = this.#begin(options)
     if (this.#isEmpty()) return
-    this.#owner.engine.writeSync(this.#bytes.subarray(0, this.#end), durability)
-    this.#reset()
+    this.#owner.engine.writeSync(this.#entries.bytes, durability)
+    this.#entries.clear()
   }
 
   /** A batch whose commit failed keeps its operations, to be committed again. */
@@ -146,7 +147,7 @@ export class WriteBatch {
     this.#pending = true
     try {
       await committed
-      this.#reset()
+      this.#entries.clear()
     } finally {
       this.#pending = false
     }
@@ -160,7 +161,7 @@ export class WriteBatch {
 
   /** An empty commit changes nothing, and may be made wherever one that does may not. */
   #isEmpty(): boolean {
-    if (this.#length > 0) return false
+    if (this.#entries.count > 0) return false
     this.#owner.checkOpen()
     return true
   }
@@ -171,38 +172,15 @@ export class WriteBatch {
     }
   }
 
-  #reset(): void {
-    this.#end = 0
-    this.#length = 0
-    if (this.#bytes.length > KEPT_CAPACITY) this.#bytes = Buffer.allocUnsafeSlow(FIRST_CAPACITY)
-  }
-
   #add(kind: EntryKind, keyspace: unknown, key: KeyInput, value: ValueInput): void {
     this.#owner.checkOpen()
     this.#checkIdle()
     const id = this.#owner.keyspaceId(keyspace)
     const keyLength = this.#keyLength(key)
     const valueLength = this.#valueLength(value)
-    const start = this.#reserve(HEADER + keyLength + valueLength)
-    const bytes = this.#bytes
-    bytes[start] = kind
-    bytes[start + 1] = 0
-    bytes[start + 2] = keyLength
-    bytes[start + 3] = keyLength >>> 8
-    bytes[start + 4] = id
-    bytes[start + 5] = id >>> 8
-    bytes[start + 6] = id >>> 16
-    bytes[start + 7] = id >>> 24
-    bytes[start + 8] = valueLength
-    bytes[start + 9] = valueLength >>> 8
-    bytes[start + 10] = valueLength >>> 16
-    bytes[start + 11] = valueLength >>> 24
-    if (!put(bytes, start + HEADER, key, keyLength)) throw keyError(key)
-    if (!put(bytes, start + HEADER + keyLength, value, valueLength)) {
-      throw valueError(value, this.#owner.maxValueSize)
-    }
-    this.#end = start + HEADER + keyLength + valueLength
-    this.#length++
+    const unread = this.#entries.add(kind, id, key, keyLength, value, valueLength)
+    if (unread === 'key') throw keyError(key)
+    if (unread === 'value') throw valueError(value, this.#owner.maxValueSize)
   }
 
   #keyLength(key: unknown): number {
@@ -217,24 +195,6 @@ export class WriteBatch {
     if (!(size >= 0 && size <= limit)) throw valueError(value, limit)
     return size
   }
-
-  /** Makes room for `size` more bytes and returns where they go. */
-  #reserve(size: number): number {
-    const end = this.#end + size
-    if (end > MAX_BATCH_BYTES) {
-      throw new ShaleError(
-        'BATCH_TOO_LARGE',
-        `the batch would have ${end} bytes; at most ${MAX_BATCH_BYTES} are allowed`,
-      )
-    }
-    if (end > this.#bytes.length) {
-      const capacity = Math.min(MAX_BATCH_BYTES, Math.max(end, this.#bytes.length * 2))
-      const grown = Buffer.allocUnsafeSlow(capacity)
-      this.#bytes.copy(grown, 0, 0, this.#end)
-      this.#bytes = grown
-    }
-    return this.#end
-  }
 }
 
 /** UTF-8 bytes of a string, real bytes of a Uint8Array, -1 for anything else. */
@@ -244,15 +204,4 @@ function sizeOf(input: unknown): number {
     return Buffer.byteLength(input)
   }
   return isBytes(input) ? byteLengthOf(input) : -1
-}
-
-/** False if the bytes cannot be read, or do not fit any more (shared memory that grows). */
-function put(target: Buffer, offset: number, input: KeyInput, size: number): boolean {
-  if (typeof input === 'string') return target.write(input, offset, size) === size
-  try {
-    Uint8Array.prototype.set.call(target, input, offset)
-    return true
-  } catch {
-    return false
-  }
 }
