@@ -8,7 +8,7 @@
  */
 
 import type { FifoSetting, PlanData } from './engine.ts'
-import { isBefore, type Levels, type Tables, type TableSummary } from './table-summary.ts'
+import { endsBefore, type Levels, type Tables, type TableSummary } from './table-summary.ts'
 
 /** Costs a look at each table; and for one to be dropped, one at each older run that stays. */
 export function chooseFifo(
@@ -44,10 +44,8 @@ function byAge(a: TableSummary, b: TableSummary): number {
   return a.createdAt - b.createdAt || a.id - b.id
 }
 
-function meets(runs: readonly Tables[], { firstKey, lastKey }: TableSummary): boolean {
+function meets(runs: readonly Tables[], one: TableSummary): boolean {
   return runs.some((tables) =>
-    tables.some(
-      (table) => !isBefore(table.lastKey, firstKey) && !isBefore(lastKey, table.firstKey),
-    ),
+    tables.some((other) => !endsBefore(other, one.firstKey) && !endsBefore(one, other.firstKey)),
   )
 }

@@ -107,7 +107,8 @@ export function boundsOfRange(range: GivenRange): Bounds {
   }
   if (lt !== undefined) upper = copyKey(lt, 'lt')
   if (lte !== undefined) upper = keyAfter(copyKey(lte, 'lte'))
-  if (lower !== undefined && upper !== undefined) empty ||= Buffer.compare(lower, upper) >= 0
+  // There is no key below the one-byte key 0x00.
+  if (upper !== undefined) empty ||= Buffer.compare(lower ?? ZERO_BYTE, upper) >= 0
   return { lower, upper, empty }
 }
 

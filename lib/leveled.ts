@@ -20,6 +20,8 @@
 
 import type { LeveledSetting, PlanData } from './engine.ts'
 import {
+  endsBefore,
+  endsFirst,
   isBefore,
   isDisjoint,
   LEVEL_COUNT,
@@ -109,12 +111,12 @@ class Run {
 
   /** Index of the first table that ends at or behind `key`. */
   reaching(key: Uint8Array): number {
-    return firstIndex(this.length, (i) => !isBefore(this.tables[i]!.lastKey, key))
+    return firstIndex(this.length, (i) => !endsBefore(this.tables[i]!, key))
   }
 
-  /** Index of the first table that begins behind `key`. */
-  behind(key: Uint8Array): number {
-    return firstIndex(this.length, (i) => isBefore(key, this.tables[i]!.firstKey))
+  /** Index of the first table that begins behind the end of `table`. */
+  behind(table: TableSummary): number {
+    return firstIndex(this.length, (i) => endsBefore(table, this.tables[i]!.firstKey))
   }
 }
 
@@ -136,9 +138,9 @@ class Meeting {
     this.#to = this.#from
   }
 
-  growTo(lastKey: Uint8Array): void {
+  growTo(table: TableSummary): void {
     const { tables } = this.run
-    while (this.#to < tables.length && !isBefore(lastKey, tables[this.#to]!.firstKey)) this.#to++
+    while (this.#to < tables.length && !endsBefore(table, tables[this.#to]!.firstKey)) this.#to++
   }
 
   get bytes(): number {
@@ -199,8 +201,8 @@ class Leveled {
     let isBusy = false
     const tables = this.#runs(level).flatMap((run) => {
       const meets = new Uint8Array(run.length)
-      for (const { firstKey, lastKey } of inputs) {
-        const [a, b] = [run.reaching(firstKey), run.behind(lastKey)]
+      for (const input of inputs) {
+        const [a, b] = [run.reaching(input.firstKey), run.behind(input)]
         meets.fill(1, a, Math.max(a, b))
         isBusy ||= run.isBusyIn(a, b)
       }
@@ -318,7 +320,7 @@ class Leveled {
   #joinRuns(level: number): PlanData | undefined {
     const [newer, oldest] = this.#runs(level).slice(-2) as [Run, Run]
     for (const [i, table] of newer.tables.entries()) {
-      const [a, b] = [oldest.reaching(table.firstKey), oldest.behind(table.lastKey)]
+      const [a, b] = [oldest.reaching(table.firstKey), oldest.behind(table)]
       if (newer.isBusyIn(i, i + 1) || oldest.isBusyIn(a, b)) continue
       return this.#plan([table, ...oldest.tables.slice(a, Math.max(a, b))], level)
     }
@@ -330,8 +332,7 @@ class Leveled {
     const lower = this.#runs(level + 1)
     let [from, best, bestEnd] = [0, 0, 0]
     for (const [i, table] of run.tables.entries()) {
-      const { firstKey, lastKey } = table
-      const meets = lower.some((other) => other.reaching(firstKey) < other.behind(lastKey))
+      const meets = lower.some((other) => other.reaching(table.firstKey) < other.behind(table))
       if (meets || run.isBusyIn(i, i + 1)) {
         from = i + 1
         continue
@@ -346,14 +347,14 @@ class Leveled {
   }
 
   #busyBetween(runs: readonly Run[], a: TableSummary, b: TableSummary): boolean {
-    return runs.some((run) => run.isBusyIn(run.behind(a.lastKey), run.reaching(b.firstKey)))
+    return runs.some((run) => run.isBusyIn(run.behind(a), run.reaching(b.firstKey)))
   }
 
   /** Whether busy tables lie on both sides of [a, b], so that an output might span it. */
   #insideBusy(runs: readonly Run[], a: TableSummary, b: TableSummary): boolean {
     return (
       runs.some((run) => run.isBusyIn(0, run.reaching(a.firstKey))) &&
-      runs.some((run) => run.isBusyIn(run.behind(b.lastKey), run.length))
+      runs.some((run) => run.isBusyIn(run.behind(b), run.length))
     )
   }
 
@@ -373,7 +374,7 @@ class Leveled {
         let below = 0
         let isBusy = false
         for (const meeting of lower) {
-          meeting.growTo(upper.tables[b - 1]!.lastKey)
+          meeting.growTo(upper.tables[b - 1]!)
           below += meeting.bytes
           isBusy ||= meeting.isBusy
         }
@@ -387,11 +388,7 @@ class Leveled {
     const row = upper.tables.slice(best.a, best.b)
     const { firstKey } = row[0]!
     const last = row.at(-1)!
-    const met = lowerRuns.map((run) => ({
-      run,
-      a: run.reaching(firstKey),
-      b: run.behind(last.lastKey),
-    }))
+    const met = lowerRuns.map((run) => ({ run, a: run.reaching(firstKey), b: run.behind(last) }))
     const lower = met.flatMap(({ run, a, b }) => run.tables.slice(a, b))
     return this.#plan([...this.#widened(upper, best, met), ...lower], level + 1)
   }
@@ -410,10 +407,10 @@ class Leveled {
       if (table === undefined || upper.isBusyIn(i, i + 1)) return false
       return (
         spans.some(({ low, high }) => {
-          return !isBefore(table.firstKey, low.firstKey) && !isBefore(high.lastKey, table.lastKey)
+          return !isBefore(table.firstKey, low.firstKey) && !endsFirst(high, table)
         }) &&
         met.every(({ run, a: from, b: to }) => {
-          const [first, end] = [run.reaching(table.firstKey), run.behind(table.lastKey)]
+          const [first, end] = [run.reaching(table.firstKey), run.behind(table)]
           return first >= end || (first >= from && end <= to)
         })
       )

@@ -9,7 +9,10 @@ export interface TableSummary {
   readonly tombstoneCount: number
   readonly weakTombstoneCount: number
   readonly firstKey: Uint8Array
+  /** Empty if there is no upper end. */
   readonly lastKey: Uint8Array
+  /** Whether the last key is the end of a range tombstone, and not in the table; default: it is. */
+  readonly lastKeyBound?: number
   /** Milliseconds since the epoch. */
   readonly createdAt: number
 }
@@ -25,11 +28,29 @@ export function isBefore(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) < 0
 }
 
+/** `TableMeta.lastKeyBound`: see docs/format.md, enum bound. */
+const EXCLUSIVE = 1
+
+/** Whether a table ends before a key. */
+export function endsBefore({ lastKey, lastKeyBound }: TableSummary, key: Uint8Array): boolean {
+  if (lastKey.length === 0) return false
+  const order = Buffer.compare(lastKey, key)
+  return order < 0 || (order === 0 && lastKeyBound === EXCLUSIVE)
+}
+
+/** Whether a table ends before another one does. */
+export function endsFirst(a: TableSummary, b: TableSummary): boolean {
+  if (a.lastKey.length === 0) return false
+  if (b.lastKey.length === 0) return true
+  const order = Buffer.compare(a.lastKey, b.lastKey)
+  return order < 0 || (order === 0 && a.lastKeyBound === EXCLUSIVE && b.lastKeyBound !== EXCLUSIVE)
+}
+
 /** No two of them have a key in common. */
 export function isDisjoint(tables: Tables): boolean {
   const sorted = tables.toSorted((a, b) => Buffer.compare(a.firstKey, b.firstKey))
   return sorted.every((table, i) => {
     const previous = sorted[i - 1]
-    return previous === undefined || isBefore(previous.lastKey, table.firstKey)
+    return previous === undefined || endsBefore(previous, table.firstKey)
   })
 }

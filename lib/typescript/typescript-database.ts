@@ -100,7 +100,7 @@ export class TypescriptDatabase implements DatabaseEngine, KeyspaceOwner {
   }
 
   closeSnapshot(seqno: number): void {
-    this.database.snapshots.close(seqno)
+    this.database.closeSnapshot(seqno)
   }
 
   figures(): DatabaseFigures {

@@ -61,6 +61,14 @@ export class TypescriptTree extends TypescriptReads implements BareTreeEngine {
     return this.#standalone.add(kind, seqno, keyBytes, keyLength, bytes, bytes.length)
   }
 
+  addRange(
+    lower: Uint8Array,
+    upper: Uint8Array | undefined,
+    seqno: number,
+  ): { itemSize: number; memtableSize: number } {
+    return this.#standalone.addRange({ start: lower, end: upper, seqno })
+  }
+
   gcSeqno(): number {
     this.#standalone.check()
     return this.#standalone.gcSeqno

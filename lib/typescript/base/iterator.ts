@@ -7,6 +7,7 @@
  */
 
 import type { Flow, Io } from './flow.ts'
+import { compareRanges } from './slice.ts'
 
 export abstract class EntryIterator {
   /** Whether it is at an entry. Everything below is meaningless if not. */
@@ -35,6 +36,22 @@ export abstract class EntryIterator {
   abstract next(): void
   abstract previous(): void
   retry(): void {}
+
+  /**
+   * Passes over entries with a seqno below `seqno` up to `bound`, exclusive, in the direction it
+   * goes (backward: down to `bound`, inclusive), as far as that takes no look at them; undefined:
+   * no bound. Whether it has moved.
+   */
+  skip(_bound: Uint8Array | undefined, _seqno: number): boolean {
+    return false
+  }
+
+  /** Whether the entry at the place lies before `bound`; backward: not before it. */
+  protected isShortOf(bound: Uint8Array | undefined, isForward: boolean): boolean {
+    if (bound === undefined) return true
+    const order = compareRanges(this.key, this.keyBegin, this.keyEnd, bound, 0, bound.length)
+    return isForward ? order < 0 : order >= 0
+  }
 }
 
 const EMPTY = new Uint8Array(0)

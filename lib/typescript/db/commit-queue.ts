@@ -27,6 +27,8 @@ export interface Commit {
   readonly journal: Uint8Array | undefined
   readonly count: number
   readonly durability: Durability
+  /** Whether there are range tombstones among them. */
+  readonly hasRanges?: boolean
 }
 
 /** What becomes of commits. */

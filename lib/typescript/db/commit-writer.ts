@@ -7,7 +7,9 @@ import { isMainThread } from 'node:worker_threads'
 import type { DatabaseSettings } from '../../engine.ts'
 import type { ShaleError } from '../../errors.ts'
 import type { Flow } from '../base/flow.ts'
+import { KIND_RANGE_TOMBSTONE } from '../base/internal-key.ts'
 import type { JournalManager } from '../journal/manager.ts'
+import { Cancelled } from './cancelled.ts'
 import { CommitQueue } from './commit-queue.ts'
 import type { Commit, CommitSink } from './commit-queue.ts'
 import type { JournalKeeper } from './journal-keeper.ts'
@@ -92,8 +94,9 @@ export class CommitWriter implements CommitSink {
     }
   }
 
-  insert({ entries }: Commit, seqno: number): void {
+  insert({ entries, count, hasRanges = false }: Commit, seqno: number): void {
     const keyspaces = this.#parts.keyspaces()
+    const cancelled = hasRanges && count > 1 ? Cancelled.of(entries) : undefined
     const reader = new BatchReader(entries)
     let keyspace: Keyspace | undefined
     while (reader.next()) {
@@ -103,6 +106,11 @@ export class CommitWriter implements CommitSink {
       }
       const { kind, keyBegin, keyEnd, valueBegin, valueEnd } = reader
       const { tree } = keyspace
+      if (kind === KIND_RANGE_TOMBSTONE) {
+        tree.insertRange(reader.range(seqno))
+        continue
+      }
+      if (cancelled?.has(reader) === true) continue
       tree.insert(kind, seqno, entries, keyBegin, keyEnd, entries, valueBegin, valueEnd)
     }
   }

@@ -277,6 +277,11 @@ export class Database {
     if (failure !== undefined && !this.settings.readOnly) this.#queue.fail(failure)
   }
 
+  closeSnapshot(seqno: number): void {
+    this.snapshots.close(seqno)
+    if (this.#status === 'open') this.maintenance.readsEnded(seqno)
+  }
+
   /** Reads see commits with a smaller seqno. */
   get visible(): number {
     return this.#queue.visible
@@ -342,18 +347,18 @@ export class Database {
   /** Commits the entries of a batch. */
   writeSync(entries: Uint8Array, durability: Durability): void {
     this.#checkWritable()
-    const count = this.#countEntries(entries)
-    if (count > 0) this.#runSync(entries, count, durability)
+    const { count, hasRanges } = this.#checkEntries(entries)
+    if (count > 0) this.#runSync(entries, count, durability, hasRanges)
   }
 
   /** The same; the bytes are copied. */
   async write(entries: Uint8Array, durability: Durability): Promise<void> {
     this.#checkWritable()
-    const count = this.#countEntries(entries)
-    if (count > 0) await this.#run(new Uint8Array(entries), count, durability)
+    const { count, hasRanges } = this.#checkEntries(entries)
+    if (count > 0) await this.#run(new Uint8Array(entries), count, durability, hasRanges)
   }
 
-  #countEntries(entries: Uint8Array): number {
+  #checkEntries(entries: Uint8Array): { readonly count: number; readonly hasRanges: boolean } {
     if (entries.length > BATCH_BYTES_MAX) {
       const message = `the batch has ${entries.length} bytes, the limit is ${BATCH_BYTES_MAX}`
       throw new ShaleError('BATCH_TOO_LARGE', message)
@@ -369,19 +374,19 @@ export class Database {
       }
       this.checkWrite(keyspace)
     }
-    return reader.count
+    return reader
   }
 
-  #commit(entries: Uint8Array, count: number, durability: Durability): Commit {
+  #commit(entries: Uint8Array, count: number, durability: Durability, hasRanges: boolean): Commit {
     const journal = journalForm(entries, CODECS[this.settings.journalCompression])
-    return { entries, journal, count, durability }
+    return { entries, journal, count, durability, hasRanges }
   }
 
-  #runSync(entries: Uint8Array, count: number, durability: Durability): void {
+  #runSync(entries: Uint8Array, count: number, durability: Durability, hasRanges = false): void {
     if (!this.#control.isFree) this.#admitSync()
     this.writer.isSyncCaller = true
     try {
-      this.#queue.run(this.#commit(entries, count, durability))
+      this.#queue.run(this.#commit(entries, count, durability, hasRanges))
     } finally {
       this.writer.isSyncCaller = false
     }
@@ -404,22 +409,32 @@ export class Database {
     if (refusal !== undefined) throw refusal
   }
 
-  async #run(entries: Uint8Array, count: number, durability: Durability): Promise<void> {
+  async #run(
+    entries: Uint8Array,
+    count: number,
+    durability: Durability,
+    hasRanges = false,
+  ): Promise<void> {
     if (!this.#control.isFree) {
       const admitted = new Promise<void>((resolve, reject) => {
         this.#control.admit(entries.length, (refusal) => {
           if (refusal !== undefined) reject(refusal)
-          else this.#defer(entries, count, durability).then(resolve, reject)
+          else this.#defer(entries, count, durability, hasRanges).then(resolve, reject)
         })
       })
       return keepAlive(admitted)
     }
-    return this.#queue.defer(this.#commit(entries, count, durability))
+    return this.#queue.defer(this.#commit(entries, count, durability, hasRanges))
   }
 
   /** Rejects whatever fails: a timer may have called, who has nobody to tell. */
-  async #defer(entries: Uint8Array, count: number, durability: Durability): Promise<void> {
-    return this.#queue.defer(this.#commit(entries, count, durability))
+  async #defer(
+    entries: Uint8Array,
+    count: number,
+    durability: Durability,
+    hasRanges: boolean,
+  ): Promise<void> {
+    return this.#queue.defer(this.#commit(entries, count, durability, hasRanges))
   }
 
   /** Makes every acknowledged commit survive what `durability` says. */

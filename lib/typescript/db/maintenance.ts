@@ -95,6 +95,8 @@ export class Maintenance {
   readonly #running = new Map<CompactionJob, Keyspace>()
   /** Debt of level 0, sealed memtables counted as runs. */
   readonly #level0 = new Highest<Keyspace>()
+  /** The highest seqno of range tombstones in tables, where there are any. */
+  readonly #ranged = new Map<Keyspace, number>()
   /** What fails, by what is done for which keyspace. */
   readonly #problems = new Map<string, ShaleError>()
   readonly #timers = new Set<Timer>()
@@ -156,6 +158,9 @@ export class Maintenance {
   #countLevel0(keyspace: Keyspace): void {
     const { level0Runs, sealedCount } = keyspace.tree
     this.#level0.set(keyspace, level0Debt(keyspace, level0Runs + sealedCount))
+    const highest = keyspace.tree.highestRangeInTables
+    if (highest < 0) this.#ranged.delete(keyspace)
+    else this.#ranged.set(keyspace, highest)
     this.#tellLevel0()
   }
 
@@ -210,10 +215,10 @@ export class Maintenance {
   /** Flushes first, since sealed memtables count as runs; then one compaction, if there is one. */
   #compactNow(keyspace: Keyspace): boolean {
     runSync(this.flush(keyspace))
-    let plan = keyspace.tree.choosePlan()
+    let plan = runSync(this.#choosePlan(keyspace))
     if (plan === undefined) {
       runSync(keyspace.tree.takeOver())
-      plan = keyspace.tree.choosePlan()
+      plan = runSync(this.#choosePlan(keyspace))
     }
     if (plan !== undefined) runSync(this.compact(keyspace, plan))
     return plan !== undefined
@@ -334,7 +339,7 @@ export class Maintenance {
         this.queueCompaction(keyspace)
         return
       }
-      const plan = keyspace.majors > 0 ? undefined : keyspace.tree.choosePlan()
+      const plan = keyspace.majors > 0 ? undefined : yield* this.#choosePlan(keyspace)
       if (plan === undefined) {
         this.#setProblem('compaction', keyspace, undefined)
         if (keyspace.compactions === 0) this.#releaseFlush(keyspace)
@@ -347,6 +352,27 @@ export class Maintenance {
       this.#working--
       this.#pumpCompactions()
       this.#tellIdle()
+    }
+  }
+
+  /** Tables that nobody can miss go before anything is merged. */
+  *#choosePlan({ tree }: Keyspace): Flow<PlanData | undefined> {
+    return (yield* tree.coveredPlan()) ?? tree.choosePlan()
+  }
+
+  /** Drops tables that nobody can miss. */
+  *dropCovered(keyspace: Keyspace): Flow<void> {
+    for (;;) {
+      const plan = yield* keyspace.tree.coveredPlan()
+      if (plan === undefined) return
+      yield* this.compact(keyspace, plan)
+    }
+  }
+
+  /** No read at this seqno will come any more: it may be all that some tables were kept for. */
+  readsEnded(seqno: number): void {
+    for (const [keyspace, highest] of this.#ranged) {
+      if (seqno <= highest) this.queueCompaction(keyspace)
     }
   }
 
@@ -420,9 +446,10 @@ export class Maintenance {
         if (watch.isStopped || this.#isStopping) {
           throw new ShaleError('ABORTED', 'the compaction was stopped')
         }
-        const plan = keyspace.tree.majorPlan(targetSize)
-        if (plan === undefined) return
         try {
+          yield* this.dropCovered(keyspace)
+          const plan = keyspace.tree.majorPlan(targetSize)
+          if (plan === undefined) return
           yield* this.compact(keyspace, plan, watch)
           return
         } catch (error) {

@@ -8,19 +8,24 @@
  */
 
 import { ShaleError } from '../../errors.ts'
+import { getU16, getU32 } from '../base/coding.ts'
 import { CODEC_NONE } from '../base/compression.ts'
 import { breath } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { KIND_RANGE_TOMBSTONE } from '../base/internal-key.ts'
 import { BATCH_BYTES_MAX } from '../base/limits.ts'
+import { FIRST_KEY } from '../base/range-tombstone.ts'
+import type { RangeTombstone } from '../base/range-tombstone.ts'
 import { corruption } from '../base/status.ts'
 import type { ManifestEdit } from '../tree/manifest-edit.ts'
 import { newTree } from '../tree/manifest-state.ts'
 import type { ManifestState, TreeState } from '../tree/manifest-state.ts'
 import { Tree } from '../tree/tree.ts'
 import type { TreeContext } from '../tree/tree.ts'
+import { Cancelled } from './cancelled.ts'
 import {
   BatchReader,
+  ENTRY_HEADER_BYTES,
   isKeyspaceRecord,
   KEYSPACE_CLEAR,
   KEYSPACE_CREATE,
@@ -79,6 +84,8 @@ export class ReplayedTrees {
     watermarks: Map<number, number>,
   ): Flow<boolean> {
     const batch = new BatchReader(payload)
+    // The payload is read twice only where there may be something to cancel.
+    const cancelled = count > 1 && mayHoldRanges(payload) ? Cancelled.of(payload) : undefined
     this.#touched.length = 0
     while (batch.next()) {
       const { kind } = batch
@@ -87,7 +94,13 @@ export class ReplayedTrees {
         yield* this.#create(batch, seqno)
       } else {
         const tree = this.#treeOf(batch, seqno)
-        if (tree !== undefined) {
+        if (tree !== undefined && kind === KIND_RANGE_TOMBSTONE) {
+          this.#insertRange(tree, batch.range(seqno))
+          watermarks.set(tree.id, seqno)
+        } else if (tree !== undefined && kind === KEYSPACE_CLEAR) {
+          this.#insertRange(tree, { start: FIRST_KEY, end: undefined, seqno })
+          watermarks.set(tree.id, seqno)
+        } else if (tree !== undefined && cancelled?.has(batch) !== true) {
           const value = batch.codec === CODEC_NONE ? undefined : yield* this.#decompressed(batch)
           this.#insert(tree, batch, seqno, value)
           watermarks.set(tree.id, seqno)
@@ -129,7 +142,7 @@ export class ReplayedTrees {
       this.#delete(tree)
       return undefined
     }
-    if (kind === KIND_RANGE_TOMBSTONE || kind === KEYSPACE_CLEAR || kind === KEYSPACE_INGESTED) {
+    if (kind === KEYSPACE_INGESTED) {
       const message = 'the journal holds an operation that is not known here'
       throw new ShaleError('NOT_SUPPORTED', message)
     }
@@ -154,7 +167,17 @@ export class ReplayedTrees {
     } else {
       tree.insert(kind, seqno, bytes, keyBegin, keyEnd, value, 0, value.length)
     }
-    this.#memory += tree.activeBytes - before
+    this.#applied(tree, before)
+  }
+
+  #insertRange(tree: Tree, range: RangeTombstone): void {
+    const before = tree.activeBytes
+    tree.insertRange(range)
+    this.#applied(tree, before)
+  }
+
+  #applied(tree: Tree, bytesBefore: number): void {
+    this.#memory += tree.activeBytes - bytesBefore
     if (this.#touched.at(-1) !== tree) this.#touched.push(tree)
   }
 
@@ -277,6 +300,16 @@ export class ReplayedTrees {
   closeGone(): void {
     for (const tree of this.#gone.splice(0)) tree.close()
   }
+}
+
+/** Whether a payload has a range tombstone; what is no payload is found out by its reader. */
+function mayHoldRanges(payload: Uint8Array): boolean {
+  let at = 0
+  while (at + ENTRY_HEADER_BYTES <= payload.length) {
+    if (payload[at] === KIND_RANGE_TOMBSTONE) return true
+    at += ENTRY_HEADER_BYTES + getU16(payload, at + 2) + getU32(payload, at + 8)
+  }
+  return false
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })

@@ -10,6 +10,7 @@ import { Cache } from '../base/cache.ts'
 import { Io } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { READ_ALL, SEQNO_MAX } from '../base/internal-key.ts'
+import type { RangeTombstone } from '../base/range-tombstone.ts'
 import { equalBytes } from '../base/slice.ts'
 import { MEMTABLE_BYTES_MAX } from '../memtable/memtable.ts'
 import { BARE_TREE } from '../tree/manifest-edit.ts'
@@ -189,17 +190,30 @@ export class StandaloneTree {
     value: Uint8Array,
     valueEnd: number,
   ): { itemSize: number; memtableSize: number } {
+    this.#checkSeqno(seqno)
+    return this.#added(this.tree.insert(kind, seqno, key, 0, keyEnd, value, 0, valueEnd))
+  }
+
+  /** The keys are copied. */
+  addRange(range: RangeTombstone): { itemSize: number; memtableSize: number } {
+    this.#checkSeqno(range.seqno)
+    return this.#added(this.tree.insertRange(range))
+  }
+
+  #checkSeqno(seqno: number): void {
     this.check()
-    const { tree } = this
-    const sealed = tree.highestSealedSeqno
+    const sealed = this.tree.highestSealedSeqno
     if (seqno >= SEQNO_MAX || seqno < sealed) throw badSeqno(seqno, sealed)
-    const itemSize = tree.insert(kind, seqno, key, 0, keyEnd, value, 0, valueEnd)
+  }
+
+  #added(itemSize: number): { itemSize: number; memtableSize: number } {
+    const { tree } = this
     const memtableSize = tree.activeBytes
     this.maintenance.countActive(this.#keyspace)
     if (tree.isFull && this.#settings.backgroundCompaction) {
       this.maintenance.keepUp(this.#keyspace)
       this.rotate()
-    } else if (memtableSize >= MEMTABLE_BYTES_MAX) {
+    } else if (memtableSize >= MEMTABLE_BYTES_MAX || tree.holdsTooManyRanges) {
       this.rotate()
     }
     return { itemSize, memtableSize }
@@ -215,7 +229,9 @@ export class StandaloneTree {
       const message = `gcSeqno ${seqno} is below what it was: ${this.#gcSeqno}`
       throw new ShaleError('INVALID_ARGUMENT', message)
     }
+    const before = this.#gcSeqno
     this.#gcSeqno = seqno
+    if (seqno > before) this.maintenance.readsEnded(before)
   }
 
   rotate(): boolean {
@@ -226,11 +242,13 @@ export class StandaloneTree {
     this.check()
     this.rotate()
     yield* this.maintenance.flush(this.#keyspace)
+    yield* this.maintenance.dropCovered(this.#keyspace)
   }
 
   /** One decision of a strategy and its execution, or a plan. */
   *compact(what: StrategySetting | PlanData, watch: CompactionWatch): Flow<void> {
     this.check()
+    if ('type' in what) yield* this.maintenance.dropCovered(this.#keyspace)
     const plan = 'type' in what ? this.tree.choosePlan(what) : what
     if (plan !== undefined) yield* this.maintenance.compact(this.#keyspace, plan, watch)
   }

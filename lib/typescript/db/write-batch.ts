@@ -12,7 +12,13 @@ import {
   KIND_VALUE,
   KIND_WEAK_TOMBSTONE,
 } from '../base/internal-key.ts'
-import { BLOCK_RAW_BYTES_MAX, NAME_BYTES_MAX, VALUE_BYTES_MAX } from '../base/limits.ts'
+import {
+  BLOCK_RAW_BYTES_MAX,
+  KEY_BYTES_MAX,
+  NAME_BYTES_MAX,
+  VALUE_BYTES_MAX,
+} from '../base/limits.ts'
+import type { RangeTombstone } from '../base/range-tombstone.ts'
 import { compareRanges } from '../base/slice.ts'
 import { corruption } from '../base/status.ts'
 
@@ -64,6 +70,8 @@ export class BatchReader {
   keyEnd = 0
   valueBegin = 0
   valueEnd = 0
+  /** Whether there was a range tombstone so far. */
+  hasRanges = false
   readonly bytes: Uint8Array
   readonly #end: number
   #at: number
@@ -127,10 +135,15 @@ export class BatchReader {
     else yield* decompressInPieces(codec, stored, stored.length, target)
   }
 
-  /** Of a range tombstone: its end, exclusive; undefined if it has none. */
-  rangeEnd(): Uint8Array | undefined {
-    if (this.bytes[this.valueBegin] === UNBOUNDED) return undefined
-    return this.bytes.slice(this.valueBegin + 1, this.valueEnd)
+  /** A range tombstone; its keys are parts of the bytes. */
+  range(seqno: number): RangeTombstone {
+    const { bytes, keyBegin, keyEnd, valueBegin, valueEnd } = this
+    const isUnbounded = bytes[valueBegin] === UNBOUNDED
+    return {
+      start: bytes.subarray(keyBegin, keyEnd),
+      end: isUnbounded ? undefined : bytes.subarray(valueBegin + 1, valueEnd),
+      seqno,
+    }
   }
 
   #checkKind(): void {
@@ -148,6 +161,7 @@ export class BatchReader {
     } else if (kind === KIND_RANGE_TOMBSTONE) {
       check(keyLength > 0 && valueLength > 0)
       this.#checkRange()
+      this.hasRanges = true
     } else if (kind === KEYSPACE_CREATE) {
       check(keyLength > 0 && keyLength <= NAME_BYTES_MAX)
     } else {
@@ -167,6 +181,7 @@ export class BatchReader {
     if (flags === UNBOUNDED) {
       check(end === valueEnd)
     } else {
+      check(valueEnd - end <= KEY_BYTES_MAX)
       check(flags === 0 && compareRanges(bytes, end, valueEnd, bytes, keyBegin, keyEnd) > 0)
     }
   }

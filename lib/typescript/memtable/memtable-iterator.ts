@@ -5,7 +5,7 @@
 
 import { breath } from '../base/flow.ts'
 import { EntryIterator } from '../base/iterator.ts'
-import { READ_ALL } from '../base/internal-key.ts'
+import { READ_ALL, SEQNO_MAX } from '../base/internal-key.ts'
 import { NOWHERE } from './btree.ts'
 import type { Memtable } from './memtable.ts'
 import { lastNotBelow, versionBelow } from './version-chain.ts'
@@ -81,6 +81,16 @@ export class MemtableIterator extends EntryIterator {
     }
     this.#place = tree.before(this.#place)
     this.#backward()
+  }
+
+  override skip(bound: Uint8Array | undefined, seqno: number): boolean {
+    const isForward = this.#isForward
+    if (this.#memtable.highestEntrySeqno >= seqno) return false
+    if (!this.valid || !this.isShortOf(bound, isForward)) return false
+    if (bound === undefined) this.#end()
+    else if (isForward) this.seek(bound, 0, bound.length, SEQNO_MAX)
+    else this.seekBefore(bound, 0, bound.length, SEQNO_MAX)
+    return true
   }
 
   /** Goes on after a turn, in which keys may have come in. */

@@ -6,6 +6,8 @@
 
 import { KIND_TOMBSTONE, KIND_WEAK_TOMBSTONE } from '../base/internal-key.ts'
 import type { EntryIterator } from '../base/iterator.ts'
+import { RangeSet } from '../base/range-set.ts'
+import type { RangeTombstone } from '../base/range-tombstone.ts'
 import { Arena } from './arena.ts'
 import { BTree } from './btree.ts'
 import { MemtableIterator } from './memtable-iterator.ts'
@@ -16,6 +18,8 @@ import { lastNotBelow, linkNewest, versionBelow } from './version-chain.ts'
  * arena can address, 4 GiB.
  */
 export const MEMTABLE_BYTES_MAX: number = 2 ** 30
+/** The same for its range tombstones, all of which may have to go into one table. */
+export const MEMTABLE_RANGE_BYTES_MAX: number = 2 ** 24
 
 export class Memtable {
   readonly id: number
@@ -23,7 +27,11 @@ export class Memtable {
   readonly tree: BTree
   /** Entries, all versions and tombstones. */
   itemCount = 0
+  /** Apart from the entries; undefined as long as there is none. */
+  ranges: RangeSet | undefined
   /** -1 as long as there is no entry. */
+  highestEntrySeqno: number = -1
+  /** Range tombstones included. */
   highestSeqno: number = -1
   lowestSeqno: number = Infinity
 
@@ -34,11 +42,12 @@ export class Memtable {
 
   /** Bytes of entries and index; an empty one holds next to nothing. */
   get size(): number {
-    return this.itemCount === 0 ? 0 : this.arena.usedBytes + this.tree.bytes
+    const entries = this.itemCount === 0 ? 0 : this.arena.usedBytes + this.tree.bytes
+    return this.ranges === undefined ? entries : entries + this.ranges.bytes
   }
 
   get isEmpty(): boolean {
-    return this.itemCount === 0
+    return this.itemCount === 0 && this.ranges === undefined
   }
 
   /**
@@ -72,6 +81,18 @@ export class Memtable {
     else if (newest === 0) tree.insertLocated(entry)
     else tree.replaceLocated(entry)
     this.itemCount++
+    if (seqno > this.highestEntrySeqno) this.highestEntrySeqno = seqno
+    this.#span(seqno)
+  }
+
+  /** Copies a range tombstone in. */
+  insertRange(range: RangeTombstone): void {
+    this.ranges ??= new RangeSet()
+    this.ranges.add(range)
+    this.#span(range.seqno)
+  }
+
+  #span(seqno: number): void {
     if (seqno > this.highestSeqno) this.highestSeqno = seqno
     if (seqno < this.lowestSeqno) this.lowestSeqno = seqno
   }

@@ -9,6 +9,10 @@ import type { Cache, CachedFile } from '../base/cache.ts'
 import type { Flow } from '../base/flow.ts'
 import { KeyHash } from '../base/hash.ts'
 import { SEQNO_MAX } from '../base/internal-key.ts'
+import type { RangeIndex } from '../base/range-index.ts'
+import { compareEnds } from '../base/range-tombstone.ts'
+import type { RangeTombstone } from '../base/range-tombstone.ts'
+import { compareBytes } from '../base/slice.ts'
 import { atPlace, corruption } from '../base/status.ts'
 import type { ReadFile } from '../vfs/vfs.ts'
 import { decodeBlobReferences } from './blob-references.ts'
@@ -16,12 +20,13 @@ import type { BlobReference } from './blob-references.ts'
 import type { FilterBlock } from './filter-block.ts'
 import type { IndexBlock } from './index-block.ts'
 import { decodeRangeTombstones } from './range-tombstones.ts'
-import type { RangeTombstone } from './range-tombstones.ts'
 import { BlockEntry } from './sorted-block.ts'
 import { BlockRequests, TableFile } from './table-file.ts'
 import type { Block } from './table-file.ts'
 import {
   BLOCK_TRAILER_BYTES,
+  BOUND_INCLUSIVE,
+  BOUND_UNBOUNDED,
   decodeFooter,
   decodeProperties,
   FILTER_NONE,
@@ -92,7 +97,8 @@ const entry = new BlockEntry()
 export class TableReader {
   readonly file: TableFile
   readonly properties: TableProperties
-  readonly rangeTombstones: readonly RangeTombstone[]
+  /** Seqnos as stored; undefined: there are none. */
+  readonly rangeTombstones: RangeIndex | undefined
   readonly blobReferences: readonly BlobReference[]
   readonly globalSeqno: number
   readonly #index: Handle
@@ -106,7 +112,7 @@ export class TableReader {
     globalSeqno: number,
     footer: TableFooter,
     properties: TableProperties,
-    rangeTombstones: readonly RangeTombstone[],
+    rangeTombstones: RangeIndex | undefined,
     blobReferences: readonly BlobReference[],
   ) {
     this.file = file
@@ -129,7 +135,8 @@ export class TableReader {
     if (table.limit < 0) throw corruption('a table is too short', file.path, 0)
     const tail = yield* table.read(table.limit, TABLE_FOOTER_BYTES)
     const footer = readFooter(table, tail)
-    const properties = yield* readPart(table, footer.properties, (raw) => {
+    // oxlint-disable-next-line require-yield
+    const properties = yield* readPart(table, footer.properties, function* (raw) {
       const decoded = decodeProperties(raw, table.limit)
       if (options.agrees?.(decoded) === false) {
         throw corruption('the table is not what the manifest says')
@@ -141,11 +148,15 @@ export class TableReader {
     })
     const { rangeTombstones: ranges, blobReferences: blobs } = properties
     const tombstones =
-      ranges.length > 0 ? yield* readPart(table, ranges, decodeRangeTombstones) : []
-    const references = blobs.length > 0 ? yield* readPart(table, blobs, decodeBlobReferences) : []
-    if (tombstones.length !== properties.rangeTombstoneCount) {
+      ranges.length > 0 ? yield* readPart(table, ranges, decodeRangeTombstones) : undefined
+    if (tombstones !== undefined && !isDescribed(tombstones, properties)) {
       throw corruption('a table has other range tombstones than it says', file.path, ranges.offset)
     }
+    // oxlint-disable-next-line require-yield
+    const decode = function* (raw: Uint8Array): Flow<BlobReference[]> {
+      return decodeBlobReferences(raw)
+    }
+    const references = blobs.length > 0 ? yield* readPart(table, blobs, decode) : []
     const { globalSeqno } = options
     const reader = new TableReader(table, globalSeqno, footer, properties, tombstones, references)
     yield* reader.#pin(options)
@@ -204,6 +215,19 @@ export class TableReader {
     if ((index.count === 0) === (this.properties.blockCount === 0)) return index
     const { path } = this.file.file
     throw corruption('a table has no index of its blocks', path, this.#index.offset)
+  }
+
+  /** The seqno of the newest range tombstone over a key that a read sees; -1 if there is none. */
+  seqnoOver(key: Uint8Array, begin: number, end: number, readSeqno: number): number {
+    const { rangeTombstones: ranges, globalSeqno } = this
+    const found = ranges?.covering(key, begin, end, readSeqno - globalSeqno) ?? -1
+    return found < 0 ? -1 : ranges!.seqno(found) + globalSeqno
+  }
+
+  /** A range tombstone as a read sees it. */
+  rangeTombstone(i: number): RangeTombstone {
+    const { start, end, seqno } = this.rangeTombstones!.at(i)
+    return { start, end, seqno: seqno + this.globalSeqno }
   }
 
   /** The newest entry of the key below the read's seqno. The lookup is settled by its owner. */
@@ -302,6 +326,20 @@ export class TableReader {
   }
 }
 
+/** Whether range tombstones are as many as the properties say, and lie within their bounds. */
+function isDescribed(ranges: RangeIndex, properties: TableProperties): boolean {
+  const { firstKey, lastKey, lastKeyBound } = properties
+  const upper = lastKeyBound === BOUND_UNBOUNDED ? undefined : lastKey
+  const order = compareEnds(ranges.farthestEnd, upper)
+  return (
+    ranges.count === properties.rangeTombstoneCount &&
+    ranges.lowestSeqno >= properties.lowestSeqno &&
+    ranges.highestSeqno <= properties.highestSeqno &&
+    compareBytes(ranges.start(0), firstKey) >= 0 &&
+    (lastKeyBound === BOUND_INCLUSIVE ? order <= 0 : order === 0)
+  )
+}
+
 /** Decodes the entry for the key, or the last one if the key is behind it, which is told. */
 function decodeAtOrLast(index: IndexBlock, key: Uint8Array | undefined): boolean {
   const i = key === undefined ? index.count : index.seek(key, 0, key.length, SEQNO_MAX)
@@ -320,12 +358,12 @@ function readFooter(table: TableFile, bytes: Uint8Array): TableFooter {
 function* readPart<T>(
   table: TableFile,
   { offset, length }: Handle,
-  decode: (raw: Uint8Array) => T,
+  decode: (raw: Uint8Array) => Flow<T>,
 ): Flow<T> {
   table.checkLength(offset, length, 'index')
   const stored = yield* table.read(offset, length + BLOCK_TRAILER_BYTES)
   try {
-    return decode(yield* table.unpack(stored, offset, false))
+    return yield* decode(yield* table.unpack(stored, offset, false))
   } catch (error) {
     throw atPlace(error, table.file.path, offset)
   }

@@ -15,14 +15,19 @@ import type { Flow } from '../base/flow.ts'
 import { KeyHash } from '../base/hash.ts'
 import { KIND_TOMBSTONE, KIND_WEAK_TOMBSTONE } from '../base/internal-key.ts'
 import { BLOCK_STORED_BYTES_MAX } from '../base/limits.ts'
-import { compareRanges, copyOf } from '../base/slice.ts'
+import { compareEnds } from '../base/range-tombstone.ts'
+import type { RangeTombstone } from '../base/range-tombstone.ts'
+import { compareBytes, compareRanges, copyOf } from '../base/slice.ts'
 import type { File } from '../vfs/vfs.ts'
 import { DataBlockBuilder, IndexBlockBuilder } from './block-builder.ts'
 import type { RawBlock } from './block-builder.ts'
 import { FilterBuilder } from './filter-block.ts'
+import { encodeRangeTombstones } from './range-tombstones.ts'
 import { shortSeparator } from './separator.ts'
 import {
   BLOCK_TRAILER_BYTES,
+  BOUND_EXCLUSIVE,
+  BOUND_UNBOUNDED,
   encodeFooter,
   encodeProperties,
   FILTER_NONE,
@@ -298,8 +303,14 @@ export class TableWriter {
     this.#filter = new FilterBuilder(this.#options.bitsPerKey)
   }
 
-  /** Writes the rest and syncs the file. At least one entry was added. */
-  *finish(file: File): Flow<{ readonly size: number; readonly properties: TableProperties }> {
+  /**
+   * Writes the rest, with the range tombstones of the table, in order, and syncs the file. There is
+   * at least one of these or one entry.
+   */
+  *finish(
+    file: File,
+    ranges: readonly RangeTombstone[] = [],
+  ): Flow<{ readonly size: number; readonly properties: TableProperties }> {
     const { fileNumber, codec, createdAt } = this.#options
     const properties = this.#properties
     const lastKey = copyOf(this.#lastKey, 0, this.#lastKeyLength)
@@ -307,9 +318,10 @@ export class TableWriter {
     if (this.#large !== undefined) yield* this.#sealLarge()
     if (this.#pending !== undefined) this.#describe(lastKey, 0)
     yield* this.drain(file)
+    properties.lastKey = lastKey
+    if (ranges.length > 0) yield* this.#writeRanges(file, ranges)
     const filter = yield* this.#writeFilter(file, lastKey)
     const index = yield* this.#writeIndex(file, lastKey)
-    properties.lastKey = lastKey
     properties.createdAt = createdAt
     properties.codec = codec
     const handle = yield* this.#writeBlock(blockOf(encodeProperties(properties)), CODEC_NONE)
@@ -319,6 +331,32 @@ export class TableWriter {
     yield* file.write(this.#written, this.#chunks)
     yield* file.sync()
     return { size, properties }
+  }
+
+  /** They are part of what the table says of its keys and seqnos. */
+  *#writeRanges(file: File, ranges: readonly RangeTombstone[]): Flow<void> {
+    const properties = this.#properties
+    const { start } = ranges[0]!
+    const isFirst = this.itemCount === 0 || compareBytes(start, properties.firstKey) < 0
+    if (isFirst) properties.firstKey = copyOf(start)
+    let last: RangeTombstone = ranges[0]!
+    for (const range of ranges) {
+      if (compareEnds(range.end, last.end) > 0) last = range
+      properties.lowestSeqno = Math.min(properties.lowestSeqno, range.seqno)
+      properties.highestSeqno = Math.max(properties.highestSeqno, range.seqno)
+    }
+    const { end } = last
+    if (end === undefined) {
+      properties.lastKey = new Uint8Array(0)
+      properties.lastKeyBound = BOUND_UNBOUNDED
+    } else if (compareBytes(end, properties.lastKey) > 0) {
+      properties.lastKey = copyOf(end)
+      properties.lastKeyBound = BOUND_EXCLUSIVE
+    }
+    properties.rangeTombstoneCount = ranges.length
+    const block = yield* encodeRangeTombstones(ranges)
+    properties.rangeTombstones = yield* this.#writeBlock(block, CODEC_NONE)
+    yield* this.drain(file)
   }
 
   *#writeFilter(file: File, lastKey: Uint8Array): Flow<Handle> {

@@ -8,10 +8,14 @@ import { breath } from '../base/flow.ts'
 import type { Io } from '../base/flow.ts'
 import { isTombstone, SEQNO_MAX } from '../base/internal-key.ts'
 import type { EntryIterator } from '../base/iterator.ts'
+import type { RangeTombstone } from '../base/range-tombstone.ts'
 import { compareBytes, compareRanges, copyOf, copyRange } from '../base/slice.ts'
+import type { Coverage } from './coverage.ts'
 
 /** Versions of a key that are walked over before a search jumps over the rest. */
 const WALK_MAX = 16
+/** Rows that one range tombstone hides before the rest of its range is jumped over. */
+const HIDDEN_MAX = 8
 /** Entries that one move passes before it lacks a turn of the event loop. */
 const ENTRIES_A_TURN = 4096
 
@@ -29,6 +33,8 @@ export class Cursor {
   readonly #readSeqno: number
   readonly #bounds: CursorBounds
   readonly #backward: boolean
+  /** Undefined: there are no range tombstones. */
+  readonly #coverage: Coverage | undefined
 
   /** Whether it is at a row; then key (from 0 to keyEnd) and value are that row's. */
   valid = false
@@ -54,14 +60,26 @@ export class Cursor {
   #walked = 0
   /** Backward: the entries were sent to the newest version of `key` that the read sees. */
   #isJumping = false
+  /** Backward: seqno of the version. */
+  #seqno = 0
+  /** The range tombstone that hid the last row, and how many in a row. */
+  #hiding: RangeTombstone | undefined
+  #hidden = 0
   /** A move has failed: where the entries stand says nothing. */
   #isLost = false
 
-  constructor(entries: EntryIterator, readSeqno: number, bounds: CursorBounds, backward: boolean) {
+  constructor(
+    entries: EntryIterator,
+    readSeqno: number,
+    bounds: CursorBounds,
+    backward: boolean,
+    coverage?: Coverage,
+  ) {
     this.#entries = entries
     this.#readSeqno = readSeqno
     this.#bounds = bounds
     this.#backward = backward
+    this.#coverage = coverage
   }
 
   /** To the first row of the range in the cursor's direction. */
@@ -122,11 +140,13 @@ export class Cursor {
       this.#entries.seekBefore(key, 0, keyEnd, this.#hasVersion ? -1 : SEQNO_MAX)
       this.#forget()
     } else {
+      this.#coverage?.forget()
       this.#entries.seek(key, 0, keyEnd, -1)
     }
   }
 
   #forget(): void {
+    this.#coverage?.forget()
     this.#hasKey = false
     this.#hasVersion = false
     this.#isJumping = false
@@ -159,6 +179,12 @@ export class Cursor {
         }
         continue
       }
+      if (this.#coverage !== undefined && this.#hides(entries)) {
+        if (this.#mayJump() && entries.skip(this.#hiding!.end, this.#hiding!.seqno)) continue
+        this.#keepKey()
+        entries.next()
+        continue
+      }
       this.#keepKey()
       if (!isTombstone(entries.kind)) {
         this.#keepVersion()
@@ -177,12 +203,14 @@ export class Cursor {
       if (left === 0) return this.#pause()
       if (!this.#isSameKey()) {
         if (this.#showVersion()) return
+        if (this.#mayJump() && entries.skip(this.#hiding!.start, this.#hiding!.seqno)) continue
         if (lower !== undefined && this.#compareKey(lower) < 0) return
         this.#keepKey()
       }
       const isVisible = entries.seqno < this.#readSeqno
       if (isVisible) {
         this.#keepVersion()
+        this.#seqno = entries.seqno
         this.#hasVersion = true
       }
       const isTooMany = ++this.#walked > WALK_MAX
@@ -211,9 +239,42 @@ export class Cursor {
     this.missing = breath
   }
 
+  /** Whether a range tombstone hides the entry that shows, going forward. */
+  #hides({ key, keyBegin, keyEnd, seqno }: EntryIterator): boolean {
+    const over = this.#coverage!.overNext(key, keyBegin, keyEnd)
+    const isHidden = over !== undefined && over.seqno > seqno
+    this.#countHidden(isHidden ? over : undefined)
+    return isHidden
+  }
+
+  /** The same of the version that was kept, going backward. */
+  #hidesVersion(): boolean {
+    const over = this.#coverage!.over(this.key, 0, this.keyEnd)
+    const isHidden = over !== undefined && over.seqno > this.#seqno
+    this.#countHidden(isHidden ? over : undefined)
+    return isHidden
+  }
+
+  #countHidden(hiding: RangeTombstone | undefined): void {
+    const before = this.#hiding
+    const isSame =
+      hiding !== undefined &&
+      before !== undefined &&
+      (hiding === before ||
+        (hiding.seqno === before.seqno && compareBytes(hiding.start, before.start) === 0))
+    this.#hidden = isSame ? this.#hidden + 1 : 1
+    this.#hiding = hiding
+  }
+
+  /** Whether what hides rows has hidden so many that its range is worth a search. */
+  #mayJump(): boolean {
+    return this.#hiding !== undefined && this.#hidden > HIDDEN_MAX
+  }
+
   /** Ends the key at hand; whether it is a row. */
   #showVersion(): boolean {
-    const isRow = this.#hasVersion && !isTombstone(this.kind)
+    const isHidden = this.#hasVersion && this.#coverage !== undefined && this.#hidesVersion()
+    const isRow = this.#hasVersion && !isHidden && !isTombstone(this.kind)
     this.#hasVersion = false
     this.valid = isRow
     return isRow

@@ -77,6 +77,17 @@ export class MergeIterator extends CompositeIterator {
     this.#showFirst()
   }
 
+  override skip(bound: Uint8Array | undefined, seqno: number): boolean {
+    if (!this.valid) return false
+    const moved = this.#row.filter((number) => this.#sources[number]!.skip(bound, seqno))
+    if (moved.length === 0) return false
+    const stay = this.#row.filter((number) => !moved.includes(number))
+    this.#row.splice(0, this.#row.length, ...stay)
+    for (const number of moved) this.#place(number)
+    this.#showFirst()
+    return true
+  }
+
   #begin(direction: typeof FORWARD | typeof BACKWARD): void {
     this.#direction = direction
     this.#row.length = 0

@@ -8,6 +8,9 @@ import { Slice } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { settled } from '../base/iterator.ts'
 import type { EntryIterator } from '../base/iterator.ts'
+import { compareRanges } from '../base/slice.ts'
+import { KeptRanges } from './kept-ranges.ts'
+import type { MayHideBelow, RangeSource } from './kept-ranges.ts'
 import { Retention } from './retention.ts'
 import type { MayExistBelow, RetentionView } from './retention.ts'
 import type { TableOutput, WrittenTable } from './table-output.ts'
@@ -17,8 +20,12 @@ const WORK_PER_LOOK = 32
 
 export interface MergeJob {
   readonly entries: EntryIterator
+  /** Of what the entries come from. */
+  readonly ranges?: readonly RangeSource[]
   readonly view: RetentionView
   readonly mayExistBelow: MayExistBelow
+  /** By default every range tombstone may. */
+  readonly mayHideBelow?: MayHideBelow
   readonly output: TableOutput
   readonly clock: () => number
   /** Called once a slice with the bytes that were read since; throws to end the job. */
@@ -38,14 +45,23 @@ export function* runMerge(job: MergeJob): Flow<readonly WrittenTable[]> {
 
 function* copyKept(job: MergeJob): Flow<void> {
   const { entries, output } = job
-  const retention = new Retention(job.view, job.mayExistBelow, output)
   const slice = new Slice(job.clock)
+  const { ranges: sources = [], view, mayExistBelow, mayHideBelow = () => true } = job
+  const ranges = yield* KeptRanges.of(sources, view, mayHideBelow, slice)
+  const retention = new Retention(view, mayExistBelow, output, ranges)
   let work = 0
   let bytes = 0
   entries.seekToFirst()
   if (entries.missing !== undefined) yield* settled(entries)
   while (entries.valid) {
     const length = entries.keyEnd - entries.keyBegin + entries.valueEnd - entries.valueBegin
+    if (ranges !== undefined) {
+      const { key, keyBegin, keyEnd } = entries
+      retention.reach(key, keyBegin, keyEnd)
+      yield* passRanges(ranges, output, slice, (start) => {
+        return compareRanges(start, 0, start.length, key, keyBegin, keyEnd) <= 0
+      })
+    }
     retention.add(entries)
     bytes += length
     work += 1 + (length >>> 10)
@@ -62,4 +78,21 @@ function* copyKept(job: MergeJob): Flow<void> {
     if (entries.missing !== undefined) yield* settled(entries)
   }
   retention.finish()
+  if (ranges !== undefined) yield* passRanges(ranges, output, slice, () => true)
+}
+
+/** Hands on the range tombstones that start where the entries have got to. */
+function* passRanges(
+  ranges: KeptRanges,
+  output: TableOutput,
+  slice: Slice,
+  isDue: (start: Uint8Array) => boolean,
+): Flow<void> {
+  let work = 0
+  for (let range = ranges.first; range !== undefined && isDue(range.start); range = ranges.first) {
+    output.addRange(range)
+    ranges.pass()
+    if (output.isFull) yield* output.drain()
+    if (++work % WORK_PER_LOOK === 0 && slice.isOver) yield* slice.pass
+  }
 }

@@ -13,9 +13,12 @@ import { READ_ALL } from '../base/internal-key.ts'
 import { LEVEL_COUNT } from '../base/limits.ts'
 import { compareBytes } from '../base/slice.ts'
 import { PointLookup } from '../table/table-reader.ts'
+import type { RangeTombstone } from '../base/range-tombstone.ts'
+import type { MayHideBelow } from './kept-ranges.ts'
 import type { Run } from './levels.ts'
 import type { MayExistBelow } from './retention.ts'
-import { byFirstKey, reaches } from './table-meta.ts'
+import { tableAtOrBehind } from './run-iterator.ts'
+import { byFirstKey, byLastKey, reaches } from './table-meta.ts'
 import type { TableMeta } from './table-meta.ts'
 import type { Table } from './table.ts'
 import type { TablePlace, Version } from './version.ts'
@@ -135,14 +138,25 @@ export class Placement {
     if (this.#level === 0) return []
     return this.#runs(this.#level + 1)
       .flatMap((run) => this.#staying(run).map(({ meta }) => meta))
-      .toSorted((a, b) => compareBytes(a.lastKey, b.lastKey))
+      .toSorted(byLastKey)
   }
 
   /** Whether a table below the output, no input, may hold a key; for ascending keys. */
   mayExistBelow(): MayExistBelow {
+    return mayExistIn(this.#older())
+  }
+
+  /** Whether a table below the output, no input, may hold what a range tombstone hides. */
+  mayHideBelow(): MayHideBelow {
+    const runs = this.#older()
+    return (range) => runs.some((run) => mayHideIn(range, run))
+  }
+
+  /** Runs below the output without inputs. */
+  #older(): Run<Table>[] {
     const own = this.#runs(this.#level).filter((run) => run[0]!.meta.runOrder <= this.#above)
     const deeper = this.#version.levels.slice(this.#level + 1).flat()
-    return mayExistIn([...own, ...deeper].map((run) => this.#staying(run)))
+    return [...own, ...deeper].map((run) => this.#staying(run))
   }
 }
 
@@ -163,6 +177,15 @@ export function mayExistIn(given: readonly Run<Table>[]): MayExistBelow {
       return !table.shared.reader.rulesOut(lookup)
     })
   }
+}
+
+function mayHideIn({ start, end, seqno }: RangeTombstone, run: Run<Table>): boolean {
+  for (let at = tableAtOrBehind(run, start, 0, start.length); at < run.length; at++) {
+    const { firstKey, lowestSeqno } = run[at]!.meta
+    if (end !== undefined && compareBytes(firstKey, end) >= 0) return false
+    if (lowestSeqno < seqno) return true
+  }
+  return false
 }
 
 function badPlan(message: string): ShaleError {

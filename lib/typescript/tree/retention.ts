@@ -10,6 +10,7 @@
  * - q is a tombstone under a value: it stays, for p may go in a pair later.
  * - p is a weak tombstone and q a value: a pair. Both go, and the values below them in the stratum;
  *   but if a value of an older stratum would come to light, p stays.
+ * - A version that a range tombstone of its stratum hides is as if it had never been, whatever it is.
  * - A tombstone below which nothing of its key is left, here or deeper in the tree, hides nothing.
  *   It goes.
  */
@@ -17,6 +18,7 @@
 import { isTombstone, KIND_TOMBSTONE, KIND_WEAK_TOMBSTONE } from '../base/internal-key.ts'
 import type { EntryIterator } from '../base/iterator.ts'
 import { compareRanges } from '../base/slice.ts'
+import type { KeptRanges } from './kept-ranges.ts'
 
 export interface RetentionView {
   /** Read seqnos of open snapshots, ascending. */
@@ -51,6 +53,7 @@ export class Retention {
   readonly #view: RetentionView
   readonly #mayExistBelow: MayExistBelow
   readonly #sink: EntrySink
+  readonly #ranges: KeptRanges | undefined
   #key = new Uint8Array(64)
   #keyLength = 0
   /** Seqno of the version above, kept or not; -1: there is none yet. */
@@ -60,15 +63,22 @@ export class Retention {
   readonly #waitingSeqnos: number[] = []
   readonly #waitingKinds: number[] = []
 
-  constructor(view: RetentionView, mayExistBelow: MayExistBelow, sink: EntrySink) {
+  constructor(
+    view: RetentionView,
+    mayExistBelow: MayExistBelow,
+    sink: EntrySink,
+    ranges?: KeptRanges,
+  ) {
     this.#view = view
     this.#mayExistBelow = mayExistBelow
     this.#sink = sink
+    this.#ranges = ranges
   }
 
   /** The next entry in internal order. Of two with the same key and seqno the first one holds. */
   add(entry: EntryIterator): void {
     const { key, keyBegin, keyEnd, seqno, kind } = entry
+    if (this.#ranges?.hides(key, keyBegin, keyEnd, seqno) === true) return
     const isSameKey =
       this.#above >= 0 && compareRanges(key, keyBegin, keyEnd, this.#key, 0, this.#keyLength) === 0
     if (!isSameKey) this.#beginKey(key, keyBegin, keyEnd)
@@ -79,6 +89,12 @@ export class Retention {
     this.#above = seqno
     if (isTombstone(kind)) this.#addTombstone(kind, seqno, cover)
     else this.#addValue(entry, cover)
+  }
+
+  /** Entries before a key that does not descend have all come: what is kept of them is handed on. */
+  reach(key: Uint8Array, begin: number, end: number): void {
+    if (this.#above < 0) return
+    if (compareRanges(key, begin, end, this.#key, 0, this.#keyLength) !== 0) this.#endKey()
   }
 
   /** After the last entry. */
@@ -142,13 +158,19 @@ export class Retention {
   #isSameStratum(newer: number, older: number): boolean {
     const { snapshots, visible } = this.#view
     if (newer >= visible) return false
-    let low = 0
-    let high = snapshots.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if (snapshots[middle]! <= older) low = middle + 1
-      else high = middle
-    }
-    return low === snapshots.length || snapshots[low]! > newer
+    const snapshot = snapshots[stratumOf(this.#view, older)]
+    return snapshot === undefined || snapshot > newer
   }
+}
+
+/** The number of the stratum of a visible seqno, from the oldest one on. */
+export function stratumOf({ snapshots }: RetentionView, seqno: number): number {
+  let low = 0
+  let high = snapshots.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (snapshots[middle]! <= seqno) low = middle + 1
+    else high = middle
+  }
+  return low
 }

@@ -1,8 +1,10 @@
 /** The tables of a run, one behind the other. One of them is open at a time. */
 
-import { compareRanges } from '../base/slice.ts'
 import type { TableIterator } from '../table/table-iterator.ts'
+import { SEQNO_MAX } from '../base/internal-key.ts'
+import { compareBytes } from '../base/slice.ts'
 import { CompositeIterator } from './composite-iterator.ts'
+import { endsBefore } from './table-meta.ts'
 import type { Table } from './table.ts'
 
 export class RunIterator extends CompositeIterator {
@@ -59,6 +61,30 @@ export class RunIterator extends CompositeIterator {
     this.#settle()
   }
 
+  /** Table by table, up to one that may hold newer entries. */
+  override skip(bound: Uint8Array | undefined, seqno: number): boolean {
+    const step = this.#step
+    if (!this.valid || !this.isShortOf(bound, step > 0)) return false
+    const begin = this.#at
+    let at = begin
+    for (; this.#tables[at] !== undefined; at += step) {
+      const { meta } = this.#tables[at]!
+      if (meta.highestSeqno >= seqno) break
+      if (bound === undefined) continue
+      const { length } = bound
+      const isBehind = step > 0 ? endsBefore(meta, bound, 0, length) : startsFrom(meta, bound)
+      if (isBehind) continue
+      const iterator = this.#open(at, step)
+      if (step > 0) iterator.seek(bound, 0, length, SEQNO_MAX)
+      else iterator.seekBefore(bound, 0, length, SEQNO_MAX)
+      this.#settle()
+      return true
+    }
+    if (at === begin) return false
+    this.#enter(at, step)
+    return true
+  }
+
   #open(at: number, step: number): TableIterator {
     if (at !== this.#at || this.#iterator === undefined) {
       this.#iterator = this.#tables[at]!.shared.reader.iterator(this.#readAhead)
@@ -86,6 +112,11 @@ export class RunIterator extends CompositeIterator {
   }
 }
 
+/** Whether a table has no key before `bound`. */
+function startsFrom({ firstKey }: Table['meta'], bound: Uint8Array): boolean {
+  return compareBytes(firstKey, bound) >= 0
+}
+
 /** The first table of a run that does not end before the key; `length` if there is none. */
 export function tableAtOrBehind(
   tables: readonly Table[],
@@ -97,8 +128,7 @@ export function tableAtOrBehind(
   let high = tables.length
   while (low < high) {
     const middle = (low + high) >>> 1
-    const { lastKey } = tables[middle]!.meta
-    if (compareRanges(lastKey, 0, lastKey.length, key, begin, end) < 0) low = middle + 1
+    if (endsBefore(tables[middle]!.meta, key, begin, end)) low = middle + 1
     else high = middle
   }
   return low

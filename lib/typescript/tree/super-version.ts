@@ -11,11 +11,14 @@ import type { Memtable } from '../memtable/memtable.ts'
 import { BlockRequests } from '../table/table-file.ts'
 import { ABSENT, BLOCKED, FOUND } from '../table/table-reader.ts'
 import type { Found, PointLookup } from '../table/table-reader.ts'
+import { Coverage, RunCovers } from './coverage.ts'
+import type { Covers } from './coverage.ts'
 import { Cursor } from './cursor.ts'
 import type { CursorBounds } from './cursor.ts'
 import type { Run } from './levels.ts'
 import { MergeIterator } from './merge-iterator.ts'
 import { RunIterator, tableAtOrBehind } from './run-iterator.ts'
+import { endsWithin } from './table-meta.ts'
 import type { Table } from './table.ts'
 import type { Version } from './version.ts'
 
@@ -28,6 +31,8 @@ export class SuperVersion {
   readonly seqno: number
   /** Newest first, all levels. */
   readonly #runs: readonly Run<Table>[]
+  /** Whether something but the active memtable has range tombstones. */
+  readonly #hasRanges: boolean
   readonly #onReleased: ((released: SuperVersion) => void) | undefined
   #holders = 1
 
@@ -44,6 +49,8 @@ export class SuperVersion {
     this.version = version
     this.seqno = seqno
     this.#runs = version.levels.flat()
+    this.#hasRanges =
+      version.rangeTombstoneCount > 0 || sealed.some(({ ranges }) => ranges !== undefined)
     this.#onReleased = onReleased
     for (const { shared } of version.tables()) shared.acquire()
   }
@@ -63,11 +70,37 @@ export class SuperVersion {
    * hit decides, a tombstone as well. BLOCKED: call `lookup.missing` and ask again.
    */
   find(lookup: PointLookup): Found {
+    if (this.#hasRanges || this.active.ranges !== undefined) return this.#findCovered(lookup)
     if (findInMemtable(this.active, lookup)) return FOUND
     for (const memtable of this.sealed) if (findInMemtable(memtable, lookup)) return FOUND
     for (const run of this.#runs) {
       const found = findInRun(run, lookup)
       if (found !== ABSENT) return found
+    }
+    return ABSENT
+  }
+
+  /**
+   * As `find`, where there are range tombstones: the newest one so far decides against what is
+   * older, and ends the search where all that follows is.
+   */
+  #findCovered(lookup: PointLookup): Found {
+    const { key, begin, end, readSeqno } = lookup
+    let over = -1
+    for (const memtable of [this.active, ...this.sealed]) {
+      const { ranges, highestEntrySeqno } = memtable
+      if (ranges !== undefined) over = Math.max(over, ranges.seqnoOver(key, begin, end, readSeqno))
+      if (highestEntrySeqno < over || !findInMemtable(memtable, lookup)) continue
+      return lookup.seqno >= over ? FOUND : ABSENT
+    }
+    for (const run of this.#runs) {
+      const table = tableOf(run, lookup)
+      if (table === undefined || table.meta.highestSeqno < over) continue
+      const { reader } = table.shared
+      over = Math.max(over, reader.seqnoOver(key, begin, end, readSeqno))
+      const found = reader.find(lookup)
+      if (found === FOUND) return lookup.seqno >= over ? FOUND : ABSENT
+      if (found === BLOCKED) return BLOCKED
     }
     return ABSENT
   }
@@ -100,7 +133,7 @@ export class SuperVersion {
   /** The rows of a range that a read at `readSeqno` sees, in one direction. */
   cursor(readSeqno: number, bounds: CursorBounds, backward: boolean): Cursor {
     const sources: EntryIterator[] = [this.active, ...this.sealed]
-      .filter((memtable) => !memtable.isEmpty)
+      .filter(({ itemCount }) => itemCount > 0)
       .map((memtable) => memtable.visible(readSeqno))
     for (const run of this.#runs) {
       const tables = tablesIn(run, bounds).filter(({ meta }) => meta.lowestSeqno < readSeqno)
@@ -108,7 +141,17 @@ export class SuperVersion {
     }
     const [only] = sources
     const entries = sources.length === 1 ? only! : new MergeIterator(sources)
-    return new Cursor(entries, readSeqno, bounds, backward)
+    return new Cursor(entries, readSeqno, bounds, backward, this.#coverage(readSeqno, bounds))
+  }
+
+  #coverage(readSeqno: number, bounds: CursorBounds): Coverage | undefined {
+    if (!this.#hasRanges && this.active.ranges === undefined) return undefined
+    const components: Covers[] = [this.active, ...this.sealed].flatMap(({ ranges }) => ranges ?? [])
+    for (const run of this.#runs) {
+      const tables = tablesIn(run, bounds).filter(({ meta }) => meta.rangeTombstoneCount > 0)
+      if (tables.length > 0) components.push(new RunCovers(tables))
+    }
+    return new Coverage(components, readSeqno)
   }
 }
 
@@ -143,11 +186,9 @@ function tablesIn(run: Run<Table>, { lower, upper }: CursorBounds): Run<Table> {
 }
 
 /** Whether the table has no key outside of the bounds. */
-function isInside({ firstKey, lastKey }: Table['meta'], { lower, upper }: CursorBounds): boolean {
-  return (
-    (lower === undefined || compareBytes(lower, firstKey) <= 0) &&
-    (upper === undefined || compareBytes(lastKey, upper) < 0)
-  )
+function isInside(meta: Table['meta'], { lower, upper }: CursorBounds): boolean {
+  const isBehind = lower === undefined || compareBytes(lower, meta.firstKey) <= 0
+  return isBehind && endsWithin(meta, upper)
 }
 
 function findInMemtable(memtable: Memtable, lookup: PointLookup): boolean {
@@ -163,11 +204,13 @@ function findInMemtable(memtable: Memtable, lookup: PointLookup): boolean {
 }
 
 function findInRun(run: Run<Table>, lookup: PointLookup): Found {
-  const at = tableAtOrBehind(run, lookup.key, lookup.begin, lookup.end)
-  const table = run[at]
-  if (table === undefined) return ABSENT
+  return tableOf(run, lookup)?.shared.reader.find(lookup) ?? ABSENT
+}
+
+/** The table of a run in whose range the key lies. */
+function tableOf(run: Run<Table>, { key, begin, end }: PointLookup): Table | undefined {
+  const table = run[tableAtOrBehind(run, key, begin, end)]
+  if (table === undefined) return undefined
   const { firstKey } = table.meta
-  const isBefore =
-    compareRanges(lookup.key, lookup.begin, lookup.end, firstKey, 0, firstKey.length) < 0
-  return isBefore ? ABSENT : table.shared.reader.find(lookup)
+  return compareRanges(key, begin, end, firstKey, 0, firstKey.length) < 0 ? undefined : table
 }

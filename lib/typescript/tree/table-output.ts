@@ -3,15 +3,19 @@
  * All versions of a key are in one table.
  */
 
-import { compareRanges } from '../base/slice.ts'
+import { compareTombstones } from '../base/range-tombstone.ts'
+import type { RangeTombstone } from '../base/range-tombstone.ts'
+import { compareBytes, compareRanges, copyOf } from '../base/slice.ts'
 import type { Flow } from '../base/flow.ts'
 import type { File, Vfs } from '../vfs/vfs.ts'
 import { syncDirectory } from '../vfs/directory.ts'
 import { fileName, pathIn } from '../vfs/file-name.ts'
+import { rangeBytes } from '../table/range-tombstones.ts'
 import { TableWriter } from '../table/table-writer.ts'
 import type { TableProperties } from '../table/table-format.ts'
 import type { TableWriteOptions } from '../table/table-writer.ts'
 import type { EntrySink } from './retention.ts'
+import { endsBefore } from './table-meta.ts'
 import type { TableMeta } from './table-meta.ts'
 import type { TablePlace } from './version.ts'
 
@@ -79,7 +83,17 @@ interface Output {
   readonly fileNumber: number
   readonly writer: TableWriter
   file: File | undefined
+  /** In order; those that reach behind the end of the table are cut there. */
+  readonly ranges: RangeTombstone[]
+  /** Bytes of these, and of those that the table before has left. */
+  rangeBytes: number
+  readonly leftBytes: number
 }
+
+/** Bytes of range tombstones from which a table ends: all of them are in memory while it is open. */
+const RANGE_BYTES_MAX = 2 ** 22
+/** So many are kept that may have ended before it is looked which have. */
+const REACHING_MIN = 16
 
 export class TableOutput implements EntrySink {
   readonly #options: OutputOptions
@@ -92,6 +106,12 @@ export class TableOutput implements EntrySink {
   /** The first table below that no key has passed, and the bytes of those that the output meets. */
   #below = 0
   #belowBytes = 0
+  /**
+   * Places in the current output of range tombstones that may reach behind what was added last; and
+   * how many of them have been seen to.
+   */
+  #reaching: number[] = []
+  #reachingSeen = REACHING_MIN
   /** Bytes of entries that were added since the last pause. */
   #unpaid = 0
   /** Of every file that was made. */
@@ -116,20 +136,70 @@ export class TableOutput implements EntrySink {
     valueBegin: number,
     valueEnd: number,
   ): void {
-    let output = this.#current
-    const isFenced = this.#passFences(key, keyBegin, keyEnd)
-    const mustEnd = this.#meetsTooMuch(key, keyBegin, keyEnd) || isFenced
     this.#unpaid += keyEnd - keyBegin + valueEnd - valueBegin
-    if (
-      output !== undefined &&
-      (mustEnd || output.writer.estimatedSize >= this.#options.targetSize) &&
-      !output.writer.endsWithKey(key, keyBegin, keyEnd)
-    ) {
-      this.#ended.push(output)
-      output = undefined
-    }
-    output ??= this.#begin()
+    const output = this.#outputFor(key, keyBegin, keyEnd)
     output.writer.add(kind, seqno, key, keyBegin, keyEnd, value, valueBegin, valueEnd)
+  }
+
+  /** In order, and before the entries from its start on. */
+  addRange(range: RangeTombstone): void {
+    const { start } = range
+    const output = this.#outputFor(start, 0, start.length)
+    this.#unpaid += rangeBytes(range)
+    this.#put(output, range)
+    if (this.#reaching.length < 2 * this.#reachingSeen) return
+    this.#reaching = this.#reaching.filter((i) => reachesBehind(output.ranges[i]!, start))
+    this.#reachingSeen = Math.max(REACHING_MIN, this.#reaching.length)
+  }
+
+  /** What the table before has left comes first and may have the same start. */
+  #put(output: Output, range: RangeTombstone): void {
+    const { ranges } = output
+    let at = ranges.length
+    while (at > 0 && compareTombstones(ranges[at - 1]!, range) > 0) at--
+    if (at < ranges.length) {
+      this.#reaching = this.#reaching.map((i) => (i >= at ? i + 1 : i))
+    }
+    ranges.splice(at, 0, range)
+    this.#reaching.push(at)
+    output.rangeBytes += rangeBytes(range)
+  }
+
+  /** The output that takes what begins with this key. */
+  #outputFor(key: Uint8Array, begin: number, end: number): Output {
+    const output = this.#current
+    const isFenced = this.#passFences(key, begin, end)
+    const mustEnd = this.#meetsTooMuch(key, begin, end) || isFenced
+    if (output === undefined) return this.#begin([])
+    if (!mustEnd && !this.#isLargeEnough(output)) return output
+    if (output.writer.endsWithKey(key, begin, end)) return output
+    // A table of range tombstones alone may begin with the key.
+    const [first] = output.ranges
+    const isBegun = output.writer.itemCount > 0 || first === undefined
+    if (!isBegun && compareRanges(first.start, 0, first.start.length, key, begin, end) === 0) {
+      return output
+    }
+    return this.#begin(this.#cut(output, copyOf(key, begin, end)))
+  }
+
+  /** What the table before has left does not fill a table alone. */
+  #isLargeEnough({ writer, rangeBytes, leftBytes }: Output): boolean {
+    const size = writer.estimatedSize + rangeBytes
+    const isLarge = size >= this.#options.targetSize || rangeBytes >= RANGE_BYTES_MAX
+    return isLarge && size - leftBytes >= leftBytes
+  }
+
+  /** Ends an output before a key; what is left of its range tombstones begins there. */
+  #cut(output: Output, key: Uint8Array): RangeTombstone[] {
+    const left: RangeTombstone[] = []
+    for (const i of this.#reaching) {
+      const range = output.ranges[i]!
+      if (!reachesBehind(range, key)) continue
+      output.ranges[i] = { ...range, end: key }
+      left.push({ ...range, start: key })
+    }
+    this.#ended.push(output)
+    return left.toSorted(compareTombstones)
   }
 
   /** Writes what was collected. */
@@ -181,20 +251,32 @@ export class TableOutput implements EntrySink {
   #meetsTooMuch(key: Uint8Array, begin: number, end: number): boolean {
     const { below = [], belowBytesMax = 0 } = this.#options
     for (let table = below[this.#below]; table !== undefined; table = below[this.#below]) {
-      const { lastKey, size } = table
-      if (compareRanges(lastKey, 0, lastKey.length, key, begin, end) >= 0) break
+      const { size } = table
+      if (!endsBefore(table, key, begin, end)) break
       if (this.#current !== undefined) this.#belowBytes += size
       this.#below++
     }
     return this.#belowBytes > belowBytesMax
   }
 
-  #begin(): Output {
+  /** With what the table before has left. */
+  #begin(ranges: RangeTombstone[]): Output {
     this.#belowBytes = 0
+    this.#reaching = [...ranges.keys()]
+    this.#reachingSeen = Math.max(REACHING_MIN, ranges.length)
     const fileNumber = this.#options.newFileNumber()
     const writer = new TableWriter({ ...this.#options, fileNumber })
-    this.#current = { fileNumber, writer, file: undefined }
-    return this.#current
+    const leftBytes = ranges.reduce((sum, range) => sum + rangeBytes(range), 0)
+    const output = {
+      fileNumber,
+      writer,
+      file: undefined,
+      ranges,
+      rangeBytes: leftBytes,
+      leftBytes,
+    }
+    this.#current = output
+    return output
   }
 
   *#open(output: Output): Flow<File> {
@@ -208,9 +290,13 @@ export class TableOutput implements EntrySink {
 
   *#end(output: Output): Flow<void> {
     const file = yield* this.#open(output)
-    const { size, properties } = yield* output.writer.finish(file)
+    const { size, properties } = yield* output.writer.finish(file, output.ranges)
     file.close()
     output.file = undefined
     this.#tables.push({ fileNumber: output.fileNumber, size, properties })
   }
+}
+
+function reachesBehind({ end }: RangeTombstone, key: Uint8Array): boolean {
+  return end === undefined || compareBytes(end, key) > 0
 }

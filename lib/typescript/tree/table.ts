@@ -8,7 +8,6 @@ import { compareBytes } from '../base/slice.ts'
 import { corruption, isErrno } from '../base/status.ts'
 import { ShaleError } from '../../errors.ts'
 import type { Block } from '../table/table-file.ts'
-import { BOUND_INCLUSIVE } from '../table/table-format.ts'
 import type { TableProperties } from '../table/table-format.ts'
 import { TableReader } from '../table/table-reader.ts'
 import type { FileCache } from '../vfs/file-cache.ts'
@@ -78,13 +77,8 @@ export function* openTable(
   const { directory, cache, files, remove } = context
   const { fileNumber, size, globalSeqno } = meta
   const path = pathIn(directory, fileName('table', fileNumber))
-  if (
-    meta.rangeTombstoneCount > 0 ||
-    meta.lastKeyBound !== BOUND_INCLUSIVE ||
-    meta.blobs.length > 0
-  ) {
-    const message = 'a table with range tombstones or blob pointers'
-    throw new ShaleError('NOT_SUPPORTED', message, { path })
+  if (meta.blobs.length > 0) {
+    throw new ShaleError('NOT_SUPPORTED', 'a table with blob pointers', { path })
   }
   const file = files.file(path)
   try {

@@ -17,9 +17,12 @@ import type { Flow, Io } from '../base/flow.ts'
 import { Gate } from '../base/gate.ts'
 import { LEVEL_COUNT } from '../base/limits.ts'
 import { highestOf } from '../base/numbers.ts'
-import { Memtable, MEMTABLE_BYTES_MAX } from '../memtable/memtable.ts'
+import type { RangeTombstone } from '../base/range-tombstone.ts'
+import { Memtable, MEMTABLE_BYTES_MAX, MEMTABLE_RANGE_BYTES_MAX } from '../memtable/memtable.ts'
 import type { Vfs } from '../vfs/vfs.ts'
 import { CompactionJob } from './compaction-job.ts'
+import { coveredTables } from './covered-tables.ts'
+import type { RangeSource } from './kept-ranges.ts'
 import { anyMeet } from './levels.ts'
 import type { Run } from './levels.ts'
 import type { ManifestEdit } from './manifest-edit.ts'
@@ -223,9 +226,25 @@ export class Tree {
     return active.size - before
   }
 
+  /** The same of a range tombstone. */
+  insertRange(range: RangeTombstone): number {
+    const { active } = this.#super
+    const before = active.size
+    active.insertRange(range)
+    if (range.seqno > this.#highestSeqno) this.#highestSeqno = range.seqno
+    return active.size - before
+  }
+
   /** Whether the active memtable holds as much as the options say, or as it can. */
   get isFull(): boolean {
-    return this.activeBytes >= Math.min(this.settings.maxMemtableSize, MEMTABLE_BYTES_MAX)
+    const limit = Math.min(this.settings.maxMemtableSize, MEMTABLE_BYTES_MAX)
+    return this.activeBytes >= limit || this.holdsTooManyRanges
+  }
+
+  /** Whether the range tombstones of the active memtable are as many as a flush should write. */
+  get holdsTooManyRanges(): boolean {
+    const { ranges } = this.#super.active
+    return ranges !== undefined && ranges.bytes >= MEMTABLE_RANGE_BYTES_MAX
   }
 
   /** Seals the active memtable; false if it is empty. */
@@ -293,6 +312,7 @@ export class Tree {
     const output = this.#output(0, 0, FLUSH_TABLE_BYTES)
     const written = yield* runMerge({
       entries: new MergeIterator(sealed.map((memtable) => memtable.versions())),
+      ranges: sealed.flatMap(rangesOfMemtable),
       view: yield* this.#context.view(),
       // Tombstones stay, whatever lies below: only compactions drop them.
       mayExistBelow: () => true,
@@ -337,6 +357,25 @@ export class Tree {
     const levels = this.#super.version.levels.map((runs) => runs.map(summariesOf))
     const context = { busyTables: this.#busyTables(), now: this.#context.vfs.wallMillis() }
     return choosePlan(levels, strategy ?? this.settings.compaction, context)
+  }
+
+  /** Drops tables that nobody can miss; undefined if there is none. */
+  *coveredPlan(): Flow<PlanData | undefined> {
+    if (this.#super.version.rangeTombstoneCount === 0) return undefined
+    const view = yield* this.#context.view()
+    const tables = coveredTables(this.#super.version, view, this.#busyTables())
+    return tables.length === 0 ? undefined : { kind: 'drop', tables }
+  }
+
+  /** The highest seqno of a range tombstone in a table; -1 if there is none. */
+  get highestRangeInTables(): number {
+    const { version } = this.#super
+    if (version.rangeTombstoneCount === 0) return -1
+    const ranges = version.tables().flatMap(rangesOfTable)
+    return highestOf(
+      ranges.map(({ ranges: index, globalSeqno }) => index.highestSeqno + globalSeqno),
+      -1,
+    )
   }
 
   /** All tables into the last level; undefined if there is none. */
@@ -413,8 +452,10 @@ export class Tree {
     const runs = Version.of(0, job.inputs).levels.flat()
     const written = yield* runMerge({
       entries: new MergeIterator(runs.map((run) => new RunIterator(run, READ_AHEAD))),
+      ranges: job.inputs.flatMap(rangesOfTable),
       view: yield* this.#context.view(),
       mayExistBelow: placement.mayExistBelow(),
+      mayHideBelow: placement.mayHideBelow(),
       output,
       clock: this.#clock,
       progress: (bytes) => {
@@ -600,6 +641,16 @@ export class Tree {
     for (const job of this.#jobs) job.stop()
     this.#super.release()
   }
+}
+
+function rangesOfMemtable({ ranges }: Memtable): RangeSource[] {
+  if (ranges === undefined) return []
+  return ranges.indexes().map((index) => ({ ranges: index, globalSeqno: 0 }))
+}
+
+function rangesOfTable({ shared: { reader } }: Table): RangeSource[] {
+  const { rangeTombstones: ranges, globalSeqno } = reader
+  return ranges === undefined ? [] : [{ ranges, globalSeqno }]
 }
 
 function placed(table: Table, place: TablePlace): Table {

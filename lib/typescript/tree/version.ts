@@ -37,6 +37,7 @@ export class Version<T extends Listed> {
   readonly levels: Levels<T>
   readonly tableCount: number
   readonly itemCount: number
+  readonly rangeTombstoneCount: number
   readonly bytes: number
   /** Made by the first search. */
   #byNumber: ReadonlyMap<number, T> | undefined
@@ -44,16 +45,18 @@ export class Version<T extends Listed> {
   private constructor(id: number, levels: Levels<T>) {
     this.id = id
     this.levels = levels
-    let [tableCount, itemCount, bytes] = [0, 0, 0]
+    let [tableCount, itemCount, rangeTombstoneCount, bytes] = [0, 0, 0, 0]
     for (const run of levels.flat()) {
       tableCount += run.length
       for (const { meta } of run) {
         itemCount += meta.itemCount
+        rangeTombstoneCount += meta.rangeTombstoneCount
         bytes += meta.size
       }
     }
     this.tableCount = tableCount
     this.itemCount = itemCount
+    this.rangeTombstoneCount = rangeTombstoneCount
     this.bytes = bytes
   }
 

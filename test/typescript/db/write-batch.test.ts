@@ -48,7 +48,7 @@ test('a range tombstone and a compressed value', () => {
   ])
   const reader = new BatchReader(bytes)
   reader.next()
-  expect(Buffer.from(reader.rangeEnd()!).toString()).toBe('c')
+  expect(reader.range(7)).toEqual({ start: Buffer.from('b'), end: Buffer.from('c'), seqno: 7 })
   reader.next()
   expect(reader.rawBytes).toBe(12 + 1 + 2 + 12 + 1 + 4096)
 })
@@ -111,5 +111,5 @@ test('what breaks a rule is damage', async () => {
 test('a range without end says so', () => {
   const reader = new BatchReader(entry(3, 'k', '\u0001'))
   reader.next()
-  expect(reader.rangeEnd()).toBe(undefined)
+  expect(reader.range(7).end).toBe(undefined)
 })

@@ -9,6 +9,7 @@ import type { Flow } from '../../../lib/typescript/base/flow.ts'
 import { isTombstone } from '../../../lib/typescript/base/internal-key.ts'
 import type { Block } from '../../../lib/typescript/table/table-file.ts'
 import { PointLookup } from '../../../lib/typescript/table/table-reader.ts'
+import type { RangeTombstone } from '../../../lib/typescript/base/range-tombstone.ts'
 import { BARE_TREE } from '../../../lib/typescript/tree/manifest-edit.ts'
 import { Manifest } from '../../../lib/typescript/tree/manifest.ts'
 import { encodeOptions, newOptions } from '../../../lib/typescript/tree/options.ts'
@@ -63,6 +64,7 @@ export class TreeModel {
   acknowledged = 0
   readonly #options: ModelOptions
   readonly #entries: Entry[] = []
+  readonly #ranges: RangeTombstone[] = []
   #seqno = 1
   /** What the open tree sees. */
   #closable!: ClosableVfs
@@ -124,6 +126,14 @@ export class TreeModel {
     this.#entries.push({ key, seqno, kind, value })
   }
 
+  /** From `first` on, up to `end` or without end. */
+  removeRange(first: string, end: string | undefined): void {
+    const bounds = { start: Buffer.from(first), end: end === undefined ? end : Buffer.from(end) }
+    const range = { ...bounds, seqno: this.#seqno++ }
+    this.tree.insertRange(range)
+    this.#ranges.push(range)
+  }
+
   snapshot(): void {
     this.snapshots.push(this.#seqno)
   }
@@ -137,10 +147,11 @@ export class TreeModel {
     this.acknowledged = Math.max(this.acknowledged, highestSealedSeqno + 1)
   }
 
-  /** One compaction that the strategy wants, if it does. */
-  *compact(): Flow<void> {
-    const plan = this.tree.choosePlan()
+  /** One compaction that the strategy wants, if it does; tables that nobody misses go first. */
+  *compact(): Flow<boolean> {
+    const plan = (yield* this.tree.coveredPlan()) ?? this.tree.choosePlan()
     if (plan !== undefined) yield* this.tree.compact(this.tree.claim(plan))
+    return plan !== undefined
   }
 
   *major(targetSize: number): Flow<void> {
@@ -150,7 +161,7 @@ export class TreeModel {
 
   /** Compacts until the strategy is content. */
   *settle(): Flow<void> {
-    while (this.tree.choosePlan() !== undefined) yield* this.compact()
+    while (yield* this.compact());
   }
 
   close(): void {
@@ -171,6 +182,8 @@ export class TreeModel {
     const { flushedSeqno } = this.tree
     const lost = this.#entries.findIndex(({ seqno }) => seqno >= flushedSeqno)
     if (lost >= 0) this.#entries.splice(lost)
+    const lostRange = this.#ranges.findIndex(({ seqno }) => seqno >= flushedSeqno)
+    if (lostRange >= 0) this.#ranges.splice(lostRange)
     this.snapshots = this.snapshots.filter((seqno) => seqno <= flushedSeqno)
   }
 
@@ -187,7 +200,8 @@ export class TreeModel {
   }
 
   checkReads(): void {
-    checkReads(this.tree.superVersion, this.#entries, [...this.snapshots, this.#seqno])
+    const { superVersion } = this.tree
+    checkReads(superVersion, this.#entries, this.#ranges, [...this.snapshots, this.#seqno])
   }
 
   /** On disk are exactly the tables that the version names. */
@@ -211,7 +225,8 @@ export class TreeModel {
     const tree = runSync(Tree.open(context, state))
     const flushed = this.#entries.filter(({ seqno }) => seqno < flushedSeqno)
     const reads = this.snapshots.filter((seqno) => seqno <= flushedSeqno)
-    checkReads(tree.superVersion, flushed, [...reads, this.#seqno])
+    const ranges = this.#ranges.filter(({ seqno }) => seqno < flushedSeqno)
+    checkReads(tree.superVersion, flushed, ranges, [...reads, this.#seqno])
     tree.close()
     manifest.close()
   }
@@ -238,13 +253,18 @@ function ascending(a: number, b: number): number {
   return a - b
 }
 
-function checkReads(from: SuperVersion, entries: readonly Entry[], reads: readonly number[]): void {
+function checkReads(
+  from: SuperVersion,
+  entries: readonly Entry[],
+  ranges: readonly RangeTombstone[],
+  reads: readonly number[],
+): void {
   const sorted = entries.toSorted(compareEntries)
   const names = [...new Set(sorted.map(({ key }) => key.toString()))]
   for (const read of reads) {
     const expected = new Map(
       visibleOf(sorted, read)
-        .filter(({ kind }) => !isTombstone(kind))
+        .filter((entry) => !isTombstone(entry.kind) && !isHidden(entry, ranges, read))
         .map(({ key, value }) => [key.toString(), value.toString()]),
     )
     const found = new Map<string, string>()
@@ -256,6 +276,13 @@ function checkReads(from: SuperVersion, entries: readonly Entry[], reads: readon
     expect(rowsFrom(from, read, false)).toEqual([...expected])
     expect(rowsFrom(from, read, true)).toEqual([...expected].toReversed())
   }
+}
+
+function isHidden({ key, seqno }: Entry, ranges: readonly RangeTombstone[], read: number): boolean {
+  return ranges.some(({ start, end, seqno: of }) => {
+    const isOver = Buffer.compare(start, key) <= 0 && (!end || Buffer.compare(key, end) < 0)
+    return isOver && seqno < of && of < read
+  })
 }
 
 function getFrom(from: SuperVersion, name: string, read: number): string | undefined {

@@ -20,6 +20,7 @@ const KEYS = [7, 160]
 class TreeRun {
   readonly random: Random
   readonly #keys: number
+  readonly #hasRanges: boolean
   readonly model: TreeModel
   readonly turns: Turns
   /** Calls that are not answered. */
@@ -31,6 +32,7 @@ class TreeRun {
   constructor(seed: number) {
     this.random = new Random(seed)
     this.#keys = KEYS[seed % KEYS.length]!
+    this.#hasRanges = seed % 3 > 0
     const machine = newMachine()
     const late = new LateVfs(machine)
     this.model = new TreeModel(machine, {
@@ -58,14 +60,14 @@ class TreeRun {
   }
 
   /** It may find that others were faster, or that the tree was closed. */
-  begin(flow: Flow<void>): void {
+  begin(flow: Flow<unknown>): void {
     this.pending++
     run(flow)
       .catch((error: unknown) => this.#excuse(error))
       .finally(() => this.pending--)
   }
 
-  now(flow: Flow<void>): void {
+  now(flow: Flow<unknown>): void {
     try {
       runSync(flow)
     } catch (error) {
@@ -81,7 +83,9 @@ class TreeRun {
   step(): void {
     const { model, random } = this
     const lot = random.below(100)
-    if (lot < 40) {
+    if (this.#hasRanges && random.below(12) === 0) {
+      this.#removeRange()
+    } else if (lot < 40) {
       for (let left = 1 + random.below(this.#keys); left > 0; left--) {
         const kind = random.below(3) === 0 ? 1 : 0
         model.write(`key ${random.below(this.#keys)}`, kind, random.below(90))
@@ -100,6 +104,13 @@ class TreeRun {
       this.hasReopened = true
       model.reopen()
     }
+  }
+
+  #removeRange(): void {
+    const { model, random } = this
+    const [a, b] = [random.below(this.#keys), random.below(this.#keys)].map((i) => `key ${i}`)
+    if (random.below(4) === 0) model.removeRange(random.below(2) === 0 ? a! : '\0', undefined)
+    else if (a !== b) model.removeRange(a! < b! ? a! : b!, a! < b! ? b! : a!)
   }
 
   /** Seldom where there are many keys: it leaves one level. */

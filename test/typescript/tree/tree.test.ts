@@ -18,6 +18,7 @@ const step = fc.oneof(
   { weight: 30, arbitrary: fc.tuple(fc.constant('write' as const), name, fc.nat(3), fc.nat(90)) },
   { weight: 3, arbitrary: fc.tuple(fc.constantFrom('rotate', 'flush', 'compact', 'reopen')) },
   { weight: 1, arbitrary: fc.tuple(fc.constantFrom('snapshot', 'release', 'major')) },
+  { weight: 1, arbitrary: fc.tuple(fc.constant('range' as const), name, fc.option(name)) },
 )
 
 function move(tables: readonly number[], destinationLevel: number): PlanData {
@@ -52,6 +53,10 @@ describe('a tree', () => {
           if (action === 'write') {
             const [key, kind, size] = given as [string, number, number]
             model.write(key, kind === 3 ? 1 : 0, size)
+          } else if (action === 'range') {
+            const [a, b] = given as [string, string | null]
+            if (b === null) model.removeRange(a, undefined)
+            else if (a !== b) model.removeRange(a < b ? a : b, a < b ? b : a)
           } else if (action === 'rotate') model.tree.rotate()
           else if (action === 'flush') runSync(model.flush())
           else if (action === 'compact') runSync(model.settle())
