@@ -137,6 +137,65 @@ const write = fc.record({ operation, sync: fc.boolean(), durability }).map((w) =
   }),
 )
 
+/** Removes what is in a range, so that nothing of it was written since. */
+function settleRange(model: Model, keyspace: number, bounds: Record<string, string>): void {
+  const contents = model.contents[keyspace] as Contents
+  for (const [k] of expectedRange(contents, bounds)) contents.delete(k)
+  for (const id of model.writes.keys()) {
+    const inside = new Map([[id.slice(id.indexOf(':') + 1), '']])
+    const isOther = Number(id.slice(0, id.indexOf(':'))) !== keyspace
+    if (!isOther && expectedRange(inside, bounds).length > 0) model.writes.set(id, 0)
+  }
+}
+
+const removeRange = fc
+  .record({ keyspace: keyspaceIndex, range, sync: fc.boolean(), durability })
+  .map((w) =>
+    command(`removeRange ${fc.stringify(w)}`, async (model, real) => {
+      const keyspace = real.keyspaces[w.keyspace] as Keyspace
+      const options = { durability: w.durability }
+      settleRange(model, w.keyspace, w.range)
+      if (w.sync) keyspace.removeRangeSync(realRange(w.range), options)
+      else await keyspace.removeRange(realRange(w.range), options)
+    }),
+  )
+
+const clear = fc.tuple(keyspaceIndex, fc.boolean()).map(([i, sync]) =>
+  command(`clear ${i}`, async (model, real) => {
+    const keyspace = real.keyspaces[i] as Keyspace
+    settleRange(model, i, {})
+    if (sync) keyspace.clearSync()
+    else await keyspace.clear()
+  }),
+)
+
+/** Operations of a batch before a range and behind it; both may be on keys inside. */
+const batchOfRange = fc
+  .record({
+    before: fc.array(operation, { maxLength: 8 }),
+    keyspace: keyspaceIndex,
+    range,
+    behind: fc.array(operation, { maxLength: 8 }),
+  })
+  .map(({ before, keyspace: i, range: bounds, behind }) =>
+    command(`batch ${fc.stringify({ before, i, bounds, behind })}`, async (model, real) => {
+      const commit = real.db.batch()
+      const add = (one: Operation): void => {
+        const kind = one.kind === 'weak' ? 'remove' : one.kind
+        const keyspace = real.keyspaces[one.keyspace] as Keyspace
+        if (kind === 'insert') commit.insert(keyspace, bytes(one.key), bytes(one.value))
+        else commit.remove(keyspace, bytes(one.key))
+        settle(model, { ...one, kind })
+      }
+      for (const one of before) add(one)
+      commit.removeRange(real.keyspaces[i] as Keyspace, realRange(bounds))
+      settleRange(model, i, bounds)
+      for (const one of behind) add(one)
+      // What one batch writes several times counts once; more is no harm, weak removals are fewer.
+      await commit.commit()
+    }),
+  )
+
 /**
  * In a batch the last operation on a key wins, as if the others were not there; weak removals of
  * what the batch wrote are removals.
@@ -343,6 +402,9 @@ const reopen = fc.boolean().map((sync) =>
 export const COMMANDS: fc.Arbitrary<Command>[] = [
   ...Array.from({ length: 8 }, () => write),
   ...Array.from({ length: 6 }, () => batch),
+  removeRange,
+  batchOfRange,
+  clear,
   ...Array.from({ length: 3 }, () => get),
   getMany,
   scan,

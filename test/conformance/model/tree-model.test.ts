@@ -16,6 +16,8 @@ interface Written {
   readonly key: string
   readonly value: string | undefined
   readonly seqno: number
+  /** Of a range that was removed, from the key on; null: it has none. */
+  readonly end?: string | null
 }
 
 const SETS: Record<string, TreeOptions> = {
@@ -34,7 +36,12 @@ function seenAt(written: readonly Written[], seqno: number): Map<string, string>
   const seen = new Map<string, string>()
   for (const one of written) {
     if (one.seqno >= seqno) break
-    if (one.value === undefined) seen.delete(one.key)
+    const { key: start, end } = one
+    if (end !== undefined) {
+      for (const key of seen.keys()) {
+        if (key >= start && (end === null || key < end)) seen.delete(key)
+      }
+    } else if (one.value === undefined) seen.delete(one.key)
     else seen.set(one.key, one.value)
   }
   return new Map([...seen].toSorted(([a], [b]) => (a < b ? -1 : 1)))
@@ -81,7 +88,20 @@ test.each(Object.entries(SETS))('%s', { timeout: 100 * OPERATIONS }, async (name
   let gcSeqno = 0
   for (let i = 0; i < OPERATIONS; i++) {
     const draw = random.below(1000)
-    if (draw < 930) {
+    if (draw < 8) {
+      const [a, b] = [`key${random.below(60)}`, `key${random.below(60)}`]
+      const end = draw === 0 ? null : b
+      const range = end === null ? { gte: a } : { gte: a, lt: end }
+      const { itemSize } = tree.removeRangeSync(range, seqno)
+      expect(itemSize > 0).toBe(end === null || a < end)
+      if (itemSize > 0) written.push({ key: a, value: undefined, seqno, end })
+      seqno += 1 + random.below(2)
+    } else if (draw < 10) {
+      if (draw === 8) await tree.clear(seqno)
+      else tree.clearSync(seqno)
+      written.push({ key: '', value: undefined, seqno, end: null })
+      seqno++
+    } else if (draw < 930) {
       const key = `key${random.below(60)}`
       const size = random.below(50) === 0 ? 3000 : random.below(30)
       const value = random.below(4) === 0 ? undefined : `${i} ${'v'.repeat(size)}`
