@@ -10,6 +10,7 @@ import {
   type DatabaseOptions,
   type Durability,
   type Keyspace,
+  type KeyRange,
   type KeyspaceOptions,
   type Snapshot,
   type WriteBatch,
@@ -52,6 +53,8 @@ export class DatabaseRun {
   readonly #operations: readonly (readonly [number, () => void | Promise<void>])[] = [
     [300, () => this.#write()],
     [150, () => this.#batch()],
+    [12, () => this.#removeRange()],
+    [1, () => this.#clear()],
     [250, () => this.#get()],
     [30, () => this.#getMany()],
     [10, () => this.#ends()],
@@ -204,6 +207,42 @@ export class DatabaseRun {
     }
   }
 
+  /** Of what is in a range nothing was written since. */
+  #rangeRemoved(keyspace: Keyspace, { gt, gte, lt, lte }: KeyRange): void {
+    const [after, from, before, to] = [gt, gte, lt, lte].map((bound) => bound as Buffer | undefined)
+    for (const id of this.#writes.keys()) {
+      const space = id.indexOf(' ')
+      const key = Buffer.from(id.slice(space + 1), 'latin1')
+      const isInside =
+        Number(id.slice(0, space)) === keyspace.id &&
+        (after === undefined || Buffer.compare(key, after) > 0) &&
+        (from === undefined || Buffer.compare(key, from) >= 0) &&
+        (before === undefined || Buffer.compare(key, before) < 0) &&
+        (to === undefined || Buffer.compare(key, to) <= 0)
+      if (isInside) this.#writes.set(id, 0)
+    }
+  }
+
+  async #removeRange(): Promise<void> {
+    const twin = this.#draw.pick(this.#keyspaces)
+    const range = this.#draw.range()
+    const options = this.#durability()
+    const what = `removeRange ${shownRange(range)}`
+    this.#rangeRemoved(twin.native, range)
+    if (this.#draw.oneIn(4)) {
+      await this.#eachAsync(what, twin, async (one) => one.removeRange(range, options))
+    } else {
+      this.#each(what, twin, (one) => one.removeRangeSync(range, options))
+    }
+  }
+
+  async #clear(): Promise<void> {
+    const twin = this.#draw.pick(this.#keyspaces)
+    this.#rangeRemoved(twin.native, {})
+    if (this.#draw.oneIn(2)) this.#each('clear', twin, (one) => one.clearSync())
+    else await this.#eachAsync('clear', twin, async (one) => one.clear())
+  }
+
   async #batch(): Promise<void> {
     const draw = this.#draw
     const { native, typescript } = this.#databases
@@ -231,7 +270,12 @@ export class DatabaseRun {
     const draw = this.#draw
     const { native: n, typescript: t } = draw.pick(this.#keyspaces)
     const key = draw.key()
-    if (draw.oneIn(4)) {
+    if (draw.oneIn(15)) {
+      const range = draw.range()
+      batches.native.removeRange(n, range)
+      batches.typescript.removeRange(t, range)
+      this.#rangeRemoved(n, range)
+    } else if (draw.oneIn(4)) {
       batches.native.remove(n, key)
       batches.typescript.remove(t, key)
       this.#writes.set(`${n.id} ${key.toString('latin1')}`, 0)
@@ -462,6 +506,7 @@ export class DatabaseRun {
       getMany: (one) => one.getManySync(['a', key] as Any),
       getInto: (one) => one.getIntoSync('fine', value as Any, 9),
       range: (one) => one.range({ gte: key, gt: 'a' } as Any),
+      removeRange: (one) => one.removeRangeSync({ gte: key, lt: value } as Any, options as Any),
       limit: (one) => one.iter({ limit: value } as Any).toArraySync(),
       prefix: (one) => one.prefix(value as Any).toArraySync(),
       major: (one) => one.majorCompactionSync({ targetSize: 1 }),
