@@ -173,10 +173,9 @@ export class TableOutput implements EntrySink {
     if (output === undefined) return this.#begin([])
     if (!mustEnd && !this.#isLargeEnough(output)) return output
     if (output.writer.endsWithKey(key, begin, end)) return output
-    // A table of range tombstones alone may begin with the key.
-    const [first] = output.ranges
-    const isBegun = output.writer.itemCount > 0 || first === undefined
-    if (!isBegun && compareRanges(first.start, 0, first.start.length, key, begin, end) === 0) {
+    // What begins with the key is in one table as well.
+    const last = output.ranges.at(-1)?.start
+    if (last !== undefined && compareRanges(last, 0, last.length, key, begin, end) === 0) {
       return output
     }
     return this.#begin(this.#cut(output, copyOf(key, begin, end)))

@@ -301,13 +301,21 @@ export class CrashWorkload {
     const changes = Array.from({ length: count }, () => {
       const { name: keyspace } = this.#anyKeyspace()
       const key = `k${this.#below(KEYS)}`
+      if (this.#oneIn(12)) {
+        const end = this.#oneIn(3) ? undefined : `${key}${this.#below(9)}`
+        return { keyspace, key: this.#oneIn(4) ? 'k' : key, range: { end } }
+      }
       if (this.#oneIn(4)) return { keyspace, key }
       const length = this.#oneIn(40) ? 5000 : this.#oneIn(200) ? 70_000 : this.#below(60)
       return { keyspace, key, value: `${this.#values++} `.padEnd(length, 'v') }
     })
     const bytes = Buffer.concat(
-      changes.map(({ keyspace, key, value }) => {
+      changes.map(({ keyspace, key, value, range }) => {
         const { id } = this.database!.keyspaces.all().find(({ name }) => name === keyspace)!
+        if (range !== undefined) {
+          const { end } = range
+          return entryBytes(3, id, key, end === undefined ? '\u0001' : `\0${end}`)
+        }
         return entryBytes(value === undefined ? 1 : 0, id, key, value)
       }),
     )

@@ -9,15 +9,22 @@ export interface Change {
   readonly keyspace: string
   readonly key?: string
   readonly value?: string | undefined
+  /** Removes all keys from `key` on, up to the end, or all of them. */
+  readonly range?: { readonly end: string | undefined }
   readonly isTakenBack?: boolean
 }
 
 export function changed(contents: Contents, changes: readonly Change[]): Contents {
   const next: Record<string, Readonly<Record<string, string>>> = { ...contents }
-  for (const { keyspace, key, value, isTakenBack } of changes) {
+  for (const { keyspace, key, value, range, isTakenBack } of changes) {
     if (isTakenBack === true) delete next[keyspace]
     else if (key === undefined) next[keyspace] = {}
-    else {
+    else if (range !== undefined) {
+      const { end } = range
+      const isLeft = (one: string): boolean => one < key || (end !== undefined && one >= end)
+      const rows = Object.entries(next[keyspace] ?? {}).filter(([one]) => isLeft(one))
+      next[keyspace] = Object.fromEntries(rows)
+    } else {
       const { [key]: _, ...rows } = next[keyspace] ?? {}
       next[keyspace] = value === undefined ? rows : { ...rows, [key]: value }
     }
