@@ -244,6 +244,31 @@ describe('6: entries', () => {
       entryBytes(0x40, 2 ** 31, 'far', OPTIONS),
       'a keyspace record has an impossible id',
     ],
+    'a range that ends where it begins': [
+      1,
+      entryBytes(3, 1, 'b', '\0b'),
+      'a batch entry breaks a rule of its kind',
+    ],
+    'a range with an end that it should not have': [
+      1,
+      entryBytes(3, 1, 'b', '\u0001c'),
+      'a batch entry breaks a rule of its kind',
+    ],
+    'a range with flags that are unknown': [
+      1,
+      entryBytes(3, 1, 'b', '\u0002c'),
+      'a batch entry breaks a rule of its kind',
+    ],
+    'a range with an end that is no key': [
+      1,
+      entryBytes(3, 1, 'b', `\0${'c'.repeat(65_536)}`),
+      'a batch entry breaks a rule of its kind',
+    ],
+    'a range of a keyspace that never was': [
+      1,
+      entryBytes(3, 7, 'b', '\0c'),
+      'a commit writes to a keyspace that never was',
+    ],
     'a keyspace record that shares its commit': [
       2,
       entryBytes(0x40, 2, 'b', OPTIONS),
@@ -299,12 +324,39 @@ describe('6: entries', () => {
     ])
   })
 
+  test('range tombstones hide what came before, and cancel what stands before them', () => {
+    const made = newDirectory().keyspaces(['b'])
+    const journal = made.journal()
+    commits(journal, 1, 6)
+    journal.append(1, 7, entryBytes(3, 1, 'k2', '\0k4'))
+    const batch = [
+      entryBytes(0, 1, 'k3', 'cancelled'),
+      entryBytes(0, 2, 'k3', 'elsewhere'),
+      entryBytes(3, 1, 'k3', '\0k5'),
+      entryBytes(0, 1, 'k4', 'behind'),
+    ]
+    journal.append(batch.length, 8, Buffer.concat(batch))
+    for (let round = 0; round < 2; round++) {
+      const { contents } = recoverAndDie(made.vfs)
+      expect(contents).toEqual({
+        a: { k1: 'v1', k4: 'behind', k5: 'v5', k6: 'v6' },
+        b: { k3: 'elsewhere' },
+      })
+    }
+  })
+
+  test('a clear hides everything before it, in tables as well', () => {
+    const made = newDirectory().keyspaces(['b'])
+    const journal = made.journal()
+    commits(journal, 1, 3)
+    commits(journal, 4, 5, 2)
+    journal.append(1, 6, entryBytes(0x42, 1, ''))
+    commits(journal, 7, 7)
+    expect(recoverAndDie(made.vfs).contents).toEqual({ a: rows(7, 7), b: rows(4, 5) })
+  })
+
   test('operations that are not known here are refused as such', async () => {
-    for (const payload of [
-      entryBytes(3, 1, 'b', '\0c'),
-      entryBytes(0x42, 1, ''),
-      entryBytes(0x43, 1, ''),
-    ]) {
+    for (const payload of [entryBytes(0x43, 1, '')]) {
       const made = newDirectory()
       const journal = made.journal()
       commits(journal, 1, 1)
