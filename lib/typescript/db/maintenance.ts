@@ -360,12 +360,16 @@ export class Maintenance {
     return (yield* tree.coveredPlan()) ?? tree.choosePlan()
   }
 
-  /** Drops tables that nobody can miss. */
+  /** Drops tables that nobody can miss, unless somebody else is about it. */
   *dropCovered(keyspace: Keyspace): Flow<void> {
-    for (;;) {
-      const plan = yield* keyspace.tree.coveredPlan()
-      if (plan === undefined) return
-      yield* this.compact(keyspace, plan)
+    try {
+      for (;;) {
+        const plan = yield* keyspace.tree.coveredPlan()
+        if (plan === undefined) return
+        yield* this.compact(keyspace, plan)
+      }
+    } catch (error) {
+      if (!this.#isAborted(error)) throw error
     }
   }
 

@@ -40,6 +40,7 @@ export class MemtableIterator extends EntryIterator {
 
   override seek(key: Uint8Array, begin: number, end: number, seqno: number): void {
     const place = this.#memtable.tree.seek(key, begin, end)
+    this.#isForward = true
     this.#enter(place)
     if (this.#isAt(place, key, begin, end)) {
       const entry = this.#shownBelow(place, seqno + 1)
@@ -52,6 +53,7 @@ export class MemtableIterator extends EntryIterator {
   override seekBefore(key: Uint8Array, begin: number, end: number, seqno: number): void {
     const { tree } = this.#memtable
     const place = tree.seek(key, begin, end)
+    this.#isForward = false
     this.#enter(place)
     if (this.#isAt(place, key, begin, end)) {
       const entry = this.#lastShownAbove(place, seqno)
@@ -85,11 +87,31 @@ export class MemtableIterator extends EntryIterator {
 
   override skip(bound: Uint8Array | undefined, seqno: number): boolean {
     const isForward = this.#isForward
-    if (this.#memtable.highestEntrySeqno >= seqno) return false
     if (!this.valid || !this.isShortOf(bound, isForward)) return false
+    if (this.#memtable.highestEntrySeqno >= seqno) return this.#skipKeys(bound, seqno)
     if (bound === undefined) this.#end()
     else if (isForward) this.seek(bound, 0, bound.length, SEQNO_MAX)
     else this.seekBefore(bound, 0, bound.length, SEQNO_MAX)
+    return true
+  }
+
+  /** Key by key up to one that may show, as far as a turn of the event loop allows. */
+  #skipKeys(bound: Uint8Array | undefined, seqno: number): boolean {
+    const { arena, tree } = this.#memtable
+    const isForward = this.#isForward
+    this.#find()
+    const behind = bound === undefined ? NOWHERE : tree.seek(bound, 0, bound.length)
+    // Backward it stops in front of the bound, which is inside.
+    const end = isForward || behind === NOWHERE ? behind : tree.before(behind)
+    let place = this.#place
+    for (let left = KEYS_A_TURN; left > 0 && place !== end; left--) {
+      if (arena.seqno(tree.entryAt(place)) >= seqno) break
+      place = isForward ? tree.after(place) : tree.before(place)
+    }
+    if (place === this.#place) return false
+    this.#place = place
+    if (isForward) this.#forward()
+    else this.#backward()
     return true
   }
 

@@ -18,6 +18,8 @@ const WALK_MAX = 16
 const HIDDEN_MAX = 8
 /** Entries that one move passes before it lacks a turn of the event loop. */
 const ENTRIES_A_TURN = 4096
+/** The same where each of them is looked up among range tombstones. */
+const COVERED_A_TURN = 1024
 
 const EMPTY = new Uint8Array(0)
 
@@ -35,6 +37,7 @@ export class Cursor {
   readonly #backward: boolean
   /** Undefined: there are no range tombstones. */
   readonly #coverage: Coverage | undefined
+  readonly #entriesATurn: number
 
   /** Whether it is at a row; then key (from 0 to keyEnd) and value are that row's. */
   valid = false
@@ -80,6 +83,7 @@ export class Cursor {
     this.#bounds = bounds
     this.#backward = backward
     this.#coverage = coverage
+    this.#entriesATurn = coverage === undefined ? ENTRIES_A_TURN : COVERED_A_TURN
   }
 
   /** To the first row of the range in the cursor's direction. */
@@ -147,6 +151,7 @@ export class Cursor {
 
   #forget(): void {
     this.#coverage?.forget()
+    this.#hiding = undefined
     this.#hasKey = false
     this.#hasVersion = false
     this.#isJumping = false
@@ -165,7 +170,7 @@ export class Cursor {
   #runForward(): void {
     const entries = this.#entries
     const { upper } = this.#bounds
-    for (let left = ENTRIES_A_TURN; entries.valid; left--) {
+    for (let left = this.#entriesATurn; entries.valid; left--) {
       if (left === 0) return this.#pause()
       const isOlder = this.#isSameKey()
       if (!isOlder && upper !== undefined && this.#compareKey(upper) >= 0) return
@@ -199,7 +204,7 @@ export class Cursor {
   #runBackward(): void {
     const entries = this.#entries
     const { lower } = this.#bounds
-    for (let left = ENTRIES_A_TURN; entries.valid; left--) {
+    for (let left = this.#entriesATurn; entries.valid; left--) {
       if (left === 0) return this.#pause()
       if (!this.#isSameKey()) {
         if (this.#showVersion()) return

@@ -280,6 +280,72 @@ describe('after a flush and a compaction', () => {
   })
 })
 
+describe('a cursor over memtables and tables', () => {
+  test('goes to any key, within any bounds, over what is hidden', () => {
+    const random = new Random(testSeed())
+    for (let round = 0; round < ROUNDS; round++) {
+      const jobs = new Jobs()
+      const keys = 10 + random.below(300)
+      const length = 3 * keys
+      const operations = drawHistory(random, length, keys)
+      const [a, b] = [random.below(length), random.below(length)].toSorted((x, y) => x - y)
+      const [oldest, sealed, active] = [new Memtable(1), new Memtable(2), new Memtable(3)]
+      for (const operation of operations) {
+        const i = operation.seqno - 1
+        put(i < a! ? oldest : i < b! ? sealed : active, operation)
+      }
+      const keepAll = { snapshots: [], visible: 0 }
+      const from = new SuperVersion(oldest, [], Version.of(1, []))
+      const tables = oldest.isEmpty ? [] : jobs.run(from, keepAll, 1500, false, 1)
+      const state = new SuperVersion(active, [sealed], Version.of(1, tables))
+      for (let i = 0; i < 10; i++) walk(state, operations, random, keys)
+    }
+  })
+
+  function walk(
+    state: SuperVersion,
+    operations: readonly Operation[],
+    random: Random,
+    keys: number,
+  ): void {
+    const name = (): string => `k${String(random.below(keys)).padStart(3, '0')}`
+    const readSeqno = random.below(operations.length + 2)
+    const backward = random.below(2) === 0
+    const [lower, upper] = [name(), name()].map((bound) =>
+      random.below(2) === 0 ? undefined : bound,
+    )
+    const rows = seenBy(operations, readSeqno)
+      .map(([key]) => key)
+      .filter(
+        (key) => (lower === undefined || key >= lower) && (upper === undefined || key < upper),
+      )
+    if (backward) rows.reverse()
+    const bytes = (bound: string | undefined): Buffer | undefined =>
+      bound === undefined ? bound : Buffer.from(bound)
+    const bounds = { lower: bytes(lower), upper: bytes(upper) }
+    const cursor = state.cursor(readSeqno, bounds, backward)
+    let at = 0
+    cursor.start()
+    for (let step = 0; step < 25; step++) {
+      while (cursor.missing !== undefined) {
+        cursor.missing.sync()
+        cursor.retry()
+      }
+      const shown = cursor.valid ? Buffer.from(cursor.key.slice(0, cursor.keyEnd)) : undefined
+      expect(shown?.toString()).toBe(rows[at])
+      if (!cursor.valid || random.below(4) === 0) {
+        const target = name()
+        const found = rows.findIndex((key) => (backward ? key <= target : key >= target))
+        at = found < 0 ? rows.length : found
+        cursor.seek(Buffer.from(target))
+      } else {
+        at++
+        cursor.next()
+      }
+    }
+  }
+})
+
 describe('many range tombstones', () => {
   /** What the tables of a run with more than this would take in memory is told by their blocks. */
   const BLOCK_MAX = 8 * 2 ** 20
