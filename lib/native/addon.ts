@@ -113,6 +113,7 @@ export interface Door {
   openTreeSync(path: string, settings: TreeEngineSettings): void
   describeTree(): string
   addSync(key: KeyInput, value: ValueInput): void
+  addRangeSync(lower: Uint8Array, upper: Uint8Array | undefined): void
   gcSeqno(): void
   setGcSeqno(): void
   rotateTree(): void

@@ -93,6 +93,21 @@ export class NativeTree extends NativeReads implements BareTreeEngine {
     }
   }
 
+  addRange(
+    lower: Uint8Array,
+    upper: Uint8Array | undefined,
+    seqno: number,
+  ): { itemSize: number; memtableSize: number } {
+    META[META_HANDLE] = this.#core.handle
+    NUMBERS[META_SEQNO / 2] = seqno
+    door.addRangeSync(lower, upper)
+    this.#core.check()
+    return {
+      itemSize: NUMBERS[META_NUMBER / 2] as number,
+      memtableSize: NUMBERS[META_NUMBER2 / 2] as number,
+    }
+  }
+
   gcSeqno(): number {
     META[META_HANDLE] = this.#core.handle
     door.gcSeqno()

@@ -28,6 +28,9 @@ struct ReadContext {
   size_t read_ahead_bytes = 0;  // 0: block by block
 };
 
+// Sorts before every entry of the same key.
+inline constexpr uint64_t kTagNewest = ~uint64_t{0};
+
 class Iterator {
  public:
   virtual ~Iterator() = default;
@@ -49,15 +52,37 @@ class Iterator {
   virtual void SeekBefore(Slice key, uint64_t tag) = 0;
   virtual void Next() = 0;  // requires valid()
   virtual void Prev() = 0;  // requires valid()
+  // As Next and Prev; what they pass over on the way may be more: entries with a seqno below `seqno`
+  // and a key before `end` (empty: whatever it is), or at or behind `start`.
+  virtual void SkipForward(Slice, Seqno) { Next(); }
+  virtual void SkipBack(Slice, Seqno) { Prev(); }
 
  protected:
+  // For sources that hold nothing newer.
+  void JumpForward(Slice end) {
+    if (end.empty()) {
+      valid_ = false;
+    } else {
+      Seek(end, kTagNewest);
+    }
+  }
+  void JumpBack(Slice start) { SeekBefore(start, kTagNewest); }
+
   Entry entry_;
   bool valid_ = false;
   Status status_;
 };
 
-// Sorts before every entry of the same key.
-inline constexpr uint64_t kTagNewest = ~uint64_t{0};
+class EmptyIterator final : public Iterator {
+ public:
+  void SeekToFirst() override {}
+  void SeekToLast() override {}
+  void Seek(Slice, uint64_t) override {}
+  void SeekBefore(Slice, uint64_t) override {}
+  void Next() override {}
+  void Prev() override {}
+};
+
 // The tag to seek for the newest version with seqno < read_seqno. Requires read_seqno > 0.
 constexpr uint64_t SeekTag(Seqno read_seqno) {
   return MakeTag(read_seqno - 1, static_cast<Kind>(0xff));

@@ -105,6 +105,25 @@ napi_value Add(Call<2>& call) {
   return nullptr;
 }
 
+// A range tombstone. kMetaHandle: the core; arguments: lower and upper, Uint8Array, the upper one or
+// undefined; else as Add.
+napi_value AddRange(Call<2>& call) {
+  Environment* e = call.environment;
+  OpenCore* open = FindTree(call);
+  if (open == nullptr) return nullptr;
+  const Bounds range = ReadBounds(call.env, call.arguments[0], call.arguments[1]);
+  Seqno seqno = 0;
+  if (!EntrySeqno(e, &seqno)) return nullptr;
+  uint64_t item_size = 0;
+  uint64_t memtable_size = 0;
+  Status status = open->tree->AddRange(range.lower.value_or(""), range.upper.value_or(""), seqno,
+                                       &item_size, &memtable_size);
+  e->SetDouble(kMetaNumber, static_cast<double>(item_size));
+  e->SetDouble(kMetaNumber2, static_cast<double>(memtable_size));
+  e->Report(std::move(status));
+  return nullptr;
+}
+
 // kMetaNumber: the seqno.
 napi_value GcSeqno(Call<0>& call) {
   const OpenCore* open = FindTree(call);
@@ -223,6 +242,7 @@ constexpr Export kExports[] = {
     {"openTreeSync", Enter<2, OpenTree<false>>},
     {"describeTree", Enter<0, DescribeTree>},
     {"addSync", Enter<2, Add>},
+    {"addRangeSync", Enter<2, AddRange>},
     {"gcSeqno", Enter<0, GcSeqno>},
     {"setGcSeqno", Enter<0, SetGcSeqno>},
     {"rotateTree", Enter<0, RotateTree>},

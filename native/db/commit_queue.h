@@ -46,6 +46,7 @@ struct Commit {
   Slice entries;  // else: what the memtables take
   Slice journal;  // what the journal takes, if that differs (compressed values); else empty
   uint32_t count = 1;
+  bool has_ranges = false;  // range tombstones are among the entries
   Durability durability = Durability::kOs;
   Completion completion;  // async forms
 

@@ -126,8 +126,9 @@ class Database::Impl : public CommitSink {
 
   // --- writes ---
   Status CheckOne(const Keyspace* keyspace, Kind kind, Slice key, Slice value) const;
-  // Checks every entry; *count of them, *compress if the journal would store one smaller.
-  Status CheckEntries(Slice entries, uint32_t* count, bool* compress) const;
+  // Checks every entry and counts them; *compress if the journal would store one smaller.
+  Status CheckEntries(Slice entries, Commit* commit, bool* compress) const;
+  void SnapshotClosed();
   bool Compresses(Slice value) const {
     return value.size() >= kJournalCompressionMin && options_.journal_compression != Codec::kNone;
   }

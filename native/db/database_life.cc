@@ -30,6 +30,11 @@ Database::Impl::~Impl() {
   if (remover_ != nullptr) remover_->Stop();  // those who still share it outlive the executor
 }
 
+void Database::Impl::SnapshotClosed() {
+  if (options_.read_only || !maintenance_->MayHoldRanges()) return;
+  maintenance_->RetentionFell(AllKeyspaces());
+}
+
 // ---- open ----
 
 Status Database::Impl::Open() {
@@ -48,6 +53,7 @@ Status Database::Impl::Open() {
   queue_ = std::make_unique<CommitQueue>(this, executor_.get(), visible_);
   keeper_ = std::make_unique<JournalKeeper>(KeeperParts());
   maintenance_ = std::make_unique<Maintenance>(MaintenanceParts());
+  snapshots_.OnRelease([this] { SnapshotClosed(); });
   SHALE_RETURN_IF_ERROR(Recover());
   opened_ = true;
   StartParts();

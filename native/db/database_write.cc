@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/seeded_bug.h"
+#include "db/batch_ranges.h"
 #include "db/database_impl.h"
 
 namespace shale {
@@ -47,7 +48,8 @@ Status Database::Impl::CheckOne(const Keyspace* keyspace, Kind kind, Slice key, 
   return Status::Ok();
 }
 
-Status Database::Impl::CheckEntries(Slice entries, uint32_t* count, bool* compress) const {
+Status Database::Impl::CheckEntries(Slice entries, Commit* commit, bool* compress) const {
+  commit->count = 0;
   if (entries.size() > kBatchBytesMax) {
     return Status(Code::kBatchTooLarge, "the batch has " + std::to_string(entries.size()) +
                                             " bytes, the limit is " +
@@ -65,12 +67,21 @@ Status Database::Impl::CheckEntries(Slice entries, uint32_t* count, bool* compre
       }
       keyspace = it->second;
     }
-    SHALE_RETURN_IF_ERROR(CheckOne(keyspace, entry.kind, entry.key, entry.value));
+    if (entry.kind == Kind::kRangeTombstone) {
+      RangeTombstone range;
+      if (!DecodeRange(entry, &range)) {
+        return Status(Code::kInvalidArgument, "not a range of keys that can be removed");
+      }
+      SHALE_RETURN_IF_ERROR(CheckOne(keyspace, Kind::kTombstone, entry.key, Slice()));
+      commit->has_ranges = true;
+    } else {
+      SHALE_RETURN_IF_ERROR(CheckOne(keyspace, entry.kind, entry.key, entry.value));
+    }
     if (entry.codec != Codec::kNone) {
       return Status(Code::kInvalidArgument, "the entries of a batch are not compressed");
     }
-    if (Compresses(entry.value)) *compress = true;
-    ++*count;
+    if (entry.kind == Kind::kValue && Compresses(entry.value)) *compress = true;
+    ++commit->count;
   }
   if (!reader.status().ok()) {
     return Status(Code::kInvalidArgument, reader.status().message());
@@ -154,15 +165,22 @@ void Database::Impl::Touch(Keyspace* keyspace) {
 }
 
 void Database::Impl::InsertEntries(const Commit& commit) {
+  const BatchRanges ranges(commit.has_ranges ? commit.entries : Slice());
   BatchReader reader(commit.entries);
   BatchEntry entry;
   Keyspace* keyspace = nullptr;
-  while (reader.Next(&entry)) {
+  for (uint64_t position = 0; reader.Next(&entry); ++position) {
     if (keyspace == nullptr || keyspace->id() != entry.keyspace) {
       keyspace = by_id_.find(entry.keyspace)->second;
       Touch(keyspace);
     }
-    keyspace->tree()->Add(entry.key, entry.value, commit.seqno, entry.kind);
+    if (ranges.Cancels(entry, position)) continue;
+    RangeTombstone range;
+    if (entry.kind != Kind::kRangeTombstone) [[likely]] {
+      keyspace->tree()->Add(entry.key, entry.value, commit.seqno, entry.kind);
+    } else if (DecodeRange(entry, &range)) {
+      keyspace->tree()->AddRange(range.start, range.end, commit.seqno);
+    }
   }
 }
 
@@ -301,9 +319,8 @@ Status Database::Impl::Write(Slice entries, Durability durability) {
   if (!call.open()) return Code::kDbClosed;
   if (options_.read_only) return Status(Code::kReadOnly, "the database was opened read-only");
   Commit commit;
-  commit.count = 0;
   bool compress = false;
-  SHALE_RETURN_IF_ERROR(CheckEntries(entries, &commit.count, &compress));
+  SHALE_RETURN_IF_ERROR(CheckEntries(entries, &commit, &compress));
   if (commit.count == 0) return Status::Ok();
   if (BugIsOn(SeededBug::kSplitBatch) && commit.count > 1) {
     BatchReader first(entries);
@@ -384,9 +401,8 @@ Status Database::Impl::WriteAsync(Slice entries, Durability durability, Completi
   if (!call.open()) return Code::kDbClosed;
   if (options_.read_only) return Status(Code::kReadOnly, "the database was opened read-only");
   Commit commit;
-  commit.count = 0;
   bool compress = false;
-  SHALE_RETURN_IF_ERROR(CheckEntries(entries, &commit.count, &compress));
+  SHALE_RETURN_IF_ERROR(CheckEntries(entries, &commit, &compress));
   if (commit.count == 0) return Status::Ok();
   commit.entries = entries;
   commit.durability = durability;

@@ -69,6 +69,7 @@ void Maintenance::TellLevel0() {
 }
 
 void Maintenance::Opened(Keyspace* keyspace) {
+  NoteRanges(keyspace);
   CountSealed(keyspace);
   CountLevel0(keyspace);
   if (keyspace->tree()->HasSealed()) ScheduleFlush(keyspace);
@@ -136,6 +137,7 @@ void Maintenance::EndFlush(const Ref<Keyspace>& keyspace, const Status& status,
                            const JobStats& stats, uint64_t nanos) {
   CountSealed(keyspace.get());
   CountLevel0(keyspace.get());
+  NoteRanges(keyspace.get());
   if (status.Is(Code::kSyncFailed)) parts_.on_fatal(status);
   SetProblem(kFlushSource, keyspace.get(), status);
   Tree* tree = keyspace->tree();
@@ -228,6 +230,18 @@ void Maintenance::ScheduleCompaction(Keyspace* keyspace) {
   QueueCompaction(keyspace);
 }
 
+void Maintenance::NoteRanges(Keyspace* keyspace) {
+  if (keyspace->tree()->has_ranges()) may_hold_ranges_.store(true, std::memory_order_relaxed);
+}
+
+void Maintenance::RetentionFell(const std::vector<Ref<Keyspace>>& keyspaces) {
+  may_hold_ranges_.store(false, std::memory_order_relaxed);
+  for (const Ref<Keyspace>& keyspace : keyspaces) {
+    NoteRanges(keyspace.get());
+    if (keyspace->tree()->has_ranges()) ScheduleCompaction(keyspace.get());
+  }
+}
+
 void Maintenance::RunCompaction() {
   Ref<Keyspace> keyspace;
   bool busy = false;
@@ -241,6 +255,7 @@ void Maintenance::RunCompaction() {
     deciding_++;
   }
   std::optional<CompactionPlan> plan;
+  keyspace->tree()->DropCovered();
   if (!busy) plan = keyspace->tree()->ChooseAndClaim(parts_.vfs->WallMillis());
   if (plan.has_value()) {
     // Another thread may find a second plan beside this one.
@@ -380,7 +395,7 @@ void Maintenance::TryMajor(const std::shared_ptr<Major>& major) {
   }
   if (major->control->stop.load()) {
     status = Code::kAborted;
-  } else if ((plan = tree->MajorPlan(major->target_size)).has_value()) {
+  } else if (tree->DropCovered(); (plan = tree->MajorPlan(major->target_size)).has_value()) {
     status = tree->Claim(*plan);
     // Some of its tables are busy: the end of that job calls again.
     if (status.Is(Code::kPlanStale)) {

@@ -8,6 +8,7 @@
 // Threads: any; one mutex, never held across I/O or a call into a tree that does I/O.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -57,6 +58,9 @@ class Maintenance {
   void MemoryGrew();
   void ScheduleFlush(Keyspace* keyspace);
   void ScheduleCompaction(Keyspace* keyspace);
+  // Less than before must be kept for readers: looks again at `keyspaces` with range tombstones.
+  bool MayHoldRanges() const { return may_hold_ranges_.load(std::memory_order_relaxed); }
+  void RetentionFell(const std::vector<Ref<Keyspace>>& keyspaces);
   // `completion` is told when everything up to `seqno` is in tables, or the flush failed.
   void WhenFlushed(Keyspace* keyspace, Seqno seqno, Completion completion);
   // Flushes here and now (close).
@@ -127,8 +131,11 @@ class Maintenance {
   void SetProblem(const char* source, const Keyspace* keyspace, Status status);
   static void Tell(Told* told);
 
+  void NoteRanges(Keyspace* keyspace);
+
   const Parts parts_;
-  std::mutex problem_mutex_;  // before mutex_: what degrades is applied in order
+  std::atomic<bool> may_hold_ranges_{false};  // set when a table with range tombstones is there
+  std::mutex problem_mutex_;                  // before mutex_: what degrades is applied in order
   mutable std::mutex mutex_;
   std::condition_variable idle_;
   bool stopping_ = false;

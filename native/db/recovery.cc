@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/seeded_bug.h"
+#include "db/batch_ranges.h"
 #include "vfs/file_name.h"
 
 namespace shale {
@@ -260,6 +261,7 @@ Status Recovery::CheckBehindLoss(size_t lost, uint64_t offset) {
 }
 
 Status Recovery::Apply(Journal* journal, const LogRecordHeader& header, Slice payload) {
+  const BatchRanges ranges(payload);
   BatchReader entries(payload);
   BatchEntry entry;
   uint32_t count = 0;
@@ -269,7 +271,8 @@ Status Recovery::Apply(Journal* journal, const LogRecordHeader& header, Slice pa
     SHALE_RETURN_IF_ERROR(CheckJournalEntry(entry, &raw_length));
     bytes += kEntryHeaderBytes + entry.key.size() + raw_length;
     if (bytes > kBatchBytesMax) return Status::Corruption("a commit is larger than one may be");
-    SHALE_RETURN_IF_ERROR(ApplyEntry(journal, header.seqno, entry));
+    const bool cancelled = ranges.Cancels(entry, count);
+    SHALE_RETURN_IF_ERROR(ApplyEntry(journal, header.seqno, entry, cancelled));
     if (IsKeyspaceRecord(entry.kind) && header.count != 1) {
       return Status::Corruption("a keyspace record shares its commit");
     }
@@ -280,7 +283,8 @@ Status Recovery::Apply(Journal* journal, const LogRecordHeader& header, Slice pa
   return Status::Ok();
 }
 
-Status Recovery::ApplyEntry(Journal* journal, Seqno seqno, const BatchEntry& entry) {
+Status Recovery::ApplyEntry(Journal* journal, Seqno seqno, const BatchEntry& entry,
+                            bool cancelled) {
   if (entry.kind == kKeyspaceCreate) return CreateTree(seqno, entry);
   const auto it = trees_->find(entry.keyspace);
   if (it == trees_->end()) {
@@ -298,14 +302,21 @@ Status Recovery::ApplyEntry(Journal* journal, Seqno seqno, const BatchEntry& ent
     trees_->erase(it);
     return Status::Ok();
   }
-  if (entry.kind != Kind::kValue && !IsTombstone(entry.kind)) {
+  if (entry.kind == kKeyspaceIngested) {
     return Status(Code::kNotSupported, "the journal holds an operation that is not known here");
   }
-  if (seqno < tree->flushed_seqno()) return Status::Ok();
-  Slice value;
-  SHALE_RETURN_IF_ERROR(DecodeValue(entry, &scratch_, &value));
+  if (cancelled || seqno < tree->flushed_seqno()) return Status::Ok();
   const uint64_t before = tree->active_bytes();
-  tree->Add(entry.key, value, seqno, entry.kind);
+  RangeTombstone range;
+  if (entry.kind == kKeyspaceClear) {
+    tree->AddRange(FirstKey(), Slice(), seqno);
+  } else if (DecodeRange(entry, &range)) {
+    tree->AddRange(range.start, range.end, seqno);
+  } else {
+    Slice value;
+    SHALE_RETURN_IF_ERROR(DecodeValue(entry, &scratch_, &value));
+    tree->Add(entry.key, value, seqno, entry.kind);
+  }
   memory_ += tree->active_bytes() - before;
   if (touched_.empty() || touched_.back() != tree) touched_.push_back(tree);
   applied_ = true;

@@ -85,7 +85,7 @@ class Recovery {
   Status Lose(size_t index, uint64_t offset);
   Status CheckBehindLoss(size_t lost, uint64_t offset);
   Status Apply(Journal* journal, const LogRecordHeader& header, Slice payload);
-  Status ApplyEntry(Journal* journal, Seqno seqno, const BatchEntry& entry);
+  Status ApplyEntry(Journal* journal, Seqno seqno, const BatchEntry& entry, bool cancelled);
   Status PassOverId(uint32_t id);
   Status CreateTree(Seqno seqno, const BatchEntry& entry);
   void SealFullMemtables();

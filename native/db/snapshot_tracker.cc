@@ -17,9 +17,13 @@ void SnapshotTracker::OpenAt(Seqno seqno) {
 }
 
 void SnapshotTracker::Close(Seqno seqno) {
-  std::lock_guard<std::mutex> lock(mutex_);
-  const auto it = open_.find(seqno);
-  if (it != open_.end() && --it->second == 0) open_.erase(it);
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    const auto it = open_.find(seqno);
+    if (it == open_.end() || --it->second != 0) return;
+    open_.erase(it);
+  }
+  if (on_release_) on_release_();
 }
 
 RetentionView SnapshotTracker::View() const {

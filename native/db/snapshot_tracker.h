@@ -7,9 +7,11 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 #include "tree/tree.h"
 
@@ -21,12 +23,15 @@ class SnapshotTracker {
   Seqno Open();              // registers and returns the visible seqno
   void OpenAt(Seqno seqno);  // one more holder of an open seqno (iterators on a snapshot)
   void Close(Seqno seqno);
+  // Called, without a lock, whenever the last holder of a seqno has let go. Set it before the first.
+  void OnRelease(std::function<void()> call) { on_release_ = std::move(call); }
   RetentionView View() const;
   size_t open_count() const;
   std::optional<Seqno> oldest() const;
 
  private:
   const std::atomic<Seqno>* visible_;
+  std::function<void()> on_release_;
   mutable std::mutex mutex_;
   std::map<Seqno, uint32_t> open_;
 };

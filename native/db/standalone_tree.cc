@@ -79,11 +79,27 @@ class StandaloneTree::Impl {
   Status Add(Kind kind, Slice key, Slice value, Seqno seqno, uint64_t* item_size,
              uint64_t* memtable_size) {
     SHALE_RETURN_IF_ERROR(CheckEntry(kind, key, value));
+    return Write(seqno, memtable_size,
+                 [&](Tree* tree) { *item_size = tree->Add(key, value, seqno, kind); });
+  }
+
+  Status AddRange(Slice start, Slice end, Seqno seqno, uint64_t* item_size,
+                  uint64_t* memtable_size) {
+    SHALE_RETURN_IF_ERROR(CheckEntry(Kind::kTombstone, start, Slice()));
+    if (end.size() > kKeyBytesMax || (!end.empty() && !(start < end))) {
+      return Status(Code::kInvalidArgument, "not a range of keys that can be removed");
+    }
+    return Write(seqno, memtable_size,
+                 [&](Tree* tree) { *item_size = tree->AddRange(start, end, seqno); });
+  }
+
+  template <typename Fn>
+  Status Write(Seqno seqno, uint64_t* memtable_size, const Fn& add) {
     std::lock_guard<std::mutex> lock(write_mutex_);
     Tree* tree = keyspace_->tree();
     const Seqno sealed = tree->highest_sealed_seqno();
     if (seqno >= kSeqnoMax || seqno < sealed) return BadSeqno(seqno, sealed);
-    *item_size = tree->Add(key, value, seqno, kind);
+    add(tree);
     *memtable_size = tree->active_bytes();
     const uint64_t limit = keyspace_->upkeep.max_memtable_size.load(std::memory_order_relaxed);
     if (options_.background && *memtable_size >= limit && tree->Rotate()) {
@@ -131,6 +147,9 @@ class StandaloneTree::Impl {
                         " is below what it was: " + std::to_string(gc_seqno_.load()));
     }
     gc_seqno_.store(seqno);
+    if (options_.background && keyspace_->tree()->has_ranges()) {
+      maintenance_->ScheduleCompaction(keyspace_.get());
+    }
     return Status::Ok();
   }
 
@@ -368,6 +387,13 @@ Status StandaloneTree::Add(Kind kind, Slice key, Slice value, Seqno seqno, uint6
   return impl_->Add(kind, key, value, seqno, item_size, memtable_size);
 }
 
+Status StandaloneTree::AddRange(Slice start, Slice end, Seqno seqno, uint64_t* item_size,
+                                uint64_t* memtable_size) {
+  const Running call(impl_.get());
+  if (!call.open()) return Code::kDbClosed;
+  return impl_->AddRange(start, end, seqno, item_size, memtable_size);
+}
+
 bool StandaloneTree::RotateMemtable() {
   const Running call(impl_.get());
   return call.open() && impl_->Rotate();
@@ -396,6 +422,7 @@ Status StandaloneTree::Compact(const CompactionPlan& plan, JobControl* control) 
 Status StandaloneTree::CompactOnce(const StrategyOptions& strategy) {
   const Running call(impl_.get());
   if (!call.open()) return Code::kDbClosed;
+  tree()->DropCovered();
   const auto plan = tree()->ChooseAndClaim(strategy, impl_->vfs_->WallMillis());
   if (!plan.has_value()) return Status::Ok();
   return impl_->maintenance_->RunHere(impl_->keyspace_.get(), *plan, nullptr);

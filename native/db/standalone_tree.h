@@ -35,6 +35,9 @@ class StandaloneTree : public RefCounted {
   // *memtable_size: bytes of the active memtable afterwards.
   Status Add(Kind kind, Slice key, Slice value, Seqno seqno, uint64_t* item_size,
              uint64_t* memtable_size);
+  // A range tombstone; an empty `end` is unbounded.
+  Status AddRange(Slice start, Slice end, Seqno seqno, uint64_t* item_size,
+                  uint64_t* memtable_size);
   bool RotateMemtable();
   Status Flush();  // rotates, then writes everything sealed
   void FlushAsync(Completion completion);

@@ -13,6 +13,7 @@ constexpr uint8_t kUnbounded = 1;
 bool IsRange(Slice start, Slice value) {
   if (value.empty()) return false;
   const Slice end = value.Skip(1);
+  if (end.size() > kKeyBytesMax) return false;
   return value[0] == kUnbounded ? end.empty() : value[0] == kBounded && start < end;
 }
 
@@ -41,6 +42,14 @@ bool KeepsTheRulesOfItsKind(const BatchEntry& entry) {
 }
 
 }  // namespace
+
+bool DecodeRange(const BatchEntry& entry, RangeTombstone* range) {
+  if (entry.kind != Kind::kRangeTombstone || entry.codec != Codec::kNone) return false;
+  if (entry.key.empty() || !IsRange(entry.key, entry.value)) return false;
+  range->start = entry.key;
+  range->end = entry.value.Skip(1);
+  return true;
+}
 
 bool BatchReader::Next(BatchEntry* entry) {
   if (rest_.empty() || !status_.ok()) return false;
@@ -93,7 +102,8 @@ void WriteBatch::Clear() {
 void AppendForJournal(const BatchEntry& entry, Codec codec, std::string* scratch,
                       std::string* out) {
   char header[kEntryHeaderBytes];
-  if (codec != Codec::kNone && entry.value.size() >= kJournalCompressionMin &&
+  if (codec != Codec::kNone && entry.kind == Kind::kValue &&
+      entry.value.size() >= kJournalCompressionMin &&
       entry.value.size() <= kJournalCompressionMax && Compress(codec, entry.value, scratch)) {
     const uint32_t raw = static_cast<uint32_t>(entry.value.size());
     EncodeEntryHeader(header, entry.kind, codec, entry.key.size(), entry.keyspace,

@@ -15,6 +15,7 @@
 
 #include "base/compression.h"
 #include "base/internal_key.h"
+#include "base/range_tombstone.h"
 #include "base/status.h"
 
 namespace shale {
@@ -51,6 +52,9 @@ struct BatchEntry {
   Slice key;
   Slice value;  // stored bytes
 };
+
+// What an entry of kind 3 says, its seqno aside; false if the entry is no sound one.
+bool DecodeRange(const BatchEntry& entry, RangeTombstone* range);
 
 // Walks the entries; every length is checked against the end. kCorruption on anything odd.
 class BatchReader {

@@ -41,7 +41,7 @@ void RadixMemtable::Prefetch(Slice key) const {
 }
 
 std::unique_ptr<Iterator> RadixMemtable::NewIterator() const {
-  return std::make_unique<RadixIterator>(&root_);
+  return std::make_unique<RadixIterator>(this, &root_);
 }
 
 // ---- adding ----

@@ -26,10 +26,13 @@ class RadixMemtable final : public Memtable {
   bool Get(Slice key, Seqno read_seqno, Entry* entry) const override;
   std::unique_ptr<Iterator> NewIterator() const override;
   void Prefetch(Slice key) const override;
-  size_t used_bytes() const override { return entries_.used() + nodes_.arena().used(); }
-  size_t reserved_bytes() const override { return entries_.reserved() + nodes_.arena().reserved(); }
 
  private:
+  size_t index_used_bytes() const override { return entries_.used() + nodes_.arena().used(); }
+  size_t index_reserved_bytes() const override {
+    return entries_.reserved() + nodes_.arena().reserved();
+  }
+
   using Slot = std::atomic<radix::NodeRef>;
 
   // Where the descent for a key to be added has ended.

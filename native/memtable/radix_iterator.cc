@@ -213,4 +213,14 @@ void RadixIterator::Prev() {
   SetOldest();
 }
 
+void RadixIterator::SkipForward(Slice end, Seqno seqno) {
+  if (table_->highest_entry_seqno() < seqno) return JumpForward(end);
+  Next();
+}
+
+void RadixIterator::SkipBack(Slice start, Seqno seqno) {
+  if (table_->highest_entry_seqno() < seqno) return JumpBack(start);
+  Prev();
+}
+
 }  // namespace shale

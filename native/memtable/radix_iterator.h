@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/iterator.h"
+#include "memtable/memtable.h"
 #include "memtable/radix_node.h"
 
 namespace shale::radix {
@@ -54,7 +55,8 @@ namespace shale {
 
 class RadixIterator final : public Iterator {
  public:
-  explicit RadixIterator(const std::atomic<radix::NodeRef>* root) : walker_(root) {}
+  RadixIterator(const Memtable* table, const std::atomic<radix::NodeRef>* root)
+      : table_(table), walker_(root) {}
 
   void SeekToFirst() override;
   void SeekToLast() override;
@@ -62,6 +64,8 @@ class RadixIterator final : public Iterator {
   void SeekBefore(Slice key, uint64_t tag) override;
   void Next() override;
   void Prev() override;
+  void SkipForward(Slice end, Seqno seqno) override;
+  void SkipBack(Slice start, Seqno seqno) override;
 
  private:
   static constexpr size_t kAheadMax = 16;  // a power of two
@@ -73,6 +77,7 @@ class RadixIterator final : public Iterator {
   void SetOldest();
   void Set(const StoredEntry* version);
 
+  const Memtable* const table_;
   radix::Walker walker_;
   const StoredEntry* ahead_[kAheadMax];  // ring of newest entries that the walker has passed
   size_t ahead_first_ = 0;

@@ -72,8 +72,6 @@ class SkiplistMemtable final : public Memtable {
   std::unique_ptr<Iterator> NewIterator() const override;
   // Does nothing: what a search touches first is touched by every search.
   void Prefetch(Slice) const override {}
-  size_t used_bytes() const override { return arena_.used(); }
-  size_t reserved_bytes() const override { return arena_.reserved(); }
 
   // For the iterator.
   const skiplist::Node* FindAtOrAfter(Slice key) const;
@@ -85,6 +83,9 @@ class SkiplistMemtable final : public Memtable {
   bool IsOrderedForTest() const;
 
  private:
+  size_t index_used_bytes() const override { return arena_.used(); }
+  size_t index_reserved_bytes() const override { return arena_.reserved(); }
+
   using Node = skiplist::Node;
   static constexpr size_t kWindowSample = 16;  // keys seen before the window is set
 

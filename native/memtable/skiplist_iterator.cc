@@ -78,4 +78,14 @@ void SkiplistIterator::Prev() {
   }
 }
 
+void SkiplistIterator::SkipForward(Slice end, Seqno seqno) {
+  if (table_->highest_entry_seqno() < seqno) return JumpForward(end);
+  Next();
+}
+
+void SkiplistIterator::SkipBack(Slice start, Seqno seqno) {
+  if (table_->highest_entry_seqno() < seqno) return JumpBack(start);
+  Prev();
+}
+
 }  // namespace shale

@@ -19,6 +19,8 @@ class SkiplistIterator final : public Iterator {
   void SeekBefore(Slice key, uint64_t tag) override;
   void Next() override;
   void Prev() override;
+  void SkipForward(Slice end, Seqno seqno) override;
+  void SkipBack(Slice start, Seqno seqno) override;
 
  private:
   void SetNode(const skiplist::Node* node);

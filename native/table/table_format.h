@@ -13,6 +13,7 @@
 #include "base/coding.h"
 #include "base/compression.h"
 #include "base/internal_key.h"
+#include "base/range_tombstone.h"
 #include "base/status.h"
 #include "table/block.h"
 
@@ -46,7 +47,6 @@ inline bool operator==(BlockHandle a, BlockHandle b) {
 
 enum class IndexKind : uint8_t { kWhole = 0, kPartitioned = 1 };
 enum class FilterKind : uint8_t { kNone = 0, kWhole = 1, kPartitioned = 2 };
-enum class KeyBound : uint8_t { kInclusive = 0, kExclusive = 1, kUnbounded = 2 };
 
 // ---- blocks ----
 

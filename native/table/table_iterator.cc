@@ -114,4 +114,14 @@ void TableIterator::Prev() {
   }
 }
 
+void TableIterator::SkipForward(Slice end, Seqno seqno) {
+  if (table_->meta().highest_seqno < seqno) return JumpForward(end);
+  Next();
+}
+
+void TableIterator::SkipBack(Slice start, Seqno seqno) {
+  if (table_->meta().highest_seqno < seqno) return JumpBack(start);
+  Prev();
+}
+
 }  // namespace shale

@@ -25,6 +25,8 @@ class TableIterator final : public Iterator {
   void SeekBefore(Slice key, uint64_t tag) override;
   void Next() override;
   void Prev() override;
+  void SkipForward(Slice end, Seqno seqno) override;
+  void SkipBack(Slice start, Seqno seqno) override;
 
  private:
   Needle MakeNeedle(Slice key, uint64_t tag) const;

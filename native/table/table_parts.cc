@@ -1,12 +1,17 @@
 #include "table/table_parts.h"
 
+#include <algorithm>
+
+#include "table/block_shape.h"
+
 namespace shale {
 
 Status TableParts::Open(const TableOpenOptions& options) {
   SHALE_RETURN_IF_ERROR(file.CheckSize());
   SHALE_RETURN_IF_ERROR(OpenFooter());
   SHALE_RETURN_IF_ERROR(OpenProperties());
-  SHALE_RETURN_IF_ERROR(index.Open(footer.index, properties.index_kind, options.pin_index));
+  SHALE_RETURN_IF_ERROR(OpenRanges());
+  SHALE_RETURN_IF_ERROR(OpenIndex(options.pin_index));
   return filter.Open(footer.filter, properties.filter_kind, options.pin_filter);
 }
 
@@ -29,10 +34,55 @@ Status TableParts::OpenProperties() {
   if (status.ok() && footer.filter.is_null() != (properties.filter_kind == FilterKind::kNone)) {
     status = Status::Corruption("footer and properties disagree about the filter");
   }
-  if (status.ok() && properties.range_tombstone_count != 0) {
-    status = Status(Code::kNotSupported, "this version does not read range tombstones");
-  }
   return status.ok() ? status : file.Located(status, footer.properties.offset);
+}
+
+// A table without entries has an index without entries, of which nothing is kept.
+Status TableParts::OpenIndex(bool pin) {
+  if (properties.item_count != 0) return index.Open(footer.index, properties.index_kind, pin);
+  BlockBuffer stored;
+  BlockBuffer buffer;
+  Slice raw;
+  SHALE_RETURN_IF_ERROR(
+      file.ReadBlock(footer.index, BlockType::kIndex, kPastCache, nullptr, &stored, &buffer, &raw));
+  BlockShape shape;
+  Status status = DecodeBlockShape(raw, 1, &shape);
+  if (status.ok() && (shape.entry_count != 0 || raw.size() != kBlockFooterBytes)) {
+    status = Status::Corruption("a table without entries has an index with some");
+  }
+  if (status.ok() && properties.filter_kind != FilterKind::kNone) {
+    status = Status::Corruption("a table without entries has a filter");
+  }
+  return status.ok() ? status : file.Located(status, footer.index.offset);
+}
+
+Status TableParts::OpenRanges() {
+  if (properties.range_tombstone_count == 0) return Status::Ok();
+  const BlockHandle handle = properties.range_tombstones;
+  BlockBuffer stored;
+  BlockBuffer buffer;
+  Slice raw;
+  SHALE_RETURN_IF_ERROR(
+      file.ReadBlock(handle, BlockType::kIndex, kPastCache, nullptr, &stored, &buffer, &raw));
+  Status status = RangeBlock::Parse(raw, meta.global_seqno, &ranges);
+  if (status.ok()) status = CheckRanges();
+  return status.ok() ? status : file.Located(status, handle.offset);
+}
+
+// What properties and manifest say of the table holds for its range tombstones: readers go by it.
+Status TableParts::CheckRanges() const {
+  const RangeIndex& index = ranges->index();
+  const auto& items = index.items();
+  const bool inside = std::all_of(items.begin(), items.end(), [this](const RangeTombstone& r) {
+    const KeyBound bound = r.unbounded() ? KeyBound::kUnbounded : KeyBound::kExclusive;
+    return CompareUpperBounds(r.end, bound, meta.last_key, meta.last_key_bound) <= 0;
+  });
+  if (items.size() != properties.range_tombstone_count || !inside ||
+      items.front().start < Slice(meta.first_key) || index.lowest_seqno() < meta.lowest_seqno ||
+      index.highest_seqno() > meta.highest_seqno) {
+    return Status::Corruption("range tombstones do not match what the table says of them");
+  }
+  return Status::Ok();
 }
 
 Status TableParts::CompareWithMeta() const {
@@ -44,7 +94,7 @@ Status TableParts::CompareWithMeta() const {
   if (p.range_tombstone_count != meta.range_tombstone_count) what = "range tombstone count";
   if (p.block_count != meta.block_count) what = "block count";
   if (p.first_key != meta.first_key) what = "first key";
-  if (p.last_key != meta.last_key) what = "last key";
+  if (p.last_key != meta.last_key || p.last_key_bound != meta.last_key_bound) what = "last key";
   if (p.lowest_seqno + meta.global_seqno != meta.lowest_seqno) what = "lowest seqno";
   if (p.highest_seqno + meta.global_seqno != meta.highest_seqno) what = "highest seqno";
   if (meta.highest_seqno > kSeqnoMax) what = "global seqno";

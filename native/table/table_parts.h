@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/status.h"
+#include "table/range_block.h"
 #include "table/table_counters.h"
 #include "table/table_file.h"
 #include "table/table_format.h"
@@ -37,10 +38,14 @@ struct TableParts {
   TableProperties properties;
   TableIndex index;
   TableFilter filter;
+  std::unique_ptr<RangeBlock> ranges;  // null if the table has no range tombstones
 
  private:
   Status OpenFooter();
   Status OpenProperties();
+  Status OpenIndex(bool pin);
+  Status OpenRanges();
+  Status CheckRanges() const;
   Status CompareWithMeta() const;
 };
 

@@ -21,7 +21,7 @@ class TableReader::Impl {
   Status Get(Slice key, uint64_t key_hash, Seqno read_seqno, const ReadContext& context,
              TableHit* hit) const;
   bool InRange(Slice key) const {
-    return !(key < Slice(parts.meta.first_key)) && !(Slice(parts.meta.last_key) < key);
+    return !(key < Slice(parts.meta.first_key)) && !parts.meta.EndsBefore(key);
   }
 
   TableParts parts;
@@ -31,7 +31,7 @@ class TableReader::Impl {
 Status TableReader::Impl::Get(Slice key, uint64_t key_hash, Seqno read_seqno,
                               const ReadContext& context, TableHit* hit) const {
   const Seqno global = parts.meta.global_seqno;
-  if (read_seqno <= global) return Code::kNotFound;
+  if (read_seqno <= global || parts.meta.item_count == 0) return Code::kNotFound;
   TableCounters& counters = parts.file.counters();
   const bool filtered = parts.filter.kind() != FilterKind::kNone;
   if (filtered) {
@@ -79,8 +79,13 @@ Status TableReader::Get(Slice key, uint64_t key_hash, Seqno read_seqno, const Re
   return impl_->Get(key, key_hash, read_seqno, context, hit);
 }
 
+const RangeIndex* TableReader::ranges() const {
+  const auto& ranges = impl_->parts.ranges;
+  return ranges ? &ranges->index() : nullptr;
+}
+
 bool TableReader::RulesOut(Slice key, uint64_t key_hash) const {
-  if (!impl_->InRange(key)) return true;
+  if (!impl_->InRange(key) || impl_->parts.meta.item_count == 0) return true;
   bool may_contain = true;
   const EpochGuard guard;
   const ReadContext context{ReadMode::kMemoryOnly, true, 0};
@@ -89,6 +94,7 @@ bool TableReader::RulesOut(Slice key, uint64_t key_hash) const {
 }
 
 std::unique_ptr<Iterator> TableReader::NewIterator(const ReadContext* context) const {
+  if (impl_->parts.meta.item_count == 0) return std::make_unique<EmptyIterator>();
   return std::make_unique<TableIterator>(Ref<const TableReader>::Share(this), &impl_->parts.file,
                                          &impl_->parts.index, impl_->parts.meta.global_seqno,
                                          context);
@@ -98,6 +104,7 @@ Status TableReader::ApproximateBytes(Slice first, const Slice* last, const ReadC
                                      uint64_t* bytes) const {
   *bytes = 0;
   if (last != nullptr && !(first < *last)) return Status::Ok();
+  if (impl_->parts.meta.item_count == 0) return Status::Ok();
   // The seqno before all versions of a key.
   constexpr auto kNewest = static_cast<int64_t>(kReadAll);
   IndexCursor cursor(&impl_->parts.index);
@@ -124,7 +131,8 @@ void TableReader::MarkObsolete() {
 }
 
 size_t TableReader::pinned_bytes() const {
-  return impl_->parts.index.pinned_bytes() + impl_->parts.filter.pinned_bytes();
+  const TableParts& p = impl_->parts;
+  return p.index.pinned_bytes() + p.filter.pinned_bytes() + (p.ranges ? p.ranges->bytes() : 0);
 }
 
 }  // namespace shale

@@ -14,6 +14,7 @@
 
 #include "base/cache.h"
 #include "base/iterator.h"
+#include "base/range_tombstone.h"
 #include "base/ref.h"
 #include "table/table_counters.h"
 #include "table/table_writer.h"
@@ -51,6 +52,9 @@ class TableReader : public RefCounted {
                      const TableOpenOptions& options, std::shared_ptr<TableCounters> counters,
                      Ref<TableReader>* reader);
 
+  // Its range tombstones; null if it has none. They hide nothing from the calls below.
+  const RangeIndex* ranges() const;
+
   // Newest version of `key` with seqno < read_seqno. kNotFound; kWouldBlock in kMemoryOnly when a
   // block is not in memory; requires an EpochGuard in kMemoryOnly. `key_hash` = Hash64(key).
   Status Get(Slice key, uint64_t key_hash, Seqno read_seqno, const ReadContext& context,
@@ -72,7 +76,7 @@ class TableReader : public RefCounted {
 
   const TableMeta& meta() const;
   void MarkObsolete();  // the file goes with the last reference
-  // Memory held outside the cache: pinned index and filter.
+  // Memory held outside the cache: pinned index and filter, range tombstones.
   size_t pinned_bytes() const;
 
  private:

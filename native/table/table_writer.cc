@@ -8,6 +8,7 @@
 #include "table/data_block.h"
 #include "table/filter_block.h"
 #include "table/index_block.h"
+#include "table/range_block.h"
 #include "table/table_format.h"
 
 namespace shale {
@@ -35,6 +36,7 @@ class TableWriter::Impl {
   ~Impl() { Abandon(); }
 
   Status Add(const Entry& entry);
+  Status AddRange(const RangeTombstone& range);
   uint64_t EstimatedSize() const;
   uint64_t item_count() const { return properties_.item_count; }
   Status Finish(TableMeta* meta);
@@ -52,6 +54,11 @@ class TableWriter::Impl {
     std::string separator;
     Seqno seqno;
     std::string raw;
+  };
+  struct Range {
+    std::string start;
+    std::string end;
+    Seqno seqno;
   };
   struct BlobUse {
     uint64_t items = 0;
@@ -79,6 +86,7 @@ class TableWriter::Impl {
   Status WritePartitions(const std::vector<Partition>& partitions, Codec codec, BlockHandle* top);
   Status WriteFilter(TableFooter* footer);
   Status WriteIndex(TableFooter* footer);
+  Status WriteRanges();
   Status WriteBlobReferences();
   Status FinishFile();
   void Describe(TableMeta* meta) const;
@@ -104,6 +112,7 @@ class TableWriter::Impl {
   std::string last_key_;
   Seqno last_seqno_ = 0;
   TableProperties properties_;
+  std::vector<Range> ranges_;
   std::map<uint64_t, BlobUse> blob_uses_;  // by file number
 };
 
@@ -144,6 +153,19 @@ Status TableWriter::Impl::Add(const Entry& entry) {
   status_ = CheckEntry(entry);
   if (status_.ok()) status_ = AddChecked(entry);
   return status_;
+}
+
+Status TableWriter::Impl::AddRange(const RangeTombstone& range) {
+  if (!status_.ok()) return status_;
+  const bool sound = !range.start.empty() && range.start.size() <= kKeyBytesMax &&
+                     range.end.size() <= kKeyBytesMax && range.EndsBehind(range.start) &&
+                     range.seqno <= kSeqnoMax;
+  if (!sound) {
+    status_ = Status(Code::kInvalidArgument, "a table cannot hold the range tombstone");
+    return status_;
+  }
+  ranges_.push_back({range.start.ToString(), range.end.ToString(), range.seqno});
+  return Status::Ok();
 }
 
 Status TableWriter::Impl::AddChecked(const Entry& entry) {
@@ -271,7 +293,7 @@ Status TableWriter::Impl::WritePartitions(const std::vector<Partition>& partitio
 }
 
 Status TableWriter::Impl::WriteFilter(TableFooter* footer) {
-  if (!has_filter()) return Status::Ok();
+  if (!has_filter() || properties_.item_count == 0) return Status::Ok();
   if (!options_.partition_filter && filter_partitions_.empty()) {
     properties_.filter_kind = FilterKind::kWhole;
     return WriteBlock(filter_.Finish(), Codec::kNone, &footer->filter);
@@ -282,13 +304,44 @@ Status TableWriter::Impl::WriteFilter(TableFooter* footer) {
 }
 
 Status TableWriter::Impl::WriteIndex(TableFooter* footer) {
-  if (!options_.partition_index && index_partitions_.empty()) {
+  const bool whole = !options_.partition_index || properties_.item_count == 0;
+  if (whole && index_partitions_.empty()) {
     properties_.index_kind = IndexKind::kWhole;
     return WriteBlock(index_.Finish(), options_.index_codec, &footer->index);
   }
   properties_.index_kind = IndexKind::kPartitioned;
   if (!index_.empty()) CutIndexPartition(last_key_, 0);
   return WritePartitions(index_partitions_, options_.index_codec, &footer->index);
+}
+
+// They count in the bounds of the table, which are those of its entries so far.
+Status TableWriter::Impl::WriteRanges() {
+  if (ranges_.empty()) return Status::Ok();
+  std::vector<RangeTombstone> sorted;
+  sorted.reserve(ranges_.size());
+  for (const Range& r : ranges_) sorted.push_back({r.start, r.end, r.seqno});
+  std::sort(sorted.begin(), sorted.end(), ComesBefore);
+  TableProperties& p = properties_;
+  bool first = p.item_count == 0;
+  if (first || sorted.front().start < Slice(p.first_key)) {
+    p.first_key = sorted.front().start.ToString();
+  }
+  for (const RangeTombstone& r : sorted) {
+    const KeyBound bound = r.unbounded() ? KeyBound::kUnbounded : KeyBound::kExclusive;
+    if (first || CompareUpperBounds(p.last_key, p.last_key_bound, r.end, bound) < 0) {
+      p.last_key = r.end.ToString();
+      p.last_key_bound = bound;
+    }
+    p.lowest_seqno = first ? r.seqno : std::min(p.lowest_seqno, r.seqno);
+    p.highest_seqno = std::max(p.highest_seqno, r.seqno);
+    first = false;
+  }
+  p.range_tombstone_count = sorted.size();
+  const std::string raw = EncodeRangeBlock(sorted);
+  if (raw.size() > kBlockStoredBytesMax) {
+    return Status(Code::kNotSupported, "too many range tombstones for one table");
+  }
+  return WriteBlock(raw, options_.index_codec, &p.range_tombstones);
 }
 
 Status TableWriter::Impl::WriteBlobReferences() {
@@ -314,7 +367,7 @@ uint64_t TableWriter::Impl::EstimatedSize() const {
 Status TableWriter::Impl::Finish(TableMeta* meta) {
   if (status_.ok() && file_ == nullptr) {
     status_ = Status(Code::kInvalidArgument, "the table is finished");
-  } else if (status_.ok() && properties_.item_count == 0) {
+  } else if (status_.ok() && properties_.item_count == 0 && ranges_.empty()) {
     status_ = Status(Code::kInvalidArgument, "a table holds at least one entry");
   }
   if (status_.ok()) status_ = FinishFile();
@@ -329,12 +382,13 @@ Status TableWriter::Impl::Finish(TableMeta* meta) {
 
 Status TableWriter::Impl::FinishFile() {
   if (!data_.empty()) SHALE_RETURN_IF_ERROR(FlushDataBlock());
-  AddToIndex(nullptr);
+  if (pending_.exists) AddToIndex(nullptr);
+  properties_.last_key = last_key_;
   TableFooter footer;
+  SHALE_RETURN_IF_ERROR(WriteRanges());
   SHALE_RETURN_IF_ERROR(WriteBlobReferences());
   SHALE_RETURN_IF_ERROR(WriteFilter(&footer));
   SHALE_RETURN_IF_ERROR(WriteIndex(&footer));
-  properties_.last_key = last_key_;
   properties_.codec = options_.codec;
   properties_.created_at_ms = vfs_->WallMillis();
   SHALE_RETURN_IF_ERROR(
@@ -352,9 +406,11 @@ void TableWriter::Impl::Describe(TableMeta* meta) const {
   meta->item_count = properties_.item_count;
   meta->tombstone_count = properties_.tombstone_count;
   meta->weak_tombstone_count = properties_.weak_tombstone_count;
+  meta->range_tombstone_count = properties_.range_tombstone_count;
   meta->block_count = properties_.block_count;
   meta->first_key = properties_.first_key;
   meta->last_key = properties_.last_key;
+  meta->last_key_bound = properties_.last_key_bound;
   meta->lowest_seqno = properties_.lowest_seqno;
   meta->highest_seqno = properties_.highest_seqno;
   meta->created_at_ms = properties_.created_at_ms;
@@ -385,6 +441,7 @@ Status TableWriter::Create(Vfs* vfs, const std::string& path, uint64_t file_numb
 }
 
 Status TableWriter::Add(const Entry& entry) { return impl_->Add(entry); }
+Status TableWriter::AddRange(const RangeTombstone& range) { return impl_->AddRange(range); }
 uint64_t TableWriter::EstimatedSize() const { return impl_->EstimatedSize(); }
 uint64_t TableWriter::item_count() const { return impl_->item_count(); }
 Status TableWriter::Finish(TableMeta* meta) { return impl_->Finish(meta); }

@@ -1,7 +1,7 @@
 // TableWriter: sorted versions in, one durable table file and its description out.
 //
 // Threads: one. Memory: one data block, the encoded index and filter partitions, and the hashes of
-// the keys in the filter (8 bytes each; one partition's when partitioned).
+// the keys in the filter (8 bytes each; one partition's when partitioned), and the range tombstones.
 // Errors: the first is sticky; Abandon (or an error in Finish, or the destructor before it) removes
 // the file.
 #pragma once
@@ -13,6 +13,7 @@
 
 #include "base/compression.h"
 #include "base/internal_key.h"
+#include "base/range_tombstone.h"
 #include "vfs/vfs.h"
 
 namespace shale {
@@ -40,12 +41,16 @@ struct TableMeta {
   uint64_t range_tombstone_count = 0;
   uint64_t block_count = 0;
   std::string first_key;  // user keys
-  std::string last_key;
+  std::string last_key;   // empty if unbounded
+  KeyBound last_key_bound = KeyBound::kInclusive;
   Seqno lowest_seqno = 0;
   Seqno highest_seqno = 0;
   Seqno global_seqno = 0;  // ingested tables: added to every seqno read; else 0
   uint64_t created_at_ms = 0;
   Codec codec = Codec::kNone;
+
+  // Whether the table ends before `key`.
+  bool EndsBefore(Slice key) const { return shale::EndsBefore(last_key, last_key_bound, key); }
 };
 
 class TableWriter {
@@ -56,8 +61,10 @@ class TableWriter {
 
   // Strictly ascending internal order.
   Status Add(const Entry& entry);
-  // Bytes the file would have if finished now (estimate): callers rotate by it, between user keys
-  // only.
+  // At any time, in any order, each once; entries are not looked at.
+  Status AddRange(const RangeTombstone& range);
+  // Bytes the file would have if finished now (estimate), range tombstones aside: callers rotate by
+  // it, between user keys only.
   uint64_t EstimatedSize() const;
   uint64_t item_count() const;
   // Writes filter, index, properties and footer and syncs the file (not the directory).

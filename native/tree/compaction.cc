@@ -1,7 +1,8 @@
 // Compaction: runs a claimed plan. Inputs stay in place until the manifest names the outputs; a job
 // that is stopped or fails changes nothing.
 //
-//   merge  the inputs, newest first, through retention into tables of the destination
+//   merge  the inputs, newest first, through retention into tables of the destination; their range
+//          tombstones are cut into disjoint pieces, and go where nothing is left to hide
 //   move   the inputs change their place; not a byte is written
 //   drop   the inputs leave the version
 // Afterwards inputs that left the version go with their last reader.
@@ -11,7 +12,9 @@
 #include <utility>
 
 #include "base/seeded_bug.h"
+#include "tree/covered.h"
 #include "tree/placement.h"
+#include "tree/range_fragments.h"
 #include "tree/run_iterator.h"
 #include "tree/tree.h"
 
@@ -89,7 +92,8 @@ class Tree::CompactionJob {
         }
       }
       std::sort(o.below.begin(), o.below.end(), [](const TableMeta* a, const TableMeta* b) {
-        return Slice(a->last_key) < Slice(b->last_key);
+        return CompareUpperBounds(a->last_key, a->last_key_bound, b->last_key, b->last_key_bound) <
+               0;
       });
       o.below_bytes_max = kBelowFactor * std::min(o.target_size, UINT64_MAX / kBelowFactor);
     }
@@ -114,14 +118,38 @@ class Tree::CompactionJob {
     return MakeMerge(std::move(sources));
   }
 
+  std::vector<RangeTombstone> InputRanges() const {
+    std::vector<RangeTombstone> ranges;
+    for (const InputTable& input : placement_.inputs()) {
+      const RangeIndex* own = input.table->ranges();
+      if (own == nullptr) continue;
+      ranges.insert(ranges.end(), own->items().begin(), own->items().end());
+    }
+    return ranges;
+  }
+
+  // Without those that everybody sees and that have nothing left to hide: the inputs lose what they
+  // cover, and below the output there is nothing.
+  std::vector<RangeTombstone> RangesToKeep(std::vector<RangeTombstone> ranges,
+                                           const RetentionView& view) const {
+    const auto hides_nothing = [&](const RangeTombstone& range) {
+      return view.SeenByAll(range.seqno) && !placement_.MayHideBelow(*base_, range);
+    };
+    ranges.erase(std::remove_if(ranges.begin(), ranges.end(), hides_nothing), ranges.end());
+    return ranges;
+  }
+
   Status Stream(TableOutput* output) {
     read_context_.fill_cache = false;
     read_context_.read_ahead_bytes = kReadAheadBytes;
     RetentionView view = tree_->context_.retention();
     if (BugIsOn(SeededBug::kCompactionIgnoresSnapshots)) view = {{}, kReadAll};
+    std::vector<RangeTombstone> fragments = FragmentRanges(InputRanges(), view);
+    const Ref<const RangeIndex> ranges = IndexOf(fragments);
+    output->SetRanges(RangesToKeep(std::move(fragments), view));
     Retention retention(
         std::move(view), [this](Slice key) { return placement_.MayExistBelow(*base_, key); },
-        output);
+        ranges.get(), output);
     const std::unique_ptr<Iterator> it = NewInput();
     for (it->SeekToFirst(); it->valid(); it->Next()) {
       const Entry& e = it->entry();
@@ -183,7 +211,7 @@ class Tree::CompactionJob {
           placement.ChooseRunOrder(version, outputs, tree_->next_run_order_, &place.run_order));
       tree_->next_run_order_ = std::max(tree_->next_run_order_, place.run_order + 1);
     }
-    for (const auto& table : added) change->version.added.push_back({table.meta, place, 0, {}});
+    for (const auto& table : added) change->version.added.push_back({table.meta, place, {}});
     for (const InputTable& input : placement.inputs()) {
       const uint64_t number = input.table->meta().number;
       if (move) {
@@ -201,7 +229,7 @@ class Tree::CompactionJob {
       return Slice(a->first_key) < Slice(b->first_key);
     });
     for (size_t i = 1; i < tables->size(); i++) {
-      if (Slice((*tables)[i - 1]->last_key) < Slice((*tables)[i]->first_key)) continue;
+      if ((*tables)[i - 1]->EndsBefore((*tables)[i]->first_key)) continue;
       return Status(Code::kInvalidArgument, "a plan moves tables that overlap");
     }
     return Status::Ok();
@@ -219,6 +247,29 @@ class Tree::CompactionJob {
 };
 
 Status Tree::Compact(const CompactionPlan& plan, JobControl* control, JobStats* stats) {
+  const Status status = RunClaimed(plan, control, stats);
+  if (status.ok()) DropCovered();
+  return status;
+}
+
+void Tree::DropCovered() {
+  // What is dropped may have been the last thing that a table of range tombstones hid.
+  while (has_ranges() && !deleted()) {
+    const RetentionView view = context_.retention();
+    std::set<uint64_t> busy;
+    Ref<SuperVersion> sv;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      busy = claimed_;
+      sv = Ref<SuperVersion>::Share(current());
+    }
+    const auto plan = ChooseCovered(*sv->version, view, busy);
+    sv.reset();
+    if (!plan || !Claim(*plan).ok() || !RunClaimed(*plan, nullptr, nullptr).ok()) return;
+  }
+}
+
+Status Tree::RunClaimed(const CompactionPlan& plan, JobControl* control, JobStats* stats) {
   class ClaimHolder {
    public:
     ClaimHolder(Tree* tree, const CompactionPlan& plan) : tree_(tree), plan_(plan) {}

@@ -64,7 +64,7 @@ void Cursor::OpenSources() {
   std::vector<std::unique_ptr<Iterator>> sources;
   const auto add_memtable = [&](const Memtable& m) {
     // What was visible when the cursor was made is in the memtable already.
-    if (!m.empty()) sources.push_back(m.NewIterator());
+    if (m.item_count() != 0) sources.push_back(m.NewIterator());
   };
   add_memtable(*pin_->active);
   for (const auto& m : pin_->sealed) add_memtable(*m);
@@ -77,6 +77,7 @@ void Cursor::OpenSources() {
   stable_ = sources.size() == memtables;
   grow_at_ = stable_ ? UINT64_MAX : kReadAheadStart;
   iterator_ = MakeMerge(std::move(sources));
+  ranges_ = RangeCover::Make(*pin_, read_seqno_);
 }
 
 void Cursor::SeekTo(Slice key) {
@@ -151,6 +152,10 @@ Code Cursor::SettleForward() {
     }
     walked = 0;
     Remember(e.key);
+    if (ranges_ != nullptr && SkipCovered()) [[unlikely]] {
+      if (OneTooMany()) return GiveUpTurn();
+      continue;
+    }
     if (!IsTombstone(e.kind())) [[likely]] {
       entry_ = e;
       scanned_bytes_ += e.key.size() + e.value.size();
@@ -187,8 +192,16 @@ void Cursor::PositionReverse() {
 
 Code Cursor::SettleReverse() {
   while (iterator_->valid() && !(has_lower_ && iterator_->entry().key < lower_)) {
+    // What is covered is as good as not there; a newer version of the key may follow.
+    if (ranges_ != nullptr && SkipCovered()) [[unlikely]] {
+      if (OneTooMany()) return GiveUpTurn();
+      continue;
+    }
     bool visible = false;
     if (!ReadGroup(&visible)) return Lost();
+    if (visible && ranges_ != nullptr) {
+      visible = group_.seqno() >= ranges_->At(group_.key).seqno;
+    }
     if (stable_) {
       last_ = group_.key;
     } else {
@@ -256,6 +269,20 @@ void Cursor::JumpToNewest(bool* visible) {
 }
 
 // ---- both ----
+
+// If the entry at hand is hidden by a range tombstone: leaves it, and with it what the same one
+// hides, as far as that costs nothing.
+bool Cursor::SkipCovered() {
+  const Entry& e = iterator_->entry();
+  const RangeTombstone& cover = ranges_->At(e.key);
+  if (e.seqno() >= cover.seqno) return false;
+  if (direction_ == Direction::kForward) {
+    iterator_->SkipForward(cover.end, cover.seqno);
+  } else {
+    iterator_->SkipBack(cover.start, cover.seqno);
+  }
+  return true;
+}
 
 // The iterator has no position any more: the next call seeks behind the last key.
 Code Cursor::Lost() {

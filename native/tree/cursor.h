@@ -10,7 +10,7 @@
 // where it stopped. After a failure the same holds: the next call tries again.
 // Cost: over a single memtable a step adds about ten nanoseconds to that of the source; over tables
 // it copies the key, and in reverse the value too. Long runs of versions of one key are jumped
-// over.
+// over, and so is what a range tombstone covers where a source holds nothing newer.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,7 @@
 #include <string>
 
 #include "tree/merge_iterator.h"
+#include "tree/range_cover.h"
 #include "tree/super_version.h"
 
 namespace shale {
@@ -80,6 +81,7 @@ class Cursor {
     return context_.mode == ReadMode::kMemoryOnly && (hidden_left_ == 0 || --hidden_left_ == 0);
   }
   Code GiveUpTurn();
+  bool SkipCovered();
   void Remember(Slice key);
   void GrowReadAhead();
 
@@ -102,6 +104,7 @@ class Cursor {
   uint64_t grow_at_ = 0;  // next time when read-ahead grows
 
   std::unique_ptr<Iterator> iterator_;
+  std::unique_ptr<RangeCover> ranges_;  // null if there are no range tombstones
   Entry entry_;
   Slice last_;  // the last key that is dealt with; in last_key_ unless stable_
   bool has_last_ = false;

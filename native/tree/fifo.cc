@@ -58,7 +58,7 @@ class Fifo {
  private:
   static bool MeetsOneOf(const Tables& tables, const TableSummary& other) {
     return std::any_of(tables.begin(), tables.end(), [&](const TableSummary* table) {
-      return table->last_key >= other.first_key && other.last_key >= table->first_key;
+      return !table->EndsBefore(other.first_key) && !other.EndsBefore(table->first_key);
     });
   }
 

@@ -1,7 +1,8 @@
 // Flush: the sealed memtables of a tree become tables of one new run in level 0.
 //
 //   1. All sealed memtables are merged, newest first, through retention into tables of up to 64
-//      MiB. Tombstones stay, whatever lies below: only compactions drop them.
+//      MiB. Tombstones stay, whatever lies below: only compactions drop them. Range tombstones are
+//      cut into disjoint pieces.
 //   2. The tables and their directory entries are synced.
 //   3. The journal is synced up to the last entry (before_commit), so that no keyspace can survive
 //      a power cut further than the others.
@@ -14,6 +15,7 @@
 #include <utility>
 
 #include "base/seeded_bug.h"
+#include "tree/range_fragments.h"
 #include "tree/tree.h"
 
 namespace shale {
@@ -67,11 +69,27 @@ class Tree::FlushJob {
     return highest;
   }
 
+  // Sealed memtables get no more of them.
+  std::vector<RangeTombstone> Ranges() const {
+    std::vector<RangeTombstone> ranges;
+    for (const auto& m : base_->sealed) {
+      const Ref<const RangeSet> set = m->ranges().Pin();
+      if (!set) continue;
+      for (const auto& part : set->parts()) {
+        ranges.insert(ranges.end(), part->items().begin(), part->items().end());
+      }
+    }
+    return ranges;
+  }
+
   Status Write() {
     RetentionView view = tree_->context_.retention();
     if (BugIsOn(SeededBug::kCompactionIgnoresSnapshots)) view = {{}, kReadAll};
+    std::vector<RangeTombstone> fragments = FragmentRanges(Ranges(), view);
+    const Ref<const RangeIndex> ranges = IndexOf(fragments);
     Retention retention(
-        std::move(view), [](Slice) { return true; }, &output_);
+        std::move(view), [](Slice) { return true; }, ranges.get(), &output_);
+    output_.SetRanges(std::move(fragments));
     std::vector<std::unique_ptr<Iterator>> sources;
     uint64_t items = 0;
     for (const auto& m : base_->sealed) {
@@ -107,7 +125,7 @@ class Tree::FlushJob {
     change.flushed_seqno = Highest() + 1;
     const uint64_t order = tree_->next_run_order_++;
     for (const auto& table : output_.tables()) {
-      change.version.added.push_back({table.meta, {0, order}, 0, {}});
+      change.version.added.push_back({table.meta, {0, order}, {}});
     }
     // Until it is certain that the manifest does not name them, the files stay: also if memory
     // runs out.
@@ -126,14 +144,16 @@ class Tree::FlushJob {
 
 Status Tree::Flush(JobControl* control, const std::function<Status(Seqno highest)>& before_commit,
                    JobStats* stats) {
-  std::lock_guard<std::mutex> lock(flush_mutex_);
-  Ref<SuperVersion> base = Pin();
-  if (base->sealed.empty()) return Status::Ok();
   try {
-    return FlushJob(this, std::move(base), control).Execute(before_commit, stats);
+    std::lock_guard<std::mutex> lock(flush_mutex_);
+    Ref<SuperVersion> base = Pin();
+    if (base->sealed.empty()) return Status::Ok();
+    SHALE_RETURN_IF_ERROR(FlushJob(this, std::move(base), control).Execute(before_commit, stats));
   } catch (const std::bad_alloc&) {
     return Code::kOutOfMemory;
   }
+  DropCovered();
+  return Status::Ok();
 }
 
 }  // namespace shale

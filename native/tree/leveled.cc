@@ -37,12 +37,17 @@ constexpr double kMoveScore = 99.99;
 
 using Tables = std::vector<const TableSummary*>;
 
-// Adds the tables of `run` that have keys in [first, last].
-void AddOverlapping(const RunSummary& run, Slice first, Slice last, Tables* result) {
-  auto it =
-      std::lower_bound(run.tables.begin(), run.tables.end(), first,
-                       [](const TableSummary& t, Slice key) { return Slice(t.last_key) < key; });
-  for (; it != run.tables.end() && !(last < Slice(it->first_key)); ++it) result->push_back(&*it);
+// The first table of `run` that ends at or behind `key`.
+std::vector<TableSummary>::const_iterator LowerBound(const RunSummary& run, Slice key) {
+  return std::lower_bound(run.tables.begin(), run.tables.end(), key,
+                          [](const TableSummary& t, Slice k) { return t.EndsBefore(k); });
+}
+
+// Adds the tables of `run` that meet the span from the start of `first` to the end of `last`.
+void AddOverlapping(const RunSummary& run, const TableSummary& first, const TableSummary& last,
+                    Tables* result) {
+  auto it = LowerBound(run, first.first_key);
+  for (; it != run.tables.end() && !last.EndsBefore(it->first_key); ++it) result->push_back(&*it);
 }
 
 uint64_t Bytes(const Tables& tables) {
@@ -55,15 +60,12 @@ uint64_t Bytes(const Tables& tables) {
 class Meeting {
  public:
   Meeting(const RunSummary& run, Slice first)
-      : end_(run.tables.end()),
-        next_(std::lower_bound(
-            run.tables.begin(), run.tables.end(), first,
-            [](const TableSummary& t, Slice key) { return Slice(t.last_key) < key; })) {}
+      : end_(run.tables.end()), next_(LowerBound(run, first)) {}
 
-  // Adds what has keys up to `last`.
+  // Adds what has keys up to the end of `last`.
   template <typename Fn>
-  void GrowTo(Slice last, Fn add) {
-    for (; next_ != end_ && !(last < Slice(next_->first_key)); ++next_) add(*next_);
+  void GrowTo(const TableSummary& last, Fn add) {
+    for (; next_ != end_ && !last.EndsBefore(next_->first_key); ++next_) add(*next_);
   }
 
  private:
@@ -133,7 +135,7 @@ class Leveled {
     Tables result;
     for (const RunSummary& run : level_runs(level)) {
       for (const TableSummary* t : inputs) {
-        AddOverlapping(run, t->first_key, t->last_key, &result);
+        AddOverlapping(run, *t, *t, &result);
       }
     }
     std::sort(result.begin(), result.end(),
@@ -266,7 +268,7 @@ class Leveled {
     const RunSummary& oldest = runs.back();
     for (const TableSummary& t : newer.tables) {
       Tables meets;
-      AddOverlapping(oldest, t.first_key, t.last_key, &meets);
+      AddOverlapping(oldest, t, t, &meets);
       if (!IsBusy(t) && !AnyBusy(meets)) return Plan({&t}, meets, level);
     }
     return std::nullopt;
@@ -308,8 +310,7 @@ class Leveled {
     if (busy_.empty()) return false;
     const Tables tables = TablesOf(level);
     return std::any_of(tables.begin(), tables.end(), [&](const TableSummary* t) {
-      return IsBusy(*t) && Slice(a.last_key) < Slice(t->first_key) &&
-             Slice(t->last_key) < Slice(b.first_key);
+      return IsBusy(*t) && a.EndsBefore(t->first_key) && t->EndsBefore(b.first_key);
     });
   }
   // Whether busy tables lie on both sides of [a, b], so that an output might span it.
@@ -319,8 +320,8 @@ class Leveled {
     if (busy_.empty()) return false;
     for (const TableSummary* t : TablesOf(level)) {
       if (!IsBusy(*t)) continue;
-      before |= Slice(t->last_key) < Slice(a.first_key);
-      behind |= Slice(b.last_key) < Slice(t->first_key);
+      before |= t->EndsBefore(a.first_key);
+      behind |= b.EndsBefore(t->first_key);
     }
     return before && behind;
   }
@@ -346,7 +347,7 @@ class Leveled {
       for (size_t b = a; b < end && !IsBusy(*upper[b]); b++) {
         own += double(upper[b]->size);
         for (Meeting& meeting : lower) {
-          meeting.GrowTo(upper[b]->last_key, [&](const TableSummary& t) {
+          meeting.GrowTo(*upper[b], [&](const TableSummary& t) {
             below += double(t.size);
             busy |= IsBusy(t);
           });
@@ -370,9 +371,7 @@ class Leveled {
   // Of each run of `level` the tables that meet the span from `a` to `b`, in key order.
   std::vector<Tables> MetBy(int level, const TableSummary& a, const TableSummary& b) const {
     std::vector<Tables> met;
-    for (const RunSummary& run : level_runs(level)) {
-      AddOverlapping(run, a.first_key, b.last_key, &met.emplace_back());
-    }
+    for (const RunSummary& run : level_runs(level)) AddOverlapping(run, a, b, &met.emplace_back());
     return met;
   }
   // Adds neighbours that lie inside the span of the lower tables and meet no others: they go down
@@ -380,7 +379,8 @@ class Leveled {
   void Widen(const Tables& upper, int below, const std::vector<Tables>& met, Tables* row) const {
     const auto spans = [](const Tables& tables, const TableSummary& t) {
       return !tables.empty() && !(Slice(t.first_key) < Slice(tables.front()->first_key)) &&
-             !(Slice(tables.back()->last_key) < Slice(t.last_key));
+             CompareUpperBounds(t.last_key, t.last_key_bound, tables.back()->last_key,
+                                tables.back()->last_key_bound) <= 0;
     };
     // What meets a table meets neighbours of it: `part` is a piece of a run as well.
     const auto is_inside = [](const Tables& part, const Tables& tables) {

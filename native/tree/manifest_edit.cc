@@ -74,7 +74,7 @@ std::string EncodeAdded(uint32_t tree, const VersionEdit::Added& added) {
   }
   PutBytes(&out, m.first_key);
   PutBytes(&out, m.last_key);
-  PutU8(&out, added.last_key_bound);
+  PutU8(&out, static_cast<uint8_t>(m.last_key_bound));
   for (uint64_t v : {m.lowest_seqno, m.highest_seqno, m.global_seqno, m.created_at_ms}) {
     PutVarint(&out, v);
   }
@@ -202,19 +202,15 @@ VersionEdit::Added DecodeAdded(BodyReader* r) {
   m.block_count = r->Varint();
   m.first_key = r->Key();
   m.last_key = r->Key();
-  added.last_key_bound = r->U8UpTo(2);
+  m.last_key_bound = static_cast<KeyBound>(r->U8UpTo(2));
   m.lowest_seqno = r->UpTo(kSeqnoMax);
   m.highest_seqno = r->UpTo(kSeqnoMax);
   m.global_seqno = r->UpTo(kSeqnoMax);
   m.created_at_ms = r->Varint();
   m.codec = static_cast<Codec>(r->U8UpTo(kCodecMax));
   r->Require(!m.first_key.empty() && m.lowest_seqno <= m.highest_seqno);
-  if (added.last_key_bound == 2) {
-    r->Require(m.last_key.empty());
-  } else {
-    const int c = Slice(m.first_key).Compare(m.last_key);
-    r->Require(added.last_key_bound == 0 ? c <= 0 : c < 0);
-  }
+  if (m.last_key_bound == KeyBound::kUnbounded) r->Require(m.last_key.empty());
+  r->Require(!m.EndsBefore(m.first_key));
   const uint64_t count = r->Varint();
   r->Require(count <= r->remaining() / 3);
   for (uint64_t i = 0; i < count && r->remaining() != 0; i++) {

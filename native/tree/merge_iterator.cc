@@ -6,16 +6,6 @@
 namespace shale {
 namespace {
 
-class EmptyIterator final : public Iterator {
- public:
-  void SeekToFirst() override {}
-  void SeekToLast() override {}
-  void Seek(Slice, uint64_t) override {}
-  void SeekBefore(Slice, uint64_t) override {}
-  void Next() override {}
-  void Prev() override {}
-};
-
 // The source that holds the current entry stands beside a binary heap of the others, whose top is
 // the runner-up: as long as the current source stays ahead of it, a step costs one comparison, and
 // with up to four sources never more than three.
@@ -51,6 +41,17 @@ class MergeIterator final : public Iterator {
   void Prev() override {
     if (forward_) return TurnBack();
     current_.iterator->Prev();
+    Settle<false>();
+  }
+  // The other sources do the same when it is their turn.
+  void SkipForward(Slice end, Seqno seqno) override {
+    if (!forward_) return TurnForward();
+    current_.iterator->SkipForward(end, seqno);
+    Settle<true>();
+  }
+  void SkipBack(Slice start, Seqno seqno) override {
+    if (forward_) return TurnBack();
+    current_.iterator->SkipBack(start, seqno);
     Settle<false>();
   }
 

@@ -52,7 +52,7 @@ Status Placement::AddBounds(const Version& version) {
       for (const Run& run : version.level(level)) {
         for (size_t i = run.LowerBound(m.first_key); i < run.tables.size(); i++) {
           const TableReader* other = run.tables[i].get();
-          if (Slice(m.last_key) < Slice(other->meta().first_key)) break;
+          if (m.EndsBefore(other->meta().first_key)) break;
           if (IsInput(other)) continue;
           SHALE_RETURN_IF_ERROR(AddBound({level, run.order}, input.place));
         }
@@ -100,7 +100,7 @@ Status Placement::ChooseRunOrder(const Version& version,
   const auto meets_output = [&](const Run& run) {
     return std::any_of(outputs.begin(), outputs.end(), [&](const TableMeta* m) {
       for (size_t i = run.LowerBound(m->first_key); i < run.tables.size(); i++) {
-        if (Slice(m->last_key) < Slice(run.tables[i]->meta().first_key)) break;
+        if (m->EndsBefore(run.tables[i]->meta().first_key)) break;
         if (!IsInput(run.tables[i].get())) return true;
       }
       return false;
@@ -126,19 +126,34 @@ Status Placement::ChooseRunOrder(const Version& version,
 bool Placement::MayExistBelow(const Version& version, Slice key) const {
   uint64_t hash = 0;
   bool hashed = false;
-  const auto may_hold = [&](const Run& run) {
+  return AnyRunBelow(version, [&](const Run& run) {
     const TableReader* table = run.Find(key);
     if (table == nullptr || IsInput(table)) return false;
     if (!hashed) hash = Hash64(key);
     hashed = true;
     return !table->RulesOut(key, hash);
-  };
+  });
+}
+
+bool Placement::MayHideBelow(const Version& version, const RangeTombstone& range) const {
+  return AnyRunBelow(version, [&](const Run& run) {
+    for (size_t i = run.LowerBound(range.start); i < run.tables.size(); i++) {
+      const TableReader* table = run.tables[i].get();
+      if (!range.EndsBehind(table->meta().first_key)) break;
+      if (!IsInput(table) && table->meta().lowest_seqno < range.seqno) return true;
+    }
+    return false;
+  });
+}
+
+template <typename Fn>
+bool Placement::AnyRunBelow(const Version& version, const Fn& is_it) const {
   for (const Run& run : version.level(destination_)) {
-    if (run.order <= older_ && may_hold(run)) return true;
+    if (run.order <= older_ && is_it(run)) return true;
   }
   for (int level = destination_ + 1; level < kLevelCount; level++) {
     for (const Run& run : version.level(level)) {
-      if (may_hold(run)) return true;
+      if (is_it(run)) return true;
     }
   }
   return false;
@@ -153,6 +168,7 @@ std::vector<Slice> Placement::Fences(const Version& version) const {
     }
   }
   std::sort(fences.begin(), fences.end());
+  fences.erase(std::unique(fences.begin(), fences.end()), fences.end());
   return fences;
 }
 

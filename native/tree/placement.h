@@ -44,11 +44,16 @@ class Placement {
   // Whether a table below the output, inputs aside, may hold `key`. Asks filters, reads nothing.
   bool MayExistBelow(const Version& version, Slice key) const;
 
+  // Whether such a table may hold what `range` hides.
+  bool MayHideBelow(const Version& version, const RangeTombstone& range) const;
+
   // First keys, ascending, of the tables that an output may come to lie beside in one run: a table
   // of the output must not span one of them.
   std::vector<Slice> Fences(const Version& version) const;
 
  private:
+  template <typename Fn>
+  bool AnyRunBelow(const Version& version, const Fn& is_it) const;
   Status AddInputs(const Version& version, const CompactionPlan& plan);
   Status AddBounds(const Version& version);
   Status AddBound(const TablePlace& other, const TablePlace& input);

@@ -7,18 +7,27 @@
 
 namespace shale {
 
-Retention::Retention(RetentionView view, MayExistBelow may_exist_below, Sink* sink)
-    : view_(std::move(view)), may_exist_below_(std::move(may_exist_below)), sink_(sink) {}
+// A reader at R sees seqnos below R: it tells two apart if older < R <= newer.
+Seqno RetentionView::StratumEnd(Seqno seqno) const {
+  if (seqno >= visible) return seqno + 1;
+  const auto first_above = std::upper_bound(snapshots.begin(), snapshots.end(), seqno);
+  return first_above == snapshots.end() ? visible : std::min(*first_above, visible);
+}
 
-// A reader at R sees seqnos below R: it tells the two apart if older < R <= newer.
-bool Retention::SameStratum(Seqno newer, Seqno older) const {
-  if (newer >= view_.visible) return false;
-  const auto& s = view_.snapshots;
-  const auto first_above = std::upper_bound(s.begin(), s.end(), older);
-  return first_above == s.end() || *first_above > newer;
+Retention::Retention(RetentionView view, MayExistBelow may_exist_below, const RangeIndex* ranges,
+                     Sink* sink)
+    : view_(std::move(view)),
+      may_exist_below_(std::move(may_exist_below)),
+      ranges_(ranges),
+      sink_(sink) {}
+
+bool Retention::Covered(const Entry& entry) const {
+  const Seqno end = view_.StratumEnd(entry.seqno());
+  return ranges_->FindNewest(entry.key, end, entry.seqno()) != nullptr;
 }
 
 Status Retention::Add(const Entry& entry) {
+  if (ranges_ != nullptr && Covered(entry)) return Status::Ok();
   if (!has_key_ || entry.key != Slice(key_)) {
     SHALE_RETURN_IF_ERROR(EndKey());
     return Begin(entry);

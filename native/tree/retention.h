@@ -15,6 +15,9 @@
 //      stratum, unless a value of an older stratum would come to light.
 //   5. A tombstone with nothing of its key left below it, in this stream or deeper in the tree,
 //      hides nothing. Dropped.
+// What a range tombstone of its own stratum covers is dropped before any of this, whatever it is:
+// within a stratum that is the older part of the versions, so the rules meet a key that ends
+// sooner. The range tombstone goes on hiding what is older for as long as there is any.
 // So a weak tombstone does no harm to a key that was written at most once since its last removal,
 // however its versions are spread over the inputs of jobs.
 //
@@ -26,6 +29,7 @@
 #include <vector>
 
 #include "base/internal_key.h"
+#include "base/range_tombstone.h"
 #include "base/status.h"
 
 namespace shale {
@@ -34,6 +38,14 @@ namespace shale {
 struct RetentionView {
   std::vector<Seqno> snapshots;  // open read seqnos, ascending
   Seqno visible = 0;             // every later read seqno is at least this
+
+  // The lowest read seqno that tells what comes from there on from `seqno`: all seqnos below it,
+  // down to `seqno`, are one stratum. What is not visible yet is a stratum each.
+  Seqno StratumEnd(Seqno seqno) const;
+  // Whether every read, present or future, sees it.
+  bool SeenByAll(Seqno seqno) const {
+    return seqno < visible && (snapshots.empty() || seqno < snapshots.front());
+  }
 };
 
 class Retention {
@@ -48,8 +60,9 @@ class Retention {
   // for a key whose oldest remaining version is a tombstone, keys ascending.
   using MayExistBelow = std::function<bool(Slice key)>;
 
-  // `sink` outlives this.
-  Retention(RetentionView view, MayExistBelow may_exist_below, Sink* sink);
+  // `ranges` are those of the same sources, null if there are none. It and `sink` outlive this.
+  Retention(RetentionView view, MayExistBelow may_exist_below, const RangeIndex* ranges,
+            Sink* sink);
 
   // Strictly ascending in internal order, but for repetitions of (key, seqno): the first one holds.
   Status Add(const Entry& entry);
@@ -66,7 +79,8 @@ class Retention {
     kWeakPair,  // ... and has met it
   };
 
-  bool SameStratum(Seqno newer, Seqno older) const;
+  bool SameStratum(Seqno newer, Seqno older) const { return newer < view_.StratumEnd(older); }
+  bool Covered(const Entry& entry) const;
   Status Begin(const Entry& entry);
   Status NewStratum(const Entry& entry);
   Status SameStratumAs(const Entry& entry);
@@ -76,6 +90,7 @@ class Retention {
 
   const RetentionView view_;
   const MayExistBelow may_exist_below_;
+  const RangeIndex* const ranges_;
   Sink* const sink_;
 
   bool has_key_ = false;

@@ -14,34 +14,62 @@ class RunIterator final : public Iterator {
   void SeekToFirst() override {
     Enter(first_);
     table_->SeekToFirst();
-    SkipForward();
+    PassEnds();
   }
   void SeekToLast() override {
     Enter(last_ - 1);
     table_->SeekToLast();
-    SkipBack();
+    PassEndsBack();
   }
   void Seek(Slice key, uint64_t tag) override {
     const size_t i = std::max(run_.LowerBound(key), first_);
     if (i >= last_) return Finish();
     Enter(i);
     table_->Seek(key, tag);
-    SkipForward();
+    PassEnds();
   }
   void SeekBefore(Slice key, uint64_t tag) override {
     // All versions of `key` are in the first table that ends at or behind it, or in none.
     const size_t i = std::max(run_.LowerBound(key), first_);
     Enter(std::min(i, last_ - 1));
     table_->SeekBefore(key, tag);
-    SkipBack();
+    PassEndsBack();
   }
   void Next() override {
     table_->Next();
-    SkipForward();
+    PassEnds();
   }
   void Prev() override {
     table_->Prev();
-    SkipBack();
+    PassEndsBack();
+  }
+  void SkipForward(Slice end, Seqno seqno) override {
+    const auto newer = [&](size_t i) { return run_.tables[i]->meta().highest_seqno >= seqno; };
+    if (newer(index_)) return Next();
+    // To the first table that holds something newer, or that goes on at `end`.
+    size_t i = index_;
+    while (i < last_ && !newer(i) && (end.empty() || run_.tables[i]->meta().EndsBefore(end))) i++;
+    if (i == last_) return Finish();
+    Enter(i);
+    if (newer(i)) {
+      table_->SeekToFirst();
+    } else {
+      table_->Seek(end, kTagNewest);
+    }
+    PassEnds();
+  }
+  void SkipBack(Slice start, Seqno seqno) override {
+    const auto newer = [&](size_t i) { return run_.tables[i]->meta().highest_seqno >= seqno; };
+    if (newer(index_)) return Prev();
+    size_t i = index_;
+    while (i > first_ && !newer(i) && !(Slice(run_.tables[i]->meta().first_key) < start)) i--;
+    Enter(i);
+    if (newer(i)) {
+      table_->SeekToLast();
+    } else {
+      table_->SeekBefore(start, kTagNewest);
+    }
+    PassEndsBack();
   }
 
  private:
@@ -50,14 +78,14 @@ class RunIterator final : public Iterator {
     table_ = run_.tables[index]->NewIterator(context_);
     index_ = index;
   }
-  void SkipForward() {
+  void PassEnds() {
     while (!table_->valid() && table_->status().ok() && index_ + 1 < last_) {
       Enter(index_ + 1);
       table_->SeekToFirst();
     }
     Publish();
   }
-  void SkipBack() {
+  void PassEndsBack() {
     while (!table_->valid() && table_->status().ok() && index_ > first_) {
       Enter(index_ - 1);
       table_->SeekToLast();

@@ -26,6 +26,7 @@ VersionSummary Summarise(const Version& version) {
         t.size = m.size;
         t.first_key = m.first_key;
         t.last_key = m.last_key;
+        t.last_key_bound = m.last_key_bound;
         t.created_at_ms = m.created_at_ms;
         t.item_count = m.item_count;
         t.tombstone_count = m.tombstone_count + m.weak_tombstone_count;
@@ -41,7 +42,7 @@ bool AreDisjoint(std::vector<const TableSummary*> tables) {
     return Slice(a->first_key) < Slice(b->first_key);
   });
   for (size_t i = 1; i < tables.size(); i++) {
-    if (!(Slice(tables[i - 1]->last_key) < Slice(tables[i]->first_key))) return false;
+    if (!tables[i - 1]->EndsBefore(tables[i]->first_key)) return false;
   }
   return true;
 }

@@ -27,9 +27,12 @@ struct TableSummary {
   uint64_t size = 0;
   std::string first_key;
   std::string last_key;
+  KeyBound last_key_bound = KeyBound::kInclusive;
   uint64_t created_at_ms = 0;
   uint64_t item_count = 0;
   uint64_t tombstone_count = 0;
+
+  bool EndsBefore(Slice key) const { return shale::EndsBefore(last_key, last_key_bound, key); }
 };
 struct RunSummary {
   std::vector<TableSummary> tables;

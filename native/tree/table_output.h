@@ -3,7 +3,7 @@
 //
 // Tables end between user keys: when they have reached their size, where a table of the destination
 // that is no input lies between two keys, and before they would overlap too much of the level
-// below.
+// below. A range tombstone that goes on behind the end of a table is cut there.
 // Threads: one.
 // Errors: the first is sticky. Unless Keep() was called, the destructor removes every file.
 #pragma once
@@ -40,6 +40,9 @@ class TableOutput final : public Retention::Sink {
   explicit TableOutput(TableOutputOptions options);
   ~TableOutput() override;
 
+  // The range tombstones of the output, in the order of ComesBefore and before the first entry;
+  // their keys outlive this.
+  void SetRanges(std::vector<RangeTombstone> ranges) { ranges_ = std::move(ranges); }
   Status Add(const Entry& entry) override;
   // Ends the last table; all are durable afterwards, their directory entries too, and open.
   Status Finish();
@@ -59,17 +62,29 @@ class TableOutput final : public Retention::Sink {
   uint64_t item_count() const { return item_count_; }
 
  private:
-  bool MustEndBefore(Slice key);
   bool OverlapsTooMuch(Slice key);
+  // Whether the table at hand holds something.
+  bool begun() const { return writer_ != nullptr || !open_.empty(); }
+  Status Reach(Slice key);
+  Status OpenRangesUpTo(const Slice* key);
+  Status CloseRanges(Slice key);
+  void CheckSize(Slice key);
   Status StartTable();
-  Status EndTable();
+  Status EndTable(const Slice* next_key);
 
   const TableOutputOptions options_;
   std::unique_ptr<TableWriter> writer_;
   uint64_t number_ = 0;
   std::vector<Table> tables_;
-  bool full_ = false;     // the table ends before the next key
-  std::string full_key_;  // ... which is not this one
+  std::vector<RangeTombstone> ranges_;
+  size_t next_range_ = 0;
+  // Those of the table at hand that may go on behind its end; the others are in the writer.
+  std::vector<RangeTombstone> open_;
+  std::string cut_key_;           // where those begin that the last table left
+  size_t open_kept_ = 0;          // of them at the last look
+  uint64_t own_range_bytes_ = 0;  // of range tombstones that begin in the table at hand
+  bool full_ = false;             // the table ends before the next key
+  std::string full_key_;          // ... which is not this one
   size_t next_fence_ = 0;
   size_t next_below_ = 0;
   uint64_t below_bytes_ = 0;  // of tables below that the table at hand has passed

@@ -48,9 +48,8 @@ Status OpenTable(const TableContext& context, const VersionEdit::Added& added,
                  const TableOpenOptions& options, const std::shared_ptr<TableCounters>& counters,
                  Ref<TableReader>* table) {
   const std::string path = FileName(context.directory, FileKind::kTable, added.meta.number);
-  if (added.meta.range_tombstone_count != 0 || added.last_key_bound != 0 || !added.blobs.empty()) {
-    return Status(Code::kNotSupported, "a table with range tombstones or blob pointers")
-        .WithPath(path);
+  if (!added.blobs.empty()) {
+    return Status(Code::kNotSupported, "a table with blob pointers").WithPath(path);
   }
   const Status s = TableReader::Open(context, added.meta, options, counters, table);
   if (!IsErrno(s, ENOENT)) return s;
@@ -121,6 +120,15 @@ size_t Tree::Add(Slice key, Slice value, Seqno seqno, Kind kind) {
   assert(kind == Kind::kValue || IsTombstone(kind));
   assert(!key.empty() && key.size() <= kKeyBytesMax && seqno <= kSeqnoMax);
   const size_t size = active_->Add(key, value, seqno, kind);
+  if (seqno > highest_seqno_.load(std::memory_order_relaxed)) {
+    highest_seqno_.store(seqno, std::memory_order_release);
+  }
+  return size;
+}
+
+size_t Tree::AddRange(Slice start, Slice end, Seqno seqno) {
+  assert(!start.empty() && (end.empty() || start < end) && seqno <= kSeqnoMax);
+  const size_t size = active_->AddRange(start, end, seqno);
   if (seqno > highest_seqno_.load(std::memory_order_relaxed)) {
     highest_seqno_.store(seqno, std::memory_order_release);
   }
@@ -291,6 +299,11 @@ std::optional<CompactionPlan> Tree::MajorPlan(uint64_t target_size) const {
 }
 
 // ---- views ----
+
+bool Tree::has_ranges() const {
+  EpochGuard guard;
+  return current()->version->has_ranges();
+}
 
 uint64_t Tree::max_memtable_size() const {
   std::lock_guard<std::mutex> lock(mutex_);

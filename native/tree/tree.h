@@ -82,6 +82,9 @@ class Tree : public RefCounted {
   // --- writes: the caller's write lock ---
   // Bytes the entry took in the memtable.
   size_t Add(Slice key, Slice value, Seqno seqno, Kind kind);
+  // A range tombstone; an empty `end` is unbounded. What it hides is what was there before: entries
+  // of the same commit that it cancels must not be added.
+  size_t AddRange(Slice start, Slice end, Seqno seqno);
   uint64_t active_bytes() const;
   // Seals the active memtable; false if it is empty.
   bool Rotate();
@@ -115,9 +118,13 @@ class Tree : public RefCounted {
   // Runs a claimed plan and releases the claim, whatever the outcome. kAborted when stopped:
   // nothing changed.
   Status Compact(const CompactionPlan& plan, JobControl* control, JobStats* stats);
+  // Drops the tables that range tombstones hide whole, as flushes and compactions do when they have
+  // ended; worth a call when a snapshot has closed. What fails is left to the next time.
+  void DropCovered();
   std::optional<CompactionPlan> MajorPlan(uint64_t target_size) const;  // nullopt if empty
 
   // --- views ---
+  bool has_ranges() const;             // range tombstones in tables
   uint64_t max_memtable_size() const;  // of options()
   uint64_t memtable_bytes() const;     // active + sealed
   uint64_t sealed_bytes() const;
@@ -145,6 +152,7 @@ class Tree : public RefCounted {
 
   class FlushJob;
   class CompactionJob;
+  Status RunClaimed(const CompactionPlan& plan, JobControl* control, JobStats* stats);
   // Makes a change of the version durable and installs it; install_mutex_ held. `flushed`:
   // memtables that it replaces.
   Status CommitChange(ManifestEdit::TreeChange change, const std::vector<TableOutput::Table>& added,

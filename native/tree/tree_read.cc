@@ -1,21 +1,32 @@
 // Reads of a tree: point lookups and size estimates.
+#include <algorithm>
+
 #include "base/hash.h"
 #include "tree/tree.h"
 
 namespace shale {
 namespace {
 
-// Fills the hit from a version that decides about the key: a tombstone is a hit too.
-Status Decide(const Entry& entry, TreeHit* hit) {
-  if (IsTombstone(entry.kind())) return Code::kNotFound;
+// Fills the hit from a version that decides about the key: a tombstone is a hit too. `cover` is the
+// seqno of the newest range tombstone over it, or 0.
+Status Decide(const Entry& entry, Seqno cover, TreeHit* hit) {
+  if (IsTombstone(entry.kind()) || entry.seqno() < cover) return Code::kNotFound;
   hit->value = entry.value;
   return Status::Ok();
 }
 
-bool FindInMemtables(const SuperVersion* sv, Slice key, Seqno read_seqno, Entry* entry) {
-  if (sv->active->Get(key, read_seqno, entry)) return true;
+// *cover grows to the newest range tombstone on the way that covers the key.
+bool FindInMemtables(const SuperVersion* sv, Slice key, Seqno read_seqno, Entry* entry,
+                     Seqno* cover) {
+  const auto find = [&](const Memtable& memtable) {
+    if (!memtable.ranges().empty()) [[unlikely]] {
+      *cover = std::max(*cover, memtable.ranges().NewestCover(key, read_seqno));
+    }
+    return memtable.Get(key, read_seqno, entry);
+  };
+  if (find(*sv->active)) return true;
   for (const auto& memtable : sv->sealed) {
-    if (memtable->Get(key, read_seqno, entry)) return true;
+    if (find(*memtable)) return true;
   }
   return false;
 }
@@ -26,11 +37,12 @@ Status Tree::Get(const SuperVersion* sv, Slice key, Seqno read_seqno, ReadMode m
                  TreeHit* hit) const {
   if (read_seqno == 0) return Code::kNotFound;
   Entry entry;
-  if (FindInMemtables(sv, key, read_seqno, &entry)) {
+  Seqno cover = 0;
+  if (FindInMemtables(sv, key, read_seqno, &entry, &cover)) {
     if (mode == ReadMode::kMayBlock) {
       hit->super_version = Ref<SuperVersion>::Share(const_cast<SuperVersion*>(sv));
     }
-    return Decide(entry, hit);
+    return Decide(entry, cover, hit);
   }
   const Version& version = *sv->version;
   if (version.empty()) return Code::kNotFound;
@@ -43,11 +55,16 @@ Status Tree::Get(const SuperVersion* sv, Slice key, Seqno read_seqno, ReadMode m
     for (const Run& run : version.level(level)) {
       const TableReader* table = run.Find(key);
       if (table == nullptr || table->meta().lowest_seqno >= read_seqno) continue;
+      if (table->meta().highest_seqno < cover) continue;
+      if (run.has_ranges()) [[unlikely]] {
+        const RangeTombstone* range = run.FindCover(key, read_seqno, cover);
+        if (range != nullptr) cover = range->seqno;
+      }
       Status s = table->Get(key, hash, read_seqno, context, &found);
       if (s.Is(Code::kNotFound)) continue;
       if (!s.ok()) return s;
       hit->block = std::move(found.pin);
-      return Decide(found.entry, hit);
+      return Decide(found.entry, cover, hit);
     }
   }
   return Code::kNotFound;
@@ -66,8 +83,7 @@ Status Tree::ApproximateSize(const Bounds& range, ReadMode mode, uint64_t* bytes
       const size_t end = range.upper ? run.FirstStartingAt(upper) : run.tables.size();
       for (size_t i = run.LowerBound(lower); i < end; i++) {
         const TableMeta& m = run.tables[i]->meta();
-        const bool whole =
-            !(Slice(m.first_key) < lower) && (!range.upper || Slice(m.last_key) < upper);
+        const bool whole = !(Slice(m.first_key) < lower) && (!range.upper || m.EndsBefore(upper));
         uint64_t part = m.size;
         if (!whole) {
           SHALE_RETURN_IF_ERROR(run.tables[i]->ApproximateBytes(

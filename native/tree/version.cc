@@ -13,21 +13,28 @@ namespace shale {
 void Run::Index() {
   heads_.clear();
   shared_ = 0;
+  has_ranges_ = std::any_of(tables.begin(), tables.end(),
+                            [](const auto& t) { return t->ranges() != nullptr; });
   if (tables.size() < 2) return;
-  // The last keys ascend, so what the first and the last of them share, all of them do.
+  // The last keys ascend, so what the first and the last of them share, all of them do. One without
+  // an upper bound has an empty last key: nothing is shared.
   shared_ = SharedPrefix(tables.front()->meta().last_key, tables.back()->meta().last_key);
   heads_.reserve(tables.size());
-  for (const auto& t : tables) heads_.push_back(MakeKeyHead(t->meta().last_key, shared_));
+  for (const auto& t : tables) {
+    const TableMeta& m = t->meta();
+    const bool open = m.last_key_bound == KeyBound::kUnbounded;
+    heads_.push_back(open ? ~uint64_t{0} : MakeKeyHead(m.last_key, shared_));
+  }
 }
 
 size_t Run::LowerBound(Slice key) const {
   const size_t n = tables.size();
-  if (n < 2) return n == 1 && Slice(tables[0]->meta().last_key) < key ? 1 : 0;
+  if (n < 2) return n == 1 && tables[0]->meta().EndsBefore(key) ? 1 : 0;
   const int c = key.Prefix(shared_).Compare(Slice(tables[0]->meta().last_key).Prefix(shared_));
   if (c != 0) return c < 0 ? 0 : n;
   const uint64_t head = MakeKeyHead(key, shared_);
   size_t i = LowerBoundHead(heads_.data(), n, head);
-  while (i < n && heads_[i] == head && Slice(tables[i]->meta().last_key) < key) i++;
+  while (i < n && heads_[i] == head && tables[i]->meta().EndsBefore(key)) i++;
   return i;
 }
 
@@ -44,9 +51,11 @@ size_t Run::FirstStartingAt(Slice key) const {
   return static_cast<size_t>(it - tables.begin());
 }
 
-bool Run::Overlaps(Slice first, Slice last) const {
-  const size_t i = LowerBound(first);
-  return i < tables.size() && !(last < Slice(tables[i]->meta().first_key));
+const RangeTombstone* Run::FindCover(Slice key, Seqno read_seqno, Seqno above) const {
+  if (!has_ranges_) return nullptr;
+  const TableReader* table = Find(key);
+  if (table == nullptr || table->ranges() == nullptr) return nullptr;
+  return table->ranges()->FindNewest(key, read_seqno, above);
 }
 
 uint64_t Run::bytes() const {
@@ -61,6 +70,7 @@ Version::Version(uint64_t id, std::vector<std::vector<Run>> levels)
   for (auto& level : levels_) {
     for (Run& run : level) {
       run.Index();
+      has_ranges_ = has_ranges_ || run.has_ranges();
       table_count_ += run.tables.size();
       for (const auto& t : run.tables) {
         item_count_ += t->meta().item_count;
@@ -117,7 +127,7 @@ Status FinishDraft(Draft draft, std::vector<std::vector<Run>>* levels) {
         return Slice(a->meta().first_key) < Slice(b->meta().first_key);
       });
       for (size_t k = 1; k < tables.size(); k++) {
-        if (Slice(tables[k - 1]->meta().last_key) < Slice(tables[k]->meta().first_key)) continue;
+        if (tables[k - 1]->meta().EndsBefore(tables[k]->meta().first_key)) continue;
         return Status(Code::kPlanStale, "tables of one run overlap");
       }
       Run run;
@@ -188,10 +198,10 @@ Status Version::CheckInvariants() const {
       for (size_t i = 0; i < run.tables.size(); i++) {
         const TableMeta& m = run.tables[i]->meta();
         if (!numbers.insert(m.number).second) return Status::Corruption("a table is listed twice");
-        if (Slice(m.last_key) < Slice(m.first_key)) {
+        if (m.EndsBefore(m.first_key)) {
           return Status::Corruption("a table ends before it starts");
         }
-        if (i > 0 && !(Slice(run.tables[i - 1]->meta().last_key) < Slice(m.first_key))) {
+        if (i > 0 && !run.tables[i - 1]->meta().EndsBefore(m.first_key)) {
           return Status::Corruption("tables of one run overlap");
         }
       }

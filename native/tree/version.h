@@ -1,13 +1,14 @@
 // Version: which tables make up a tree, at one moment. Immutable.
 //
 // A level is a list of runs, newest first; a run is a list of tables in key order with disjoint
-// ranges. Runs carry an order number: of two runs in one level the one with the higher number is
+// ranges, of which range tombstones are a part: a table may end (exclusively) where the next one
+// starts. Runs carry an order number: of two runs in one level the one with the higher number is
 // newer. Levels above 0 usually hold one run.
 //
 // Threads: any. Lifetime: shared; tables live as long as a version that lists them.
 // Invariants:
 //   I1  runs of a level in descending order number; tables of a run ascending and disjoint by user
-//       key (all versions of a key are in one table of a run);
+//       key (all versions of a key, and what covers it, are in one table of a run);
 //   I2  a newer version of a key is in a smaller level, or in a newer run of the same level.
 #pragma once
 
@@ -34,15 +35,19 @@ class Run {
   TableReader* Find(Slice key) const;
   // Index of the first table that starts at or behind `key`.
   size_t FirstStartingAt(Slice key) const;
-  // Whether a table of the run has keys in [first, last].
-  bool Overlaps(Slice first, Slice last) const;
   uint64_t bytes() const;
+  // Whether one of its tables has range tombstones.
+  bool has_ranges() const { return has_ranges_; }
+  // The newest range tombstone of the run that covers `key`, with above < seqno < read_seqno; null
+  // if there is none.
+  const RangeTombstone* FindCover(Slice key, Seqno read_seqno, Seqno above) const;
   // Call it once the tables are final, before anything is looked up; Version does.
   void Index();
 
  private:
   size_t shared_ = 0;            // bytes that all last keys begin with
   std::vector<uint64_t> heads_;  // of the last keys, behind what is shared
+  bool has_ranges_ = false;
 };
 
 // Where a table stands.
@@ -61,9 +66,6 @@ struct VersionEdit {
   struct Added {
     TableMeta meta;
     TablePlace place;
-    // How meta.last_key bounds the table: 0 it belongs to it, 1 it does not (a range tombstone ends
-    // there), 2 there is no upper bound.
-    uint8_t last_key_bound = 0;
     std::vector<BlobReference> blobs;
   };
   struct Moved {
@@ -90,6 +92,7 @@ class Version : public RefCounted {
   uint64_t item_count() const { return item_count_; }
   uint64_t bytes() const { return bytes_; }
   bool empty() const { return table_count_ == 0; }
+  bool has_ranges() const { return has_ranges_; }
   TableReader* FindTable(uint64_t number, TablePlace* place) const;  // null if absent
 
   // A new version with the edit applied; `open` turns an added table into a reader that the caller
@@ -106,6 +109,7 @@ class Version : public RefCounted {
   size_t table_count_ = 0;
   uint64_t item_count_ = 0;
   uint64_t bytes_ = 0;
+  bool has_ranges_ = false;
 };
 
 }  // namespace shale

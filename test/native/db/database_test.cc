@@ -106,8 +106,8 @@ TEST_F(DatabaseTest, EntriesOfAJournalThatCannotBeReplayed) {
     return status.code();
   };
   EXPECT_EQ(replay(Kind::kValue), Code::kOk);
-  EXPECT_EQ(replay(Kind::kRangeTombstone), Code::kNotSupported);
-  EXPECT_EQ(replay(kKeyspaceClear), Code::kNotSupported);
+  EXPECT_EQ(replay(Kind::kRangeTombstone), Code::kOk);
+  EXPECT_EQ(replay(kKeyspaceClear), Code::kOk);
   EXPECT_EQ(replay(kKeyspaceIngested), Code::kNotSupported);
   EXPECT_EQ(replay(Kind::kBlobPointer), Code::kCorruption);
   EXPECT_EQ(replay(Kind::kMergeOperand), Code::kCorruption);

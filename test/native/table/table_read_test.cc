@@ -343,36 +343,6 @@ TEST(TableRead, GlobalSeqno) {
   EXPECT_TRUE(table->Verify().ok());
 }
 
-TEST(TableRead, RangeTombstonesAreRefusedRatherThanOverlooked) {
-  TableEnv env;
-  const TableMeta good = env.Write(kTableNumber, NumberedRecords(10, 10), {});
-  std::string bytes = env.ReadFile(kTableNumber);
-  // The same table with one range tombstone behind its blocks and properties that name it.
-  TableFooter footer = FooterOf(bytes, kTableNumber);
-  TableProperties properties;
-  ASSERT_TRUE(
-      DecodeTableProperties(
-          Slice(bytes).Skip(footer.properties.offset).Prefix(footer.properties.length), &properties)
-          .ok());
-  bytes.resize(footer.properties.offset);
-  const auto append = [&](const std::string& raw) {
-    const BlockHandle handle{bytes.size(), static_cast<uint32_t>(raw.size())};
-    bytes += raw + std::string(kBlockTrailerBytes, '\0');
-    Reseal(&bytes, handle, kTableNumber);
-    return handle;
-  };
-  properties.range_tombstones = append(std::string("\x01\0\0\0\x01k\0\x01l\x04", 10));
-  properties.range_tombstone_count = 1;
-  footer.properties = append(EncodeTableProperties(properties));
-  bytes += EncodeTableFooter(footer, kTableNumber, bytes.size());
-  env.WriteFile(kTableNumber, bytes);
-  TableMeta meta = good;
-  meta.size = bytes.size();
-  meta.range_tombstone_count = 1;
-  Ref<TableReader> table;
-  EXPECT_TRUE(env.Open(meta, {}, &table).Is(Code::kNotSupported));
-}
-
 TEST(TableRead, Counters) {
   TableEnv env;
   const Records records = NumberedRecords(1000, 50);

@@ -45,11 +45,11 @@ ManifestState RichState() {
   a.tables[12] = Table(12, "a", "f", 0, 7);
   a.tables[13] = Table(13, "g", "k", 6, 2);
   a.tables[14] = Table(14, "l", "p", 6, 2);
-  a.tables[14].last_key_bound = 1;
+  a.tables[14].meta.last_key_bound = KeyBound::kExclusive;
   a.tables[14].meta.range_tombstone_count = 1;
   a.tables[14].blobs = {{30, 4, 400}, {31, 1, 9}};
   a.tables[15] = Table(15, "q", "", 6, 2);
-  a.tables[15].last_key_bound = 2;
+  a.tables[15].meta.last_key_bound = KeyBound::kUnbounded;
   a.blob_files[30] = {5000, 50, 4000, 8000, 3, 300};
   a.blob_files[31] = {600, 5, 400, 800, 0, 0};
   TreeState& b = s.trees[4];
@@ -115,7 +115,7 @@ TEST(ManifestEdit, TheExampleOfTheFormat) {
   a.meta.block_count = 1;
   a.meta.first_key = "apple";
   a.meta.last_key = "c";
-  a.last_key_bound = 1;
+  a.meta.last_key_bound = KeyBound::kExclusive;
   a.meta.lowest_seqno = 3;
   a.meta.highest_seqno = 7;
   a.meta.created_at_ms = 1700000000000;

@@ -19,7 +19,7 @@ class Collector final : public Retention::Sink {
 std::vector<OwnedEntry> Retain(const std::vector<OwnedEntry>& entries, const RetentionView& view,
                                const std::function<bool(Slice)>& below) {
   Collector sink;
-  Retention retention(view, below, &sink);
+  Retention retention(view, below, nullptr, &sink);
   for (const OwnedEntry& e : entries) {
     // The slices of a source die with its next step.
     auto copy = std::make_unique<OwnedEntry>(e);

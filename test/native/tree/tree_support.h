@@ -277,11 +277,15 @@ class TreeHarness {
 class HistoryModel {
  public:
   void Add(const OwnedEntry& e) { versions_[e.key][e.seqno] = e; }
+  // A range tombstone; an empty `end` is unbounded.
+  void AddRange(const std::string& start, const std::string& end, Seqno seqno) {
+    ranges_.push_back({start, end, seqno});
+  }
 
   std::string Get(const std::string& key, Seqno read_seqno) const {
     const auto it = versions_.find(key);
     if (it == versions_.end()) return "absent";
-    const OwnedEntry* newest = Newest(it->second, read_seqno);
+    const OwnedEntry* newest = NewestLiving(it->second, read_seqno);
     return newest == nullptr || IsTombstone(newest->kind) ? "absent" : newest->value;
   }
   TreeHarness::Pairs Scan(Seqno read_seqno, const Bounds& bounds = {}) const {
@@ -289,7 +293,7 @@ class HistoryModel {
     for (const auto& [key, versions] : versions_) {
       if (bounds.lower && key < *bounds.lower) continue;
       if (bounds.upper && key >= *bounds.upper) continue;
-      const OwnedEntry* newest = Newest(versions, read_seqno);
+      const OwnedEntry* newest = NewestLiving(versions, read_seqno);
       if (newest == nullptr || IsTombstone(newest->kind)) continue;
       result.emplace_back(key, newest->value);
     }
@@ -303,11 +307,28 @@ class HistoryModel {
   }
 
  private:
+  struct Range {
+    std::string start;
+    std::string end;
+    Seqno seqno;
+  };
+
+  const OwnedEntry* NewestLiving(const std::map<Seqno, OwnedEntry>& versions,
+                                 Seqno read_seqno) const {
+    const OwnedEntry* newest = Newest(versions, read_seqno);
+    if (newest == nullptr) return nullptr;
+    for (const Range& r : ranges_) {
+      const bool covers = r.start <= newest->key && (r.end.empty() || newest->key < r.end);
+      if (covers && newest->seqno < r.seqno && r.seqno < read_seqno) return nullptr;
+    }
+    return newest;
+  }
   static const OwnedEntry* Newest(const std::map<Seqno, OwnedEntry>& versions, Seqno read_seqno) {
     auto it = versions.lower_bound(read_seqno);
     return it == versions.begin() ? nullptr : &std::prev(it)->second;
   }
   std::map<std::string, std::map<Seqno, OwnedEntry>> versions_;
+  std::vector<Range> ranges_;
 };
 
 }  // namespace shale
