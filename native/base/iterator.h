@@ -52,8 +52,8 @@ class Iterator {
   virtual void SeekBefore(Slice key, uint64_t tag) = 0;
   virtual void Next() = 0;  // requires valid()
   virtual void Prev() = 0;  // requires valid()
-  // As Next and Prev; what they pass over on the way may be more: entries with a seqno below `seqno`
-  // and a key before `end` (empty: whatever it is), or at or behind `start`.
+  // As Next and Prev, and may pass over more: entries with a seqno below `seqno` and a key before
+  // `end` (empty: whatever it is), or at or behind `start`.
   virtual void SkipForward(Slice, Seqno) { Next(); }
   virtual void SkipBack(Slice, Seqno) { Prev(); }
 

@@ -105,8 +105,8 @@ napi_value Add(Call<2>& call) {
   return nullptr;
 }
 
-// A range tombstone. kMetaHandle: the core; arguments: lower and upper, Uint8Array, the upper one or
-// undefined; else as Add.
+// A range tombstone. kMetaHandle: the core; arguments: lower and upper, Uint8Array, the upper one
+// or undefined; else as Add.
 napi_value AddRange(Call<2>& call) {
   Environment* e = call.environment;
   OpenCore* open = FindTree(call);

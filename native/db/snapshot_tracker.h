@@ -23,7 +23,7 @@ class SnapshotTracker {
   Seqno Open();              // registers and returns the visible seqno
   void OpenAt(Seqno seqno);  // one more holder of an open seqno (iterators on a snapshot)
   void Close(Seqno seqno);
-  // Called, without a lock, whenever the last holder of a seqno has let go. Set it before the first.
+  // Called, without a lock, when the last holder of a seqno has let go. Set it before the first.
   void OnRelease(std::function<void()> call) { on_release_ = std::move(call); }
   RetentionView View() const;
   size_t open_count() const;

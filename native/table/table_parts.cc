@@ -73,11 +73,14 @@ Status TableParts::OpenRanges() {
 Status TableParts::CheckRanges() const {
   const RangeIndex& index = ranges->index();
   const auto& items = index.items();
-  const bool inside = std::all_of(items.begin(), items.end(), [this](const RangeTombstone& r) {
-    const KeyBound bound = r.unbounded() ? KeyBound::kUnbounded : KeyBound::kExclusive;
-    return CompareUpperBounds(r.end, bound, meta.last_key, meta.last_key_bound) <= 0;
+  const auto last = std::max_element(items.begin(), items.end(), [](const auto& a, const auto& b) {
+    return CompareEnds(a.end, b.end) < 0;
   });
-  if (items.size() != properties.range_tombstone_count || !inside ||
+  const KeyBound bound = last->unbounded() ? KeyBound::kUnbounded : KeyBound::kExclusive;
+  const int c = CompareUpperBounds(last->end, bound, meta.last_key, meta.last_key_bound);
+  // An upper bound that is no entry's key is the end of one.
+  const bool ends = meta.last_key_bound == KeyBound::kInclusive ? c < 0 : c == 0;
+  if (items.size() != properties.range_tombstone_count || !ends ||
       items.front().start < Slice(meta.first_key) || index.lowest_seqno() < meta.lowest_seqno ||
       index.highest_seqno() > meta.highest_seqno) {
     return Status::Corruption("range tombstones do not match what the table says of them");

@@ -181,8 +181,8 @@ Status Verifier::VerifyEntry(const Entry& entry, uint64_t block_offset) {
   return Status::Ok();
 }
 
-// The block was read and checked when the table was opened; here its items widen the bounds that the
-// entries gave.
+// The block was read and checked when the table was opened; here its items widen the bounds that
+// the entries gave.
 void Verifier::CountRanges() {
   TableProperties& s = seen_;
   s.last_key = last_key_;

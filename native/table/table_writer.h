@@ -1,7 +1,7 @@
 // TableWriter: sorted versions in, one durable table file and its description out.
 //
-// Threads: one. Memory: one data block, the encoded index and filter partitions, and the hashes of
-// the keys in the filter (8 bytes each; one partition's when partitioned), and the range tombstones.
+// Threads: one. Memory: one data block, the encoded index and filter partitions, the hashes of the
+// keys in the filter (8 bytes each; one partition's when partitioned), and the range tombstones.
 // Errors: the first is sticky; Abandon (or an error in Finish, or the destructor before it) removes
 // the file.
 #pragma once

@@ -1,5 +1,5 @@
-// Covered tables: those that a newer range tombstone hides whole from every read, and those of range
-// tombstones alone that have nothing left to hide. They leave the version without being read.
+// Covered tables: those that a newer range tombstone hides whole from every read, and those of
+// range tombstones alone that have nothing left to hide. They leave the version unread.
 //
 // Threads: pure function of a version. Cost: a search for each table in each run with range
 // tombstones; nothing where the version has none.

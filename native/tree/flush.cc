@@ -147,8 +147,9 @@ Status Tree::Flush(JobControl* control, const std::function<Status(Seqno highest
   try {
     std::lock_guard<std::mutex> lock(flush_mutex_);
     Ref<SuperVersion> base = Pin();
-    if (base->sealed.empty()) return Status::Ok();
-    SHALE_RETURN_IF_ERROR(FlushJob(this, std::move(base), control).Execute(before_commit, stats));
+    if (!base->sealed.empty()) {
+      SHALE_RETURN_IF_ERROR(FlushJob(this, std::move(base), control).Execute(before_commit, stats));
+    }
   } catch (const std::bad_alloc&) {
     return Code::kOutOfMemory;
   }

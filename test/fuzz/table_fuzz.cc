@@ -49,7 +49,13 @@ std::string GoodTable(uint8_t choice) {
   std::unique_ptr<TableWriter> writer;
   TableMeta meta;
   Require(TableWriter::Create(&vfs, path, kNumber, options, &writer));
-  for (uint64_t i = 0; i < 90; i++) {
+  if (choice % 5 == 0) {
+    Require(writer->AddRange({"key1003", "key1004", 700}));
+    Require(writer->AddRange({"key1003", "", 5}));
+    Require(writer->AddRange({"a", "key2", 2000}));
+  }
+  // Range tombstones may be alone.
+  for (uint64_t i = choice % 25 == 0 ? 90 : 0; i < 90; i++) {
     const std::string key = "key" + std::to_string(1000 + i / 2);
     const std::string value(i % 20, 'v');
     Require(writer->Add({key, value, MakeTag(1000 - i, Kind::kValue)}));
@@ -108,6 +114,7 @@ bool Reseal(std::string* file, TableProperties* properties) {
   if (UnsealBlock(bytes, footer.properties, BlockType::kIndex, kNumber, &buffer, &raw).ok()) {
     static_cast<void>(DecodeTableProperties(raw, properties));
   }
+  ResealBlock(file, properties->range_tombstones);
   ResealIndex(file, footer.index, properties->index_kind == IndexKind::kWhole);
   if (properties->filter_kind == FilterKind::kPartitioned) {
     ResealIndex(file, footer.filter, true);
@@ -147,6 +154,14 @@ void ReadAll(const TableReader& table) {
     it->SeekBefore(keys[i], tags[i]);
     FuzzRequire(it->status().ok() || Acceptable(it->status()));
   }
+  if (const RangeIndex* ranges = table.ranges()) {
+    for (const RangeTombstone& range : ranges->items()) {
+      const RangeTombstone* found = ranges->FindNewest(range.start, kSeqnoMax + 1, 0);
+      FuzzRequire(range.seqno == 0 || (found != nullptr && found->seqno >= range.seqno));
+      FuzzRequire(range.EndsBehind(range.start));
+      FuzzRequire(!(range.start < Slice(table.meta().first_key)));
+    }
+  }
   const Status verified = table.Verify();
   FuzzRequire(verified.ok() || Acceptable(verified));
 }
@@ -173,6 +188,7 @@ void Check(std::string file, bool pinned) {
   meta.block_count = properties.block_count;
   meta.first_key = properties.first_key;
   meta.last_key = properties.last_key;
+  meta.last_key_bound = properties.last_key_bound;
   meta.lowest_seqno = properties.lowest_seqno;
   meta.highest_seqno = properties.highest_seqno;
   Ref<TableReader> table;

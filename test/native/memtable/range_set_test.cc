@@ -56,8 +56,8 @@ TEST(MemtableRanges, AreNothingBeforeTheFirst) {
   EXPECT_EQ(ranges.NewestCover("a", kReadAll), 0u);
 }
 
-// A queue that is trimmed, the same range again and again, disjoint and nested ranges: the number of
-// parts and the memory stay small, and a search does not look at everything (else this takes
+// A queue that is trimmed, the same range again and again, disjoint and nested ranges: the number
+// of parts and the memory stay small, and a search does not look at everything (else this takes
 // minutes).
 TEST(MemtableRanges, TakeMany) {
   constexpr uint64_t kCount = 100000;

@@ -85,23 +85,21 @@ void Workload::Step() {
 
 // ---- commits ----
 
-namespace {
-
-void Apply(const std::string& keyspace, const std::string& key,
-           const std::optional<std::string>& value, Contents* contents) {
-  Rows& rows = (*contents)[keyspace];
-  if (value.has_value()) {
-    rows[key] = *value;
+void Workload::Apply(const Change& c, Contents* contents) {
+  Rows& rows = (*contents)[c.keyspace];
+  if (c.range_end.has_value()) {
+    const auto end = c.range_end->empty() ? rows.end() : rows.lower_bound(*c.range_end);
+    rows.erase(rows.lower_bound(c.key), end);
+  } else if (c.value.has_value()) {
+    rows[c.key] = *c.value;
   } else {
-    rows.erase(key);
+    rows.erase(c.key);
   }
 }
 
-}  // namespace
-
 Workload::Ticket Workload::Issue(Changes changes) {
   Contents next = history_.states.back();
-  for (const Change& c : changes) Apply(c.keyspace, c.key, c.value, &next);
+  for (const Change& c : changes) Apply(c, &next);
   history_.states.push_back(std::move(next));
   commits_.push_back({next_ticket_, std::move(changes)});
   return next_ticket_++;
@@ -114,9 +112,7 @@ void Workload::Withdraw(Ticket ticket) {
   history_.states.pop_back();
   for (size_t i = number; i <= commits_.size(); ++i) {
     history_.states[i] = history_.states[i - 1];
-    for (const Change& c : commits_[i - 1].changes) {
-      Apply(c.keyspace, c.key, c.value, &history_.states[i]);
-    }
+    for (const Change& c : commits_[i - 1].changes) Apply(c, &history_.states[i]);
   }
   for (size_t* acked : {&history_.acked_os, &history_.acked_sync}) {
     if (*acked >= number) --*acked;
@@ -197,6 +193,10 @@ Workload::Changes Workload::Fill(WriteBatch* batch) {
   const uint64_t count = 1 + Below(8);
   for (uint64_t i = 0; i < count; ++i) {
     const Ref<Keyspace> keyspace = AnyKeyspace();
+    if (OneIn(24)) {
+      changes.push_back(FillRange(*keyspace, batch));
+      continue;
+    }
     Change change = {keyspace->name(), "k" + std::to_string(Below(kKeys)), std::nullopt};
     if (OneIn(4)) {
       batch->Add(Kind::kTombstone, keyspace->id(), change.key, "");
@@ -208,6 +208,15 @@ Workload::Changes Workload::Fill(WriteBatch* batch) {
     changes.push_back(std::move(change));
   }
   return changes;
+}
+
+// Some keys, or now and then all of them.
+Workload::Change Workload::FillRange(const Keyspace& keyspace, WriteBatch* batch) {
+  const std::string start = OneIn(8) ? "k" : "k" + std::to_string(Below(kKeys));
+  const std::string end = start == "k" ? "" : start + "~";
+  batch->Add(Kind::kRangeTombstone, keyspace.id(), start,
+             end.empty() ? std::string(1, '\1') : std::string(1, '\0') + end);
+  return {keyspace.name(), start, std::nullopt, end};
 }
 
 void Workload::WriteSeveral(bool async) {

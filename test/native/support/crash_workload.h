@@ -59,13 +59,16 @@ class Workload {
   static DatabaseOptions MakeOptions(const WorkloadOptions& options);
 
  private:
-  // What a commit changes. No key: creates the keyspace. No value: removes the key.
+  // What a commit changes. No key: creates the keyspace. No value: removes the key, or all from it
+  // to the end of the range (empty: unbounded).
   struct Change {
     std::string keyspace;
     std::string key;
     std::optional<std::string> value;
+    std::optional<std::string> range_end = std::nullopt;
   };
   using Changes = std::vector<Change>;
+  static void Apply(const Change& change, Contents* contents);
   // A commit's name; its number is smaller once an earlier one was refused.
   using Ticket = uint64_t;
 
@@ -92,6 +95,7 @@ class Workload {
   void RunBackground();
   Ref<Keyspace> AnyKeyspace();
   Changes Fill(WriteBatch* batch);
+  Change FillRange(const Keyspace& keyspace, WriteBatch* batch);
   bool Failed() const;
 
   Vfs* const vfs_;
