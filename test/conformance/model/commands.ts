@@ -185,13 +185,18 @@ const batchOfRange = fc
         const keyspace = real.keyspaces[one.keyspace] as Keyspace
         if (kind === 'insert') commit.insert(keyspace, bytes(one.key), bytes(one.value))
         else commit.remove(keyspace, bytes(one.key))
-        settle(model, { ...one, kind })
+        last.set(`${one.keyspace}:${one.key}`, { ...one, kind })
       }
+      const last = new Map<string, Operation>()
       for (const one of before) add(one)
       commit.removeRange(real.keyspaces[i] as Keyspace, realRange(bounds))
       settleRange(model, i, bounds)
+      for (const [id, one] of last) {
+        const inside = expectedRange(new Map([[one.key, '']]), bounds).length > 0
+        if (one.keyspace === i && inside) last.delete(id)
+      }
       for (const one of behind) add(one)
-      // What one batch writes several times counts once; more is no harm, weak removals are fewer.
+      for (const one of last.values()) settle(model, one)
       await commit.commit()
     }),
   )
