@@ -118,6 +118,7 @@ class StandaloneTree::Impl {
   Status Flush() {
     Rotate();
     const Status status = maintenance_->FlushNow(keyspace_.get());
+    if (status.ok()) keyspace_->tree()->DropCovered();
     if (status.ok() && options_.background) {
       maintenance_->ScheduleCompaction(keyspace_.get());
     }

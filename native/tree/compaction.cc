@@ -246,12 +246,6 @@ class Tree::CompactionJob {
   uint64_t bytes_read_ = 0;
 };
 
-Status Tree::Compact(const CompactionPlan& plan, JobControl* control, JobStats* stats) {
-  const Status status = RunClaimed(plan, control, stats);
-  if (status.ok()) DropCovered();
-  return status;
-}
-
 void Tree::DropCovered() {
   // What is dropped may have been the last thing that a table of range tombstones hid.
   while (has_ranges() && !deleted()) {
@@ -265,11 +259,11 @@ void Tree::DropCovered() {
     }
     const auto plan = ChooseCovered(*sv->version, view, busy);
     sv.reset();
-    if (!plan || !Claim(*plan).ok() || !RunClaimed(*plan, nullptr, nullptr).ok()) return;
+    if (!plan || !Claim(*plan).ok() || !Compact(*plan, nullptr, nullptr).ok()) return;
   }
 }
 
-Status Tree::RunClaimed(const CompactionPlan& plan, JobControl* control, JobStats* stats) {
+Status Tree::Compact(const CompactionPlan& plan, JobControl* control, JobStats* stats) {
   class ClaimHolder {
    public:
     ClaimHolder(Tree* tree, const CompactionPlan& plan) : tree_(tree), plan_(plan) {}

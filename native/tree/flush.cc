@@ -144,17 +144,14 @@ class Tree::FlushJob {
 
 Status Tree::Flush(JobControl* control, const std::function<Status(Seqno highest)>& before_commit,
                    JobStats* stats) {
+  std::lock_guard<std::mutex> lock(flush_mutex_);
+  Ref<SuperVersion> base = Pin();
+  if (base->sealed.empty()) return Status::Ok();
   try {
-    std::lock_guard<std::mutex> lock(flush_mutex_);
-    Ref<SuperVersion> base = Pin();
-    if (!base->sealed.empty()) {
-      SHALE_RETURN_IF_ERROR(FlushJob(this, std::move(base), control).Execute(before_commit, stats));
-    }
+    return FlushJob(this, std::move(base), control).Execute(before_commit, stats);
   } catch (const std::bad_alloc&) {
     return Code::kOutOfMemory;
   }
-  DropCovered();
-  return Status::Ok();
 }
 
 }  // namespace shale

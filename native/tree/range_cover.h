@@ -19,8 +19,8 @@ class RangeCover {
   // not seen.
   static std::unique_ptr<RangeCover> Make(const SuperVersion& sv, Seqno read_seqno);
 
-  // The newest below the read seqno that covers `key`; its seqno is 0 if there is none. Its keys live
-  // as long as the super version.
+  // The newest below the read seqno that covers `key`; its seqno is 0 if there is none. Its keys
+  // live as long as the super version.
   const RangeTombstone& At(Slice key) {
     if (!known_ || key < Slice(from_) || (has_until_ && !(key < until_))) [[unlikely]]
       Look(key);

@@ -118,8 +118,8 @@ class Tree : public RefCounted {
   // Runs a claimed plan and releases the claim, whatever the outcome. kAborted when stopped:
   // nothing changed.
   Status Compact(const CompactionPlan& plan, JobControl* control, JobStats* stats);
-  // Drops the tables that range tombstones hide whole, as flushes and compactions do when they have
-  // ended; worth a call when a snapshot has closed. What fails is left to the next time.
+  // Drops the tables that range tombstones hide whole: worth a call after a flush or a compaction,
+  // and when a snapshot has closed. What fails is left to the next time.
   void DropCovered();
   std::optional<CompactionPlan> MajorPlan(uint64_t target_size) const;  // nullopt if empty
 
@@ -152,7 +152,6 @@ class Tree : public RefCounted {
 
   class FlushJob;
   class CompactionJob;
-  Status RunClaimed(const CompactionPlan& plan, JobControl* control, JobStats* stats);
   // Makes a change of the version durable and installs it; install_mutex_ held. `flushed`:
   // memtables that it replaces.
   Status CommitChange(ManifestEdit::TreeChange change, const std::vector<TableOutput::Table>& added,

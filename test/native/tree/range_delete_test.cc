@@ -146,6 +146,7 @@ TEST_F(RangeDeleteTest, RandomHistories) {
     // Nothing is left of what everybody sees.
     harness_->retention.snapshots.clear();
     ASSERT_OK(harness_->Major());
+    harness_->tree()->DropCovered();
     ExpectAll(keys);
     EXPECT_EQ(RangeCount(), 0u);
     ASSERT_FALSE(HasFailure());
@@ -220,6 +221,7 @@ TEST_F(RangeDeleteTest, CoveredTablesAreDropped) {
   RemoveRange("\1", "");
   const uint64_t loads = BlockLoads();
   ASSERT_OK(harness_->RotateAndFlush());
+  harness_->tree()->DropCovered();
   EXPECT_EQ(TableCount(), tables + 1);
   Expect(harness_->retention.snapshots[0]);
   const uint64_t behind = BlockLoads();
@@ -238,14 +240,17 @@ TEST_F(RangeDeleteTest, TablesThatAreCoveredInPartStay) {
   ASSERT_OK(harness_->RotateAndFlush());
   RemoveRange(KeyOf(0), KeyOf(99));
   ASSERT_OK(harness_->RotateAndFlush());
+  harness_->tree()->DropCovered();
   EXPECT_EQ(TableCount(), 2u);
   ExpectAll(100);
   RemoveRange(KeyOf(99), KeyOf(99) + "x");
   ASSERT_OK(harness_->RotateAndFlush());
   ExpectAll(100);
+  harness_->tree()->DropCovered();
   EXPECT_EQ(TableCount(), 3u);  // no single one covers the whole table
   RemoveRange(KeyOf(0), KeyOf(99) + "x");
   ASSERT_OK(harness_->RotateAndFlush());
+  harness_->tree()->DropCovered();
   EXPECT_EQ(TableCount(), 0u);
 }
 
