@@ -8,7 +8,7 @@ import type { Database, Keyspace, KeyRange, Snapshot, Tree } from '../../lib/ind
 import { openDatabase, openDatabaseSync, openTree, openTreeSync } from '../support/engine.ts'
 import { failure, rejection, scratchDirectory } from '../support/scratch.ts'
 
-/** What data lies in at each stage: the memtable, level 0, the last level, and after each reopened. */
+/** What data lies in; behind the last of them it is opened again. */
 const STAGES = ['memtable', 'level 0', 'last level'] as const
 
 const LONG = Buffer.alloc(65_535, 0x6d)
@@ -262,7 +262,7 @@ describe('batches', () => {
     keyspace
       .iter()
       .toArraySync()
-      .map(([one, value]) => `${one}=${value}`)
+      .map(([one, value]) => `${String(one)}=${String(value)}`)
 
   test('a range cancels what the batch did before in it, and nothing behind it', async () => {
     const opened = new Opened()
@@ -466,23 +466,25 @@ describe('what is written down', () => {
   test('tables say what they hold', async () => {
     const opened = new Opened()
     const keyspace = opened.keyspace()
-    using _snapshot = opened.database.snapshot()
+    const before = opened.database.snapshot()
     fill(keyspace, [text('c')])
     keyspace.removeRangeSync({ gte: 'a', lt: 'f' })
-    using _between = opened.database.snapshot()
+    const between = opened.database.snapshot()
     fill(keyspace, [text('d')])
     await keyspace.rotateMemtableAndWait()
     keyspace.removeRangeSync({ gte: 'x' })
     await keyspace.rotateMemtableAndWait()
     const tables = keyspace.version().levels.flat(2)
     const held = tables.map(({ firstKey, lastKey, itemCount, rangeTombstoneCount }) => {
-      return `${firstKey}-${lastKey}: ${itemCount} ${rangeTombstoneCount}`
+      return `${String(firstKey)}-${String(lastKey)}: ${itemCount} ${rangeTombstoneCount}`
     })
     expect(held.toSorted()).toEqual(['a-f: 1 1', 'x-: 0 1'])
     // The one that came last, alone in its table.
     expect(Math.max(...tables.map(({ highestSeqno }) => highestSeqno))).toBe(
       opened.database.seqno - 1,
     )
+    before.close()
+    between.close()
   })
 })
 

@@ -34,7 +34,7 @@ export class RangeSet {
     this.#parts.push(part)
   }
 
-  /** The seqno of the newest one over a key that a read at `readSeqno` sees; -1 if there is none. */
+  /** The seqno of the newest one over a key that a read sees; -1 if there is none. */
   seqnoOver(key: Uint8Array, begin: number, end: number, readSeqno: number): number {
     let best = -1
     for (const { start, end: upper, seqno } of this.#recent) {

@@ -1,5 +1,6 @@
 /**
- * The range tombstones of a flush or a compaction: what they hide from it, and what is left of them.
+ * The range tombstones of a flush or a compaction: what they hide from it, and what is left of
+ * them.
  *
  * In one stratum no reader can tell two seqnos apart, so of several range tombstones over a key
  * only the newest one matters. What is left of a stratum is one line of pieces that do not meet,

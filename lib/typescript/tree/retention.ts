@@ -10,7 +10,8 @@
  * - q is a tombstone under a value: it stays, for p may go in a pair later.
  * - p is a weak tombstone and q a value: a pair. Both go, and the values below them in the stratum;
  *   but if a value of an older stratum would come to light, p stays.
- * - A version that a range tombstone of its stratum hides is as if it had never been, whatever it is.
+ * - A version that a range tombstone of its stratum hides is as if it had never been, whatever it
+ *   is.
  * - A tombstone below which nothing of its key is left, here or deeper in the tree, hides nothing.
  *   It goes.
  */
@@ -91,7 +92,7 @@ export class Retention {
     else this.#addValue(entry, cover)
   }
 
-  /** Entries before a key that does not descend have all come: what is kept of them is handed on. */
+  /** Entries before a key, which does not descend, have all come: what is kept is handed on. */
   reach(key: Uint8Array, begin: number, end: number): void {
     if (this.#above < 0) return
     if (compareRanges(key, begin, end, this.#key, 0, this.#keyLength) !== 0) this.#endKey()

@@ -90,7 +90,7 @@ interface Output {
   readonly leftBytes: number
 }
 
-/** Bytes of range tombstones from which a table ends: all of them are in memory while it is open. */
+/** Bytes of range tombstones from which a table ends: they are in memory while it is open. */
 const RANGE_BYTES_MAX = 2 ** 22
 /** So many are kept that may have ended before it is looked which have. */
 const REACHING_MIN = 16
@@ -182,9 +182,9 @@ export class TableOutput implements EntrySink {
   }
 
   /** What the table before has left does not fill a table alone. */
-  #isLargeEnough({ writer, rangeBytes, leftBytes }: Output): boolean {
-    const size = writer.estimatedSize + rangeBytes
-    const isLarge = size >= this.#options.targetSize || rangeBytes >= RANGE_BYTES_MAX
+  #isLargeEnough({ writer, rangeBytes: bytes, leftBytes }: Output): boolean {
+    const size = writer.estimatedSize + bytes
+    const isLarge = size >= this.#options.targetSize || bytes >= RANGE_BYTES_MAX
     return isLarge && size - leftBytes >= leftBytes
   }
 

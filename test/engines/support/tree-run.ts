@@ -3,8 +3,8 @@
 // Where no codec is used and filters are in memory as a whole, both trees have the same tables to
 // the byte: versions, sizes and what strategies choose are compared as well. Otherwise sizes
 // differ, or tombstones stay longer; then plans name what each has at the same places, and contents
-// are compared. So it is where ranges are removed: when tables that nobody misses are dropped is each
-// engine's own affair, and so is where a table of range tombstones ends.
+// are compared. So it is where ranges are removed: when tables that nobody misses are dropped is
+// each engine's own affair, and so is where a table of range tombstones ends.
 
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
