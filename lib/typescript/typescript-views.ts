@@ -38,13 +38,15 @@ export function superVersionData(superVersion: SuperVersion): SuperVersionData {
 export function treeFigures(tree: Tree): TreeFigures {
   const { version } = tree.superVersion
   const { itemCount, highestSeqno, flushedSeqno } = tree
+  const memtableSize = tree.activeBytes + tree.sealedBytes
+  const isEmpty = memtableSize === 0 && version.isEmpty
   return {
     approximateLen: itemCount,
-    memtableSize: tree.activeBytes + tree.sealedBytes,
+    memtableSize,
     tableCount: version.tableCount,
     l0TableCount: version.levels[0]?.flat().length ?? 0,
     diskSpace: version.bytes,
-    highestSeqno: highestSeqno !== 0 || itemCount !== 0 ? highestSeqno : undefined,
+    highestSeqno: highestSeqno !== 0 || !isEmpty ? highestSeqno : undefined,
     highestPersistedSeqno: flushedSeqno !== 0 ? flushedSeqno - 1 : undefined,
   }
 }
