@@ -190,7 +190,12 @@ export interface JobData {
 export type PlanData =
   | { kind: 'merge'; tables: readonly number[]; destinationLevel: number; targetSize: number }
   | { kind: 'move'; tables: readonly number[]; destinationLevel: number }
-  | { kind: 'drop'; tables: readonly number[] }
+  | {
+      kind: 'drop'
+      tables: readonly number[]
+      /** No read can tell; for the engine's own plans. */
+      isHidden?: boolean
+    }
 
 export interface MajorCompaction {
   readonly targetSize: number | undefined
@@ -234,6 +239,9 @@ export interface KeyspaceEngine extends ReadEngine {
   rotateMemtableAndWaitSync(): void
   majorCompaction(options: MajorCompaction): Promise<void>
   majorCompactionSync(options: MajorCompaction): void
+  dropRange(lower: Uint8Array | undefined, upper: Uint8Array | undefined): Promise<void>
+  dropRangeSync(lower: Uint8Array | undefined, upper: Uint8Array | undefined): void
+  compact(plan: PlanData): Promise<void>
 }
 
 export interface BareTreeEngine extends ReadEngine {
@@ -262,8 +270,12 @@ export interface BareTreeEngine extends ReadEngine {
   compactSync(what: StrategySetting | PlanData): void
   majorCompaction(options: MajorCompaction): Promise<void>
   majorCompactionSync(options: MajorCompaction): void
+  dropRange(lower: Uint8Array | undefined, upper: Uint8Array | undefined): Promise<void>
+  dropRangeSync(lower: Uint8Array | undefined, upper: Uint8Array | undefined): void
   /** Newest first. */
   superVersions(): readonly SuperVersionData[]
+  /** What a read at `seqno` goes to. */
+  superVersionFor(seqno: number): SuperVersionData
   close(): Promise<void>
   closeSync(): void
 }

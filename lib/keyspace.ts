@@ -8,6 +8,7 @@ import {
   type KeyspaceEngine,
 } from './engine.ts'
 import { EntryBytes } from './entry-bytes.ts'
+import { planData, type CompactionPlan } from './compaction.ts'
 import { makeEntryRange, type EntryRange } from './entry-range.ts'
 import { ShaleError } from './errors.ts'
 import {
@@ -423,6 +424,48 @@ export class Keyspace {
   majorCompactionSync(options?: { targetSize?: number }): void {
     if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'majorCompactionSync')
     this.#engine.majorCompactionSync(readMajorOptions(options))
+  }
+
+  /**
+   * Drops the tables that lie inside the range, without reading them: the cheapest way to be rid of
+   * much. What is in memory, and tables that reach beyond the range, stay; so does a table while an
+   * older one that it overlaps does. Snapshots go on reading what was there. To remove exactly a
+   * range: `removeRange`.
+   *
+   * @throws ShaleError INVALID_RANGE, INVALID_KEY
+   */
+  dropRange(range: KeyRange): Promise<void> {
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Keyspace', 'dropRange'))
+    try {
+      this.#owner.checkOpen()
+      const { lower, upper, empty } = readKeyRange(range)
+      return empty ? Promise.resolve() : this.#engine.dropRange(lower, upper)
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  dropRangeSync(range: KeyRange): void {
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'dropRangeSync')
+    this.#owner.checkOpen()
+    const { lower, upper, empty } = readKeyRange(range)
+    if (!empty) this.#engine.dropRangeSync(lower, upper)
+  }
+
+  /**
+   * Runs a plan of the caller's own, made from `version()`. A plan that drops tables may bring to
+   * light what these hid.
+   *
+   * @throws ShaleError PLAN_STALE when a table of it is gone or busy; INVALID_ARGUMENT when it
+   *   would put newer entries below older ones
+   */
+  compact(plan: CompactionPlan): Promise<void> {
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Keyspace', 'compact'))
+    try {
+      return this.#engine.compact(planData(plan))
+    } catch (error) {
+      return rejected(error)
+    }
   }
 
   // --- figures -----------------------------------------------------------------------------------

@@ -394,8 +394,8 @@ class Leveled {
   }
 
   /**
-   * With neighbours that lie inside the span of the lower tables and meet no others: they go down at
-   * no further cost.
+   * With neighbours that lie inside the span of the lower tables and meet no others: they go down
+   * at no further cost.
    */
   #widened(upper: Run, row: Part, met: readonly (Part & { readonly run: Run })[]): Tables {
     let { a, b } = row

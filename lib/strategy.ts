@@ -1,7 +1,7 @@
 /** What the stored strategies decide. Twin of native/tree/strategy.cc. */
 
 import type { PlanData, StrategySetting } from './engine.ts'
-import { chooseFifo } from './fifo.ts'
+import { chooseFifo } from './drops.ts'
 import { chooseLeveled } from './leveled.ts'
 import { chooseSizeTiered } from './size-tiered.ts'
 import type { Levels } from './table-summary.ts'
@@ -45,6 +45,21 @@ export function toleratedLevel0Runs(setting: StrategySetting): number {
   if (setting.type === 'leveled') return setting.l0Threshold - 1
   if (setting.type === 'size-tiered') return (setting.minRuns - 1) * TIERS
   return Infinity
+}
+
+/**
+ * When the strategy may have something to do although nothing is written: the next moment at which
+ * a table becomes too old. Undefined: never.
+ */
+export function dueAt(levels: Levels, setting: StrategySetting, now: number): number | undefined {
+  if (setting.type !== 'fifo' || setting.ttlSeconds === undefined) return undefined
+  const age = setting.ttlSeconds * 1000
+  let due: number | undefined
+  for (const { createdAt } of levels.flat(2)) {
+    const end = createdAt + age
+    if (end > now && (due === undefined || end < due)) due = end
+  }
+  return due
 }
 
 /** Bytes of an output table of a major compaction. */

@@ -357,6 +357,28 @@ export class Tree {
     this.#engine.majorCompactionSync(readMajorOptions(options))
   }
 
+  /**
+   * Drops the tables that lie inside the range; see `Keyspace.dropRange`. Reads at seqnos up to the
+   * highest inserted so far still see them, while `gcSeqno` allows such.
+   */
+  dropRange(range: KeyRange): Promise<void> {
+    if (!(#engine in Object(this))) return rejected(wrongReceiver('Tree', 'dropRange'))
+    try {
+      this.#checkOpen()
+      const { lower, upper, empty } = readKeyRange(range)
+      return empty ? Promise.resolve() : this.#engine.dropRange(lower, upper)
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  dropRangeSync(range: KeyRange): void {
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'dropRangeSync')
+    this.#checkOpen()
+    const { lower, upper, empty } = readKeyRange(range)
+    if (!empty) this.#engine.dropRangeSync(lower, upper)
+  }
+
   // --- views and figures -------------------------------------------------------------------------
 
   version(): Version {
@@ -371,14 +393,12 @@ export class Tree {
   }
 
   /**
-   * What a read at `seqno` goes to: the current super version, whatever the seqno, since that keeps
-   * all that a read at `gcSeqno` or above may need.
+   * What a read at `seqno` goes to: the current super version, which keeps all that a read at
+   * `gcSeqno` or above may need, or one from before tables were dropped.
    */
   getVersionForSnapshot(seqno: number): SuperVersion {
     if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'getVersionForSnapshot')
-    checkSeqno(seqno)
-    const [current] = this.versionHistory()
-    return current as SuperVersion
+    return makeSuperVersion(this.#engine.superVersionFor(checkSeqno(seqno)))
   }
 
   /** Highest seqno inserted; undefined if none was. */

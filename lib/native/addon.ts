@@ -66,6 +66,7 @@ export interface Door {
   treeFigures(): TreeFigures
   version(): VersionData
   superVersions(): SuperVersionData[]
+  superVersionFor(): SuperVersionData
   settings(): TreeSettings
   approximateSize(lower: Uint8Array | undefined, upper: Uint8Array | undefined): void
 
@@ -101,6 +102,9 @@ export interface Door {
   flushKeyspaceSync(): void
   majorCompaction(): void
   majorCompactionSync(): void
+  dropRange(lower: Uint8Array | undefined, upper: Uint8Array | undefined): void
+  dropRangeSync(lower: Uint8Array | undefined, upper: Uint8Array | undefined): void
+  compactKeyspace(plan: PlanData): void
   jobProgress(): void
   stopJob(): void
   compactorState(): void
@@ -123,6 +127,8 @@ export interface Door {
   compactTreeSync(what: PlanData | StrategySetting): void
   compactWholeTree(): void
   compactWholeTreeSync(): void
+  dropTreeRange(lower: Uint8Array | undefined, upper: Uint8Array | undefined): void
+  dropTreeRangeSync(lower: Uint8Array | undefined, upper: Uint8Array | undefined): void
 }
 
 interface Addon {

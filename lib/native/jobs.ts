@@ -7,11 +7,13 @@ import { META_HANDLE, META_NUMBER, META_NUMBER2, META_STATUS, STATUS_PENDING } f
 
 type JobOptions = Pick<MajorCompaction, 'onProgress' | 'signal'>
 
+const UNWATCHED: JobOptions = { onProgress: undefined, signal: undefined }
+
 /** How often progress is told, ms. */
 const PROGRESS_INTERVAL = 100
 
 /** The promise of the compaction that the last call began; META_HANDLE is its job. */
-export function startedJob(owner: unknown, options: JobOptions): Promise<void> {
+export function startedJob(owner: unknown, options: JobOptions = UNWATCHED): Promise<void> {
   const begun = META[META_STATUS] === STATUS_PENDING
   const handle = META[META_HANDLE] as number
   const result = completion(owner)

@@ -5,6 +5,7 @@ import {
   type EntryKind,
   type KeyspaceEngine,
   type MajorCompaction,
+  type PlanData,
   type TreeSettings,
 } from '../engine.ts'
 import { checkInBounds, keyError, valueError, type ShaleError } from '../errors.ts'
@@ -124,6 +125,26 @@ export class NativeKeyspace extends NativeReads implements KeyspaceEngine {
     NUMBERS[META_NUMBER / 2] = options.targetSize ?? 0
     door.majorCompactionSync()
     this.#check()
+  }
+
+  dropRange(lower: Uint8Array | undefined, upper: Uint8Array | undefined): Promise<void> {
+    META[META_HANDLE] = this.#handle
+    announce()
+    door.dropRange(lower, upper)
+    return startedJob(this)
+  }
+
+  dropRangeSync(lower: Uint8Array | undefined, upper: Uint8Array | undefined): void {
+    META[META_HANDLE] = this.#handle
+    door.dropRangeSync(lower, upper)
+    this.#check()
+  }
+
+  compact(plan: PlanData): Promise<void> {
+    META[META_HANDLE] = this.#handle
+    announce()
+    door.compactKeyspace(plan)
+    return startedJob(this)
   }
 
   #check(): void {

@@ -146,7 +146,7 @@ export class NativeTree extends NativeReads implements BareTreeEngine {
     META[META_HANDLE] = this.#core.handle
     announce()
     door.compactTree(what)
-    return startedJob(this, { onProgress: undefined, signal: undefined })
+    return startedJob(this)
   }
 
   compactSync(what: StrategySetting | PlanData): void {
@@ -170,11 +170,32 @@ export class NativeTree extends NativeReads implements BareTreeEngine {
     this.#core.check()
   }
 
+  dropRange(lower: Uint8Array | undefined, upper: Uint8Array | undefined): Promise<void> {
+    META[META_HANDLE] = this.#core.handle
+    announce()
+    door.dropTreeRange(lower, upper)
+    return startedJob(this)
+  }
+
+  dropRangeSync(lower: Uint8Array | undefined, upper: Uint8Array | undefined): void {
+    META[META_HANDLE] = this.#core.handle
+    door.dropTreeRangeSync(lower, upper)
+    this.#core.check()
+  }
+
   superVersions(): readonly SuperVersionData[] {
     META[META_HANDLE] = this.#reads
     const versions = door.superVersions()
     this.#core.check()
     return versions
+  }
+
+  superVersionFor(seqno: number): SuperVersionData {
+    META[META_HANDLE] = this.#reads
+    NUMBERS[META_SEQNO / 2] = seqno
+    const version = door.superVersionFor()
+    this.#core.check()
+    return version
   }
 
   close(): Promise<void> {

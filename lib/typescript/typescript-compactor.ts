@@ -58,7 +58,7 @@ export class TypescriptCompactor implements CompactorEngine {
  */
 export async function watched(
   begin: (watch: CompactionWatch) => Promise<void>,
-  { onProgress, signal }: Pick<MajorCompaction, 'onProgress' | 'signal'>,
+  { onProgress, signal }: Partial<MajorCompaction> = {},
 ): Promise<void> {
   const watch = new CompactionWatch()
   let failed: { readonly cause: unknown } | undefined

@@ -1,7 +1,13 @@
 /** Keyspaces of the TypeScript engine. */
 
 import { VALUE } from '../engine.ts'
-import type { EntryKind, KeyspaceEngine, MajorCompaction, TreeSettings } from '../engine.ts'
+import type {
+  EntryKind,
+  KeyspaceEngine,
+  MajorCompaction,
+  PlanData,
+  TreeSettings,
+} from '../engine.ts'
 import type { Durability, KeyInput, ValueInput } from '../types.ts'
 import { run, runSync } from './base/flow.ts'
 import { keepAlive } from './base/keep-alive.ts'
@@ -107,5 +113,25 @@ export class TypescriptKeyspace extends TypescriptReads implements KeyspaceEngin
     this.#owner.check()
     this.#database.checkWrite(this.#keyspace)
     runSync(this.#database.maintenance.majorCompaction(this.#keyspace, options.targetSize))
+  }
+
+  async dropRange(lower: Uint8Array | undefined, upper: Uint8Array | undefined): Promise<void> {
+    this.#owner.check()
+    this.#database.checkWrite(this.#keyspace)
+    const { maintenance } = this.#database
+    return watched((watch) => run(maintenance.dropRange(this.#keyspace, lower, upper, watch)))
+  }
+
+  dropRangeSync(lower: Uint8Array | undefined, upper: Uint8Array | undefined): void {
+    this.#owner.check()
+    this.#database.checkWrite(this.#keyspace)
+    runSync(this.#database.maintenance.dropRange(this.#keyspace, lower, upper))
+  }
+
+  async compact(plan: PlanData): Promise<void> {
+    this.#owner.check()
+    this.#database.checkWrite(this.#keyspace)
+    const { maintenance } = this.#database
+    return watched((watch) => run(maintenance.compact(this.#keyspace, plan, watch)))
   }
 }

@@ -107,8 +107,8 @@ export class TypescriptReads implements ReadEngine {
 
   getManySync(keys: readonly KeyInput[], seqno: number): (Buffer | undefined)[] {
     this.#source.check()
-    const { superVersion } = this.#source.tree
     const readSeqno = this.#readSeqno(seqno)
+    const superVersion = this.#source.tree.superVersion.for(readSeqno)
     const values: (Buffer | undefined)[] = []
     for (let i = 0; i < keys.length; i++) {
       startAt(keys, i, readSeqno)
@@ -119,8 +119,8 @@ export class TypescriptReads implements ReadEngine {
 
   async getMany(given: readonly KeyInput[], seqno: number): Promise<(Buffer | undefined)[]> {
     this.#source.check()
-    const { superVersion } = this.#source.tree
     const readSeqno = this.#readSeqno(seqno)
+    const superVersion = this.#source.tree.superVersion.for(readSeqno)
     const turn = new Turn()
     const values: (Buffer | undefined)[] = []
     const missed: Missed[] = []
@@ -186,8 +186,9 @@ export class TypescriptReads implements ReadEngine {
     const length = encodeKey(key)
     if (length === 0) throw keyError(key)
     this.#source.check()
-    lookup.start(keyBytes, 0, length, this.#readSeqno(seqno))
-    return this.#source.tree.superVersion
+    const readSeqno = this.#readSeqno(seqno)
+    lookup.start(keyBytes, 0, length, readSeqno)
+    return this.#source.tree.superVersion.for(readSeqno)
   }
 
   /** Whether the lookup has found a value. */
@@ -211,8 +212,9 @@ export class TypescriptReads implements ReadEngine {
 
   scan({ lower, upper, seqno, outlivesClose }: ScanRange): ScanEngine {
     this.#source.check()
-    const hold = this.#source.tree.hold(outlivesClose)
-    return new TypescriptScan(hold, this.#readSeqno(seqno), lower, upper)
+    const readSeqno = this.#readSeqno(seqno)
+    const hold = this.#source.tree.hold(readSeqno, outlivesClose)
+    return new TypescriptScan(hold, readSeqno, lower, upper)
   }
 
   treeFigures(): TreeFigures {

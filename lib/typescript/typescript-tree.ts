@@ -28,8 +28,6 @@ const abandoned = new FinalizationRegistry<StandaloneTree>((tree) => {
   run(tree.close()).catch(() => {}) // nobody is left to tell
 })
 
-const UNWATCHED = { onProgress: undefined, signal: undefined }
-
 export class TypescriptTree extends TypescriptReads implements BareTreeEngine {
   readonly path: string
   readonly compactor: CompactorEngine
@@ -92,7 +90,7 @@ export class TypescriptTree extends TypescriptReads implements BareTreeEngine {
   }
 
   async compact(what: StrategySetting | PlanData): Promise<void> {
-    return watched((watch) => run(this.#standalone.compact(what, watch)), UNWATCHED)
+    return watched((watch) => run(this.#standalone.compact(what, watch)))
   }
 
   compactSync(what: StrategySetting | PlanData): void {
@@ -108,6 +106,19 @@ export class TypescriptTree extends TypescriptReads implements BareTreeEngine {
 
   majorCompactionSync({ targetSize }: MajorCompaction): void {
     runSync(this.#standalone.majorCompaction(targetSize, new CompactionWatch()))
+  }
+
+  async dropRange(lower: Uint8Array | undefined, upper: Uint8Array | undefined): Promise<void> {
+    return watched((watch) => run(this.#standalone.dropRange(lower, upper, watch)))
+  }
+
+  dropRangeSync(lower: Uint8Array | undefined, upper: Uint8Array | undefined): void {
+    runSync(this.#standalone.dropRange(lower, upper, new CompactionWatch()))
+  }
+
+  superVersionFor(seqno: number): SuperVersionData {
+    this.#standalone.check()
+    return superVersionData(this.#standalone.tree.superVersion.for(seqno))
   }
 
   superVersions(): readonly SuperVersionData[] {

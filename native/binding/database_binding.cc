@@ -122,8 +122,9 @@ napi_value OpenKeyspace(Call<2>& call) {
   return nullptr;
 }
 
-ReadTarget* FindKeyspace(const Call<0>& call) {
-  auto* target = call.Find<ReadTarget>();
+template <size_t kArguments>
+ReadTarget* FindKeyspace(const Call<kArguments>& call) {
+  auto* target = call.template Find<ReadTarget>();
   if (target == nullptr) return nullptr;
   if (target->keyspace() == nullptr) {
     call.environment->Fail(Code::kDbClosed);
@@ -134,7 +135,7 @@ ReadTarget* FindKeyspace(const Call<0>& call) {
 }
 
 napi_value DescribeKeyspace(Call<0>& call) {
-  const auto* target = call.Find<ReadTarget>();
+  const auto* target = call.template Find<ReadTarget>();
   if (target == nullptr) return nullptr;
   call.SetStatus(0);
   return JsObject(call.env).Number("id", target->id()).Text("name", target->name()).value();
@@ -297,25 +298,60 @@ napi_value FlushKeyspace(Call<0>& call) {
   return nullptr;
 }
 
-// kMetaNumber: bytes of an output table, 0 = the strategy's. The asynchronous form also makes a
-// job.
-template <bool kAsync>
-napi_value MajorCompaction(Call<0>& call) {
+// The asynchronous form also makes a job.
+template <bool kAsync, size_t kArguments>
+void RunPlanner(Call<kArguments>& call, ReadTarget* target, Planner planner, WhenBusy when_busy) {
   Environment* e = call.environment;
-  ReadTarget* target = FindKeyspace(call);
-  if (target == nullptr) return nullptr;
-  const auto target_size = static_cast<uint64_t>(std::max(e->Double(kMetaNumber), 0.0));
   std::shared_ptr<JobControl> control = target->open()->NewJob();
   if constexpr (kAsync) {
     std::shared_ptr<Reply> reply = e->PrepareReply();
     call.meta[kMetaHandle] = e->handles().Add(std::make_unique<JobHandle>(control));
-    target->database()->MajorCompactionAsync(
-        target->keyspace(), target_size, std::move(control),
-        [reply](Status outcome) { reply->Send(std::move(outcome)); });
+    target->database()->RunAsync(target->keyspace(), std::move(planner), when_busy,
+                                 std::move(control),
+                                 [reply](Status outcome) { reply->Send(std::move(outcome)); });
     e->ReportAsync(Code::kWouldBlock, std::move(reply));
   } else {
-    e->Report(target->database()->MajorCompaction(target->keyspace(), target_size, control.get()));
+    e->Report(
+        target->database()->Run(target->keyspace(), std::move(planner), when_busy, control.get()));
   }
+}
+
+// kMetaNumber: bytes of an output table, 0 = the strategy's.
+template <bool kAsync>
+napi_value MajorCompaction(Call<0>& call) {
+  ReadTarget* target = FindKeyspace(call);
+  if (target == nullptr) return nullptr;
+  const auto size = static_cast<uint64_t>(std::max(call.environment->Double(kMetaNumber), 0.0));
+  RunPlanner<kAsync>(
+      call, target, [size](const Tree& tree) { return tree.MajorPlan(size); }, WhenBusy::kWait);
+  return nullptr;
+}
+
+// Arguments: lower and upper, Uint8Array or undefined.
+template <bool kAsync>
+napi_value DropRange(Call<2>& call) {
+  ReadTarget* target = FindKeyspace(call);
+  if (target == nullptr) return nullptr;
+  const Bounds range = ReadBounds(call.env, call.arguments[0], call.arguments[1]);
+  RunPlanner<kAsync>(
+      call, target, [range](const Tree& tree) { return tree.DropRangePlan(range); },
+      WhenBusy::kWait);
+  return nullptr;
+}
+
+// Argument: PlanData.
+template <bool kAsync>
+napi_value CompactKeyspace(Call<1>& call) {
+  ReadTarget* target = FindKeyspace(call);
+  if (target == nullptr) return nullptr;
+  CompactionPlan plan;
+  if (Status status = ReadPlan(call.env, call.arguments[0], &plan); !status.ok()) {
+    call.environment->Fail(std::move(status));
+    return nullptr;
+  }
+  RunPlanner<kAsync>(
+      call, target, [plan](const Tree&) { return std::optional<CompactionPlan>(plan); },
+      WhenBusy::kFail);
   return nullptr;
 }
 
@@ -411,6 +447,9 @@ constexpr Export kExports[] = {
     {"flushKeyspaceSync", Enter<0, FlushKeyspace<false>>},
     {"majorCompaction", Enter<0, MajorCompaction<true>>},
     {"majorCompactionSync", Enter<0, MajorCompaction<false>>},
+    {"dropRange", Enter<2, DropRange<true>>},
+    {"dropRangeSync", Enter<2, DropRange<false>>},
+    {"compactKeyspace", Enter<1, CompactKeyspace<true>>},
     {"jobProgress", Enter<0, JobProgress>},
     {"stopJob", Enter<0, StopJob>},
     {"compactorState", Enter<0, CompactorState>},

@@ -364,6 +364,14 @@ napi_value SuperVersions(Call<0>& call) {
   });
 }
 
+// kMetaSeqno: of the read.
+napi_value SuperVersionFor(Call<0>& call) {
+  ReadTarget* target = FindOpen(call);
+  if (target == nullptr) return nullptr;
+  const Seqno read_seqno = target->ReadSeqno(call.environment->Double(kMetaSeqno));
+  return SuperVersionObject(call.env, *target->tree()->PinFor(read_seqno));
+}
+
 napi_value Settings(Call<0>& call) {
   ReadTarget* target = FindOpen(call);
   return target == nullptr ? nullptr : TreeSettingsObject(call.env, target->tree()->options());
@@ -399,6 +407,7 @@ constexpr Export kExports[] = {
     {"treeFigures", Enter<0, TreeFigures>},
     {"version", Enter<0, CurrentVersion>},
     {"superVersions", Enter<0, SuperVersions>},
+    {"superVersionFor", Enter<0, SuperVersionFor>},
     {"settings", Enter<0, Settings>},
     {"approximateSize", Enter<2, ApproximateSize>},
 };

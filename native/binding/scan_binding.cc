@@ -161,6 +161,9 @@ napi_value OpenScan(Call<2>& call) {
   }
   Ref<SuperVersion> pin = target->tree()->Pin();
   const Seqno read_seqno = target->ReadSeqno(given);
+  if (const SuperVersion* held = pin->For(read_seqno); held != pin.get()) {
+    pin = Ref<SuperVersion>::Share(const_cast<SuperVersion*>(held));
+  }
   Ref<Scan> scan = MakeRef<Scan>(target->ShareCore(), std::move(pin), read_seqno,
                                  ReadBounds(call.env, call.arguments[0], call.arguments[1]));
   const bool outlives_close = (call.meta[kMetaFlags] & kScanOutlivesClose) != 0;

@@ -214,26 +214,41 @@ napi_value CompactTree(Call<1>& call) {
   return nullptr;
 }
 
+// The asynchronous form also makes a job.
+template <bool kAsync, size_t kArguments>
+void RunPlanner(Call<kArguments>& call, OpenCore* open, Planner planner) {
+  Environment* e = call.environment;
+  std::shared_ptr<JobControl> control = open->NewJob();
+  if constexpr (!kAsync) {
+    e->Report(open->tree->Run(std::move(planner), control.get()));
+    return;
+  }
+  // Its own lane does the work: waiting there for it would be waiting for ever.
+  std::shared_ptr<Reply> reply = e->PrepareReply();
+  call.meta[kMetaHandle] = e->handles().Add(std::make_unique<JobHandle>(control));
+  open->tree->RunAsync(std::move(planner), control, [reply, tree = open->tree](Status status) {
+    reply->Send(std::move(status));
+  });
+  e->ReportAsync(Code::kWouldBlock, std::move(reply));
+}
+
 // kMetaNumber: bytes of an output table, 0 = the strategy's.
 template <bool kAsync>
 napi_value CompactWholeTree(Call<1>& call) {
   OpenCore* open = FindTree(call);
   if (open == nullptr) return nullptr;
-  const auto target_size =
-      static_cast<uint64_t>(std::max(call.environment->Double(kMetaNumber), 0.0));
-  Environment* e = call.environment;
-  std::shared_ptr<JobControl> control = open->NewJob();
-  if constexpr (!kAsync) {
-    e->Report(open->tree->MajorCompaction(target_size, control.get()));
-    return nullptr;
-  }
-  // Its own lane does the work: waiting there for it would be waiting for ever.
-  std::shared_ptr<Reply> reply = e->PrepareReply();
-  call.meta[kMetaHandle] = e->handles().Add(std::make_unique<JobHandle>(control));
-  open->tree->MajorCompactionAsync(target_size, control, [reply, tree = open->tree](Status status) {
-    reply->Send(std::move(status));
-  });
-  e->ReportAsync(Code::kWouldBlock, std::move(reply));
+  const auto size = static_cast<uint64_t>(std::max(call.environment->Double(kMetaNumber), 0.0));
+  RunPlanner<kAsync>(call, open, [size](const Tree& tree) { return tree.MajorPlan(size); });
+  return nullptr;
+}
+
+// Arguments: lower and upper, Uint8Array or undefined.
+template <bool kAsync>
+napi_value DropTreeRange(Call<2>& call) {
+  OpenCore* open = FindTree(call);
+  if (open == nullptr) return nullptr;
+  const Bounds range = ReadBounds(call.env, call.arguments[0], call.arguments[1]);
+  RunPlanner<kAsync>(call, open, [range](const Tree& tree) { return tree.DropRangePlan(range); });
   return nullptr;
 }
 
@@ -250,6 +265,8 @@ constexpr Export kExports[] = {
     {"flushTreeSync", Enter<0, FlushTree<false>>},
     {"compactTree", Enter<1, CompactTree<true>>},
     {"compactTreeSync", Enter<1, CompactTree<false>>},
+    {"dropTreeRange", Enter<2, DropTreeRange<true>>},
+    {"dropTreeRangeSync", Enter<2, DropTreeRange<false>>},
     {"compactWholeTree", Enter<1, CompactWholeTree<true>>},
     {"compactWholeTreeSync", Enter<1, CompactWholeTree<false>>},
 };

@@ -157,23 +157,27 @@ Status Database::FlushKeyspace(Keyspace* keyspace) {
 Status Database::FlushKeyspaceAsync(Keyspace* keyspace, Completion completion) {
   return impl_->FlushKeyspaceAsync(keyspace, std::move(completion));
 }
-Status Database::MajorCompaction(Keyspace* keyspace, uint64_t target_size, JobControl* control) {
+Status Database::Run(Keyspace* keyspace, Planner planner, WhenBusy when_busy, JobControl* control) {
   return impl_->WaitFor([&](Completion completion) -> Status {
     std::shared_ptr<JobControl> shared(control, [](JobControl*) {});
     if (control == nullptr) shared = std::make_shared<JobControl>();
-    MajorCompactionAsync(keyspace, target_size, std::move(shared), std::move(completion));
+    RunAsync(keyspace, std::move(planner), when_busy, std::move(shared), std::move(completion));
     return Code::kWouldBlock;
   });
 }
-void Database::MajorCompactionAsync(Keyspace* keyspace, uint64_t target_size,
-                                    std::shared_ptr<JobControl> control, Completion completion) {
+Status Database::MajorCompaction(Keyspace* keyspace, uint64_t target_size, JobControl* control) {
+  const auto planner = [target_size](const Tree& tree) { return tree.MajorPlan(target_size); };
+  return Run(keyspace, planner, WhenBusy::kWait, control);
+}
+void Database::RunAsync(Keyspace* keyspace, Planner planner, WhenBusy when_busy,
+                        std::shared_ptr<JobControl> control, Completion completion) {
   const Impl::Call call(impl_.get());
   if (!call.open()) return completion(Code::kDbClosed);
   if (impl_->options_.read_only) {
     return completion(Status(Code::kReadOnly, "the database was opened read-only"));
   }
-  impl_->maintenance_->MajorCompaction(keyspace, target_size, std::move(control),
-                                       std::move(completion));
+  impl_->maintenance_->Run(keyspace, std::move(planner), when_busy, std::move(control),
+                           std::move(completion));
 }
 std::vector<RunningJob> Database::jobs() const { return impl_->maintenance_->jobs(); }
 void Database::PauseCompaction(Completion completion) {

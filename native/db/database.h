@@ -110,9 +110,12 @@ class Database : public RefCounted {
   // Rotates and waits until everything sealed so far is in tables.
   Status FlushKeyspace(Keyspace* keyspace);
   Status FlushKeyspaceAsync(Keyspace* keyspace, Completion completion);
+  // Runs what `planner` asks for; `control` may be null. kPlanStale if tables of it are gone, or
+  // busy and `when_busy` is kFail.
+  Status Run(Keyspace* keyspace, Planner planner, WhenBusy when_busy, JobControl* control);
+  void RunAsync(Keyspace* keyspace, Planner planner, WhenBusy when_busy,
+                std::shared_ptr<JobControl> control, Completion completion);
   Status MajorCompaction(Keyspace* keyspace, uint64_t target_size, JobControl* control);
-  void MajorCompactionAsync(Keyspace* keyspace, uint64_t target_size,
-                            std::shared_ptr<JobControl> control, Completion completion);
   std::vector<RunningJob> jobs() const;
   void PauseCompaction(Completion completion);  // told when none runs
   void ResumeCompaction();

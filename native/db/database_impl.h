@@ -151,6 +151,8 @@ class Database::Impl : public CommitSink {
   Status CommitCreation(const TreeState& state);
   void TakeBack(uint32_t id, const Status& cause);
   Status AppendKeyspaceRecord(Kind kind, uint32_t id, Slice key, Slice value, Seqno* seqno);
+  Status AppendLocked(const WriteBatch& batch, Seqno* seqno);
+  void ChangeTables(uint32_t id, const std::function<void(Seqno)>& install);
   Status ChangeOptions(Keyspace* keyspace, const TreeOptions& options);
 
   // --- close ---
@@ -178,8 +180,10 @@ class Database::Impl : public CommitSink {
   std::unordered_map<uint32_t, Keyspace*> by_id_;  // changed under the write lock as well
 
   std::atomic<uint64_t> memory_{0};  // bytes of memtables
-  std::vector<Keyspace*> touched_;   // write lock: by the running group
-  uint64_t relieved_at_ = 0;         // write lock: see RelieveMemory
+  // Some tree may hold super versions for snapshots, which their end lets go.
+  std::atomic<bool> may_hold_{false};
+  std::vector<Keyspace*> touched_;  // write lock: by the running group
+  uint64_t relieved_at_ = 0;        // write lock: see RelieveMemory
   std::atomic<bool> journal_problem_{false};
   std::mutex throttle_mutex_;
   uint64_t throttled_until_ = 0;  // throttle_mutex_: when what was written is paid for

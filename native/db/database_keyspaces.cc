@@ -148,6 +148,14 @@ Status Database::Impl::AppendKeyspaceRecord(Kind kind, uint32_t id, Slice key, S
   WriteBatch batch;
   batch.Add(kind, id, key, value);
   const CommitQueue::WriteLock lock(queue_.get());
+  SHALE_RETURN_IF_ERROR(AppendLocked(batch, seqno));
+  if (kind == kKeyspaceCreate) creation_.store(*seqno);
+  queue_->PublishOne(*seqno);
+  return Status::Ok();
+}
+
+// Write lock held. The commit is to be published.
+Status Database::Impl::AppendLocked(const WriteBatch& batch, Seqno* seqno) {
   if (queue_->failed()) return queue_->DbFailed();
   *seqno = queue_->next_seqno();
   const JournalManager::Mark mark = journal_.mark();
@@ -155,15 +163,27 @@ Status Database::Impl::AppendKeyspaceRecord(Kind kind, uint32_t id, Slice key, S
                    batch.bytes().size());
   journal_.EndRecord(1, *seqno);
   const Status status = journal_.HandOver();
-  if (status.ok()) {
-    if (kind == kKeyspaceCreate) creation_.store(*seqno);
-    queue_->PublishOne(*seqno);
-  } else {
+  if (!status.ok()) {
     journal_.CutBack(mark);
     SetProblem("journal", status);
     if (journal_.poisoned()) queue_->Fail(status);
   }
   return status;
+}
+
+// The manifest has made the change. It becomes visible as a commit of its own, so that a snapshot
+// is from before it or from after. If the journal takes none, the last one has to do for it.
+void Database::Impl::ChangeTables(uint32_t id, const std::function<void(Seqno)>& install) {
+  const Ref<Keyspace> keyspace = FindKeyspaceById(id);
+  WriteBatch batch;
+  batch.Add(kTablesChanged, id, Slice(), Slice());
+  const CommitQueue::WriteLock lock(queue_.get());
+  may_hold_.store(true);
+  if (keyspace && !snapshots_.View().snapshots.empty()) RotateTree(keyspace.get());
+  Seqno seqno = 0;
+  const bool appended = AppendLocked(batch, &seqno).ok();
+  install(appended ? seqno : queue_->next_seqno() - 1);
+  if (appended) queue_->PublishOne(seqno);
 }
 
 }  // namespace shale

@@ -31,6 +31,12 @@ Database::Impl::~Impl() {
 }
 
 void Database::Impl::SnapshotClosed() {
+  if (may_hold_.exchange(false)) {
+    for (const Ref<Keyspace>& keyspace : AllKeyspaces()) {
+      keyspace->tree()->ReleaseHeld();
+      if (keyspace->tree()->holds()) may_hold_.store(true);
+    }
+  }
   if (options_.read_only || !maintenance_->MayHoldRanges()) return;
   maintenance_->RetentionFell(AllKeyspaces());
 }
@@ -128,6 +134,9 @@ TreeContext Database::Impl::Context() {
   context.cache = cache_;
   context.files = files_;
   context.retention = [this] { return snapshots_.View(); };
+  context.at_a_seqno = [this](uint32_t tree, const std::function<void(Seqno)>& install) {
+    ChangeTables(tree, install);
+  };
   context.throttle = [this](uint64_t bytes) { Throttle(bytes); };
   return context;
 }

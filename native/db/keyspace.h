@@ -12,6 +12,9 @@
 
 namespace shale {
 
+// What a plan does whose tables are busy.
+enum class WhenBusy : uint8_t { kWait, kFail };
+
 class Keyspace : public RefCounted {
  public:
   Keyspace(uint32_t id, std::string name, Ref<Tree> tree)
@@ -35,7 +38,8 @@ class Keyspace : public RefCounted {
     bool flush_now = false;            // maintenance: must not wait for level 0
     bool compaction_queued = false;    // maintenance
     uint32_t compactions = 0;          // maintenance: running ones
-    uint32_t majors = 0;               // maintenance: major compactions that wait for a claim
+    bool awaits_age = false;           // maintenance: a timer waits for tables to become too old
+    uint32_t wanted = 0;               // maintenance: plans that wait for a claim
     uint32_t flush_retry_ms = 0;       // maintenance: the last pause after a failed flush
     uint32_t compaction_retry_ms = 0;  // maintenance: the last pause after a failed compaction
   };

@@ -8,6 +8,9 @@ namespace {
 
 constexpr uint32_t kRetryMsMin = 50;
 constexpr uint32_t kRetryMsMax = 5000;
+// Between two looks at the age of tables.
+constexpr double kAgeMsMin = 20;
+constexpr double kAgeMsMax = 60000;
 constexpr char kFlushSource[] = "flush";
 constexpr char kCompactionSource[] = "compaction";
 
@@ -251,7 +254,7 @@ void Maintenance::RunCompaction() {
     keyspace = std::move(compactions_.front());
     compactions_.pop_front();
     keyspace->upkeep.compaction_queued = false;
-    busy = keyspace->upkeep.majors > 0;
+    busy = keyspace->upkeep.wanted > 0;
     deciding_++;
   }
   std::optional<CompactionPlan> plan;
@@ -289,8 +292,17 @@ void Maintenance::EndTask() {
 
 void Maintenance::NothingToCompact(const Ref<Keyspace>& keyspace) {
   SetProblem(kCompactionSource, keyspace.get(), Status::Ok());
+  const auto due = keyspace->tree()->DueIn(parts_.vfs->WallMillis());
   std::lock_guard<std::mutex> lock(mutex_);
   if (keyspace->upkeep.compactions == 0) ReleaseFlush(keyspace.get());
+  // Looks again when a table has become too old.
+  if (!due.has_value() || stopping_ || std::exchange(keyspace->upkeep.awaits_age, true)) return;
+  const auto delay = static_cast<uint64_t>(std::clamp(*due + 1, kAgeMsMin, kAgeMsMax));
+  parts_.executor->SubmitAfter(Lane::kCompaction, delay, [this, keyspace] {
+    std::lock_guard<std::mutex> again(mutex_);
+    keyspace->upkeep.awaits_age = false;
+    QueueCompaction(keyspace.get());
+  });
 }
 
 // Runs a claimed plan on the calling thread.
@@ -339,7 +351,7 @@ Status Maintenance::Execute(const Ref<Keyspace>& keyspace, const CompactionPlan&
     }
     idle_.notify_all();
   }
-  RetryMajors(keyspace.get());
+  RetryWanted(keyspace.get());
   return status;
 }
 
@@ -352,83 +364,84 @@ Status Maintenance::RunHere(Keyspace* keyspace, const CompactionPlan& plan, JobC
   return status;
 }
 
-void Maintenance::MajorCompaction(Keyspace* keyspace, uint64_t target_size,
-                                  std::shared_ptr<JobControl> control, Completion completion) {
-  auto major = std::make_shared<Major>();
-  major->keyspace = Ref<Keyspace>::Share(keyspace);
-  major->target_size = target_size;
-  major->control = std::move(control);
-  major->completion = std::move(completion);
+void Maintenance::Run(Keyspace* keyspace, Planner planner, WhenBusy when_busy,
+                      std::shared_ptr<JobControl> control, Completion completion) {
+  auto wanted = std::make_shared<Wanted>();
+  wanted->keyspace = Ref<Keyspace>::Share(keyspace);
+  wanted->planner = std::move(planner);
+  wanted->when_busy = when_busy;
+  wanted->control = std::move(control);
+  wanted->completion = std::move(completion);
   {
     std::lock_guard<std::mutex> lock(mutex_);
     if (!stopping_) {
-      majors_.push_back(major);
-      keyspace->upkeep.majors++;
-      QueueMajor(major);
+      wanted_.push_back(wanted);
+      keyspace->upkeep.wanted++;
+      QueueWanted(wanted);
       return;
     }
   }
-  major->completion(Code::kDbClosed);
+  wanted->completion(Code::kDbClosed);
 }
 
 // mutex_ held.
-void Maintenance::QueueMajor(const std::shared_ptr<Major>& major) {
-  if (std::exchange(major->queued, true)) return;
-  parts_.executor->Submit(Lane::kCompaction, [this, major] { RunMajor(major); });
+void Maintenance::QueueWanted(const std::shared_ptr<Wanted>& wanted) {
+  if (std::exchange(wanted->queued, true)) return;
+  parts_.executor->Submit(Lane::kCompaction, [this, wanted] { RunWanted(wanted); });
 }
 
-void Maintenance::RunMajor(const std::shared_ptr<Major>& major) {
+void Maintenance::RunWanted(const std::shared_ptr<Wanted>& wanted) {
   if (!BeginTask()) return;  // Stop tells it
-  TryMajor(major);
+  TryWanted(wanted);
   EndTask();
 }
 
-void Maintenance::TryMajor(const std::shared_ptr<Major>& major) {
-  const Ref<Keyspace>& keyspace = major->keyspace;
+void Maintenance::TryWanted(const std::shared_ptr<Wanted>& wanted) {
+  const Ref<Keyspace>& keyspace = wanted->keyspace;
   Tree* tree = keyspace->tree();
   Status status;
   std::optional<CompactionPlan> plan;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    major->queued = false;
-    if (std::exchange(major->running, true)) return;  // another thread has it, or it was told
+    wanted->queued = false;
+    if (std::exchange(wanted->running, true)) return;  // another thread has it, or it was told
   }
-  if (major->control->stop.load()) {
+  if (wanted->control->stop.load()) {
     status = Code::kAborted;
-  } else if (tree->DropCovered(); (plan = tree->MajorPlan(major->target_size)).has_value()) {
+  } else if (tree->DropCovered(); (plan = wanted->planner(*tree)).has_value()) {
     status = tree->Claim(*plan);
     // Some of its tables are busy: the end of that job calls again.
-    if (status.Is(Code::kPlanStale)) {
+    if (status.Is(Code::kPlanStale) && wanted->when_busy == WhenBusy::kWait) {
       std::lock_guard<std::mutex> lock(mutex_);
-      major->running = false;
-      if (keyspace->upkeep.compactions == 0) QueueMajor(major);
+      wanted->running = false;
+      if (keyspace->upkeep.compactions == 0) QueueWanted(wanted);
       return;
     }
   }
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    majors_.erase(std::find(majors_.begin(), majors_.end(), major));
-    keyspace->upkeep.majors--;
+    wanted_.erase(std::find(wanted_.begin(), wanted_.end(), wanted));
+    keyspace->upkeep.wanted--;
     QueueCompaction(keyspace.get());
   }
-  if (status.ok() && plan.has_value()) status = Execute(keyspace, *plan, major->control);
-  major->completion(status);
+  if (status.ok() && plan.has_value()) status = Execute(keyspace, *plan, wanted->control);
+  wanted->completion(status);
 }
 
-void Maintenance::RetryMajors(Keyspace* keyspace) {
+void Maintenance::RetryWanted(Keyspace* keyspace) {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (stopping_ || keyspace->upkeep.majors == 0) return;
-  for (const std::shared_ptr<Major>& major : majors_) {
-    if (major->keyspace.get() == keyspace) QueueMajor(major);
+  if (stopping_ || keyspace->upkeep.wanted == 0) return;
+  for (const std::shared_ptr<Wanted>& wanted : wanted_) {
+    if (wanted->keyspace.get() == keyspace) QueueWanted(wanted);
   }
 }
 
 // ---- pause, drain, stop ----
 
 void Maintenance::TellIdle(Told* told) {
-  // A task that decides may start a job, and so may a major compaction that waits for one to end.
+  // A task that decides may start a job, and so may a wanted compaction that waits for one to end.
   if (!running_.empty() || deciding_ > 0) return;
-  if (paused_ && majors_.empty()) {
+  if (paused_ && wanted_.empty()) {
     for (Completion& pauser : pausers_) told->emplace_back(std::move(pauser), Status::Ok());
     pausers_.clear();
   }
@@ -508,10 +521,10 @@ void Maintenance::Stop() {
     stopping_ = true;
     for (const Running& job : running_) job.control->stop.store(true);
     idle_.wait(lock, [this] { return running_.empty() && flushing_ == 0 && deciding_ == 0; });
-    for (const std::shared_ptr<Major>& major : majors_) {
-      told.emplace_back(std::move(major->completion), Code::kDbClosed);
+    for (const std::shared_ptr<Wanted>& wanted : wanted_) {
+      told.emplace_back(std::move(wanted->completion), Code::kDbClosed);
     }
-    majors_.clear();
+    wanted_.clear();
     compactions_.clear();
     for (Completion& pauser : pausers_) told.emplace_back(std::move(pauser), Code::kDbClosed);
     for (Completion& drainer : drainers_) told.emplace_back(std::move(drainer), Code::kDbClosed);

@@ -66,8 +66,10 @@ class Maintenance {
   // Flushes here and now (close).
   Status FlushNow(Keyspace* keyspace);
 
-  void MajorCompaction(Keyspace* keyspace, uint64_t target_size,
-                       std::shared_ptr<JobControl> control, Completion completion);
+  // Runs what `planner` asks for; nothing, if it asks for nothing. While tables of it are busy it
+  // waits and asks anew, or fails with kPlanStale.
+  void Run(Keyspace* keyspace, Planner planner, WhenBusy when_busy,
+           std::shared_ptr<JobControl> control, Completion completion);
   // Runs a claimed plan on the calling thread.
   Status RunHere(Keyspace* keyspace, const CompactionPlan& plan, JobControl* control);
   std::vector<RunningJob> jobs() const;
@@ -93,9 +95,10 @@ class Maintenance {
     CompactionPlan plan;
     std::shared_ptr<JobControl> control;
   };
-  struct Major {
+  struct Wanted {
     Ref<Keyspace> keyspace;
-    uint64_t target_size = 0;
+    Planner planner;
+    WhenBusy when_busy = WhenBusy::kWait;
     std::shared_ptr<JobControl> control;
     Completion completion;
     bool queued = false;   // a thread will look at it
@@ -117,12 +120,12 @@ class Maintenance {
   Status Execute(const Ref<Keyspace>& keyspace, const CompactionPlan& plan,
                  std::shared_ptr<JobControl> control);
   void NothingToCompact(const Ref<Keyspace>& keyspace);
-  void RunMajor(const std::shared_ptr<Major>& major);
-  void TryMajor(const std::shared_ptr<Major>& major);
-  void RetryMajors(Keyspace* keyspace);
+  void RunWanted(const std::shared_ptr<Wanted>& wanted);
+  void TryWanted(const std::shared_ptr<Wanted>& wanted);
+  void RetryWanted(Keyspace* keyspace);
   // mutex_ held.
   void TellLevel0();
-  void QueueMajor(const std::shared_ptr<Major>& major);
+  void QueueWanted(const std::shared_ptr<Wanted>& wanted);
   void QueueFlush(Keyspace* keyspace);
   void QueueCompaction(Keyspace* keyspace);
   void ReleaseFlush(Keyspace* keyspace);
@@ -145,7 +148,7 @@ class Maintenance {
   std::deque<Ref<Keyspace>> compactions_;  // to be looked at
   std::list<Running> running_;
   std::vector<FlushWaiter> flush_waiters_;
-  std::vector<std::shared_ptr<Major>> majors_;  // wait for a claim
+  std::vector<std::shared_ptr<Wanted>> wanted_;  // wait for a claim
   std::vector<Completion> pausers_;
   std::vector<Completion> drainers_;
   std::multiset<size_t> level0_;  // debts above 0, sealed memtables counted as runs

@@ -302,9 +302,7 @@ Status Recovery::ApplyEntry(Journal* journal, Seqno seqno, const BatchEntry& ent
     trees_->erase(it);
     return Status::Ok();
   }
-  if (entry.kind == kKeyspaceIngested) {
-    return Status(Code::kNotSupported, "the journal holds an operation that is not known here");
-  }
+  if (entry.kind == kTablesChanged) return Status::Ok();  // the manifest has it
   if (cancelled || seqno < tree->flushed_seqno()) return Status::Ok();
   const uint64_t before = tree->active_bytes();
   RangeTombstone range;

@@ -141,13 +141,16 @@ class StandaloneTree::Impl {
   }
 
   Status SetGcSeqno(Seqno seqno) {
-    std::lock_guard<std::mutex> lock(write_mutex_);
-    if (seqno < gc_seqno_.load() || seqno > kReadAll) {
-      return Status(Code::kInvalidArgument,
-                    "gcSeqno " + std::to_string(seqno) +
-                        " is below what it was: " + std::to_string(gc_seqno_.load()));
+    {
+      std::lock_guard<std::mutex> lock(write_mutex_);
+      if (seqno < gc_seqno_.load() || seqno > kReadAll) {
+        return Status(Code::kInvalidArgument,
+                      "gcSeqno " + std::to_string(seqno) +
+                          " is below what it was: " + std::to_string(gc_seqno_.load()));
+      }
+      gc_seqno_.store(seqno);
     }
-    gc_seqno_.store(seqno);
+    keyspace_->tree()->ReleaseHeld();
     if (options_.background && keyspace_->tree()->has_ranges()) {
       maintenance_->ScheduleCompaction(keyspace_.get());
     }
@@ -259,6 +262,12 @@ class StandaloneTree::Impl {
     context.cache = cache_;
     context.files = files_;
     context.retention = [this] { return View(); };
+    context.at_a_seqno = [this](uint32_t, const std::function<void(Seqno)>& install) {
+      // Reads at any seqno from the gc seqno on may come at any time.
+      Rotate();
+      std::lock_guard<std::mutex> lock(write_mutex_);
+      install(keyspace_->tree()->highest_seqno());
+    };
     Ref<Tree> tree;
     SHALE_RETURN_IF_ERROR(Tree::Open(context, tree_state, &tree));
     RemoveOrphans(state);
@@ -430,22 +439,26 @@ Status StandaloneTree::CompactOnce(const StrategyOptions& strategy) {
 }
 
 Status StandaloneTree::MajorCompaction(uint64_t target_size, JobControl* control) {
+  return Run([target_size](const Tree& tree) { return tree.MajorPlan(target_size); }, control);
+}
+
+Status StandaloneTree::Run(Planner planner, JobControl* control) {
   const Running call(impl_.get());
   if (!call.open()) return Code::kDbClosed;
   std::shared_ptr<JobControl> shared(control, [](JobControl*) {});
   if (control == nullptr) shared = std::make_shared<JobControl>();
   Waiting waiting(impl_->executor_.get());
-  impl_->maintenance_->MajorCompaction(impl_->keyspace_.get(), target_size, std::move(shared),
-                                       waiting.Callback());
+  impl_->maintenance_->Run(impl_->keyspace_.get(), std::move(planner), WhenBusy::kWait,
+                           std::move(shared), waiting.Callback());
   return waiting.Wait();
 }
 
-void StandaloneTree::MajorCompactionAsync(uint64_t target_size, std::shared_ptr<JobControl> control,
-                                          Completion completion) {
+void StandaloneTree::RunAsync(Planner planner, std::shared_ptr<JobControl> control,
+                              Completion completion) {
   auto call = std::make_shared<Running<Impl>>(impl_.get());
   if (!call->open()) return completion(Code::kDbClosed);
-  impl_->maintenance_->MajorCompaction(
-      impl_->keyspace_.get(), target_size, std::move(control),
+  impl_->maintenance_->Run(
+      impl_->keyspace_.get(), std::move(planner), WhenBusy::kWait, std::move(control),
       [call, completion = std::move(completion)](Status status) { completion(std::move(status)); });
 }
 

@@ -44,9 +44,10 @@ class StandaloneTree : public RefCounted {
   Status Compact(const CompactionPlan& plan, JobControl* control);
   // One decision of the strategy and its execution; ok with nothing to do.
   Status CompactOnce(const StrategyOptions& strategy);
+  // Runs what `planner` asks for, once none of its tables is busy; `control` may be null.
+  Status Run(Planner planner, JobControl* control);
+  void RunAsync(Planner planner, std::shared_ptr<JobControl> control, Completion completion);
   Status MajorCompaction(uint64_t target_size, JobControl* control);
-  void MajorCompactionAsync(uint64_t target_size, std::shared_ptr<JobControl> control,
-                            Completion completion);
   // Runs `work` on an engine thread; false once closing.
   bool Submit(Lane lane, std::function<void()> work);
 

@@ -40,9 +40,9 @@ inline void EncodeEntryHeader(char* dst, Kind kind, Codec codec, size_t key_leng
 inline constexpr Kind kKeyspaceCreate = static_cast<Kind>(0x40);
 inline constexpr Kind kKeyspaceDelete = static_cast<Kind>(0x41);
 inline constexpr Kind kKeyspaceClear = static_cast<Kind>(0x42);
-inline constexpr Kind kKeyspaceIngested = static_cast<Kind>(0x43);
+inline constexpr Kind kTablesChanged = static_cast<Kind>(0x43);
 constexpr bool IsKeyspaceRecord(Kind kind) {
-  return kind >= kKeyspaceCreate && kind <= kKeyspaceIngested;
+  return kind >= kKeyspaceCreate && kind <= kTablesChanged;
 }
 
 struct BatchEntry {

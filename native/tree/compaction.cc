@@ -187,7 +187,8 @@ class Tree::CompactionJob {
     // Until it is certain that the manifest does not name them, the files stay: also if memory
     // runs out.
     if (output != nullptr) output->Keep();
-    const Status s = tree_->CommitChange(std::move(change), added, {});
+    const bool is_visible = plan_.type == CompactionPlan::Type::kDrop && plan_.is_visible;
+    const Status s = tree_->CommitChange(std::move(change), added, {}, is_visible);
     if (output != nullptr && !s.ok() && tree_->context_.manifest->failure().ok()) {
       output->Discard();
     }
@@ -276,12 +277,15 @@ Status Tree::Compact(const CompactionPlan& plan, JobControl* control, JobStats* 
     Tree* tree_;
     const CompactionPlan& plan_;
   };
-  ClaimHolder holder(this, plan);
+  Status status;
   try {
-    return CompactionJob(this, plan, control).Execute(stats);
+    const ClaimHolder holder(this, plan);
+    status = CompactionJob(this, plan, control).Execute(stats);
+    ReleaseHeld();
   } catch (const std::bad_alloc&) {
-    return Code::kOutOfMemory;
+    status = Code::kOutOfMemory;
   }
+  return status;
 }
 
 }  // namespace shale

@@ -48,6 +48,7 @@ std::optional<CompactionPlan> ChooseCovered(const Version& version, const Retent
   }
   CompactionPlan plan;
   plan.type = CompactionPlan::Type::kDrop;
+  plan.is_visible = false;
   for (size_t i = 0; i < runs.size(); i++) {
     for (const auto& table : runs[i]->tables) {
       const TableMeta& m = table->meta();

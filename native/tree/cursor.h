@@ -39,6 +39,7 @@ std::optional<std::string> PrefixEnd(Slice prefix);
 class Cursor {
  public:
   enum class Direction : uint8_t { kForward, kReverse };
+  // `pin`: what reads at `read_seqno` go to (SuperVersion::For).
   Cursor(Ref<SuperVersion> pin, Seqno read_seqno, Bounds bounds, Direction direction);
   ~Cursor();
 

@@ -61,6 +61,22 @@ std::optional<CompactionPlan> Choose(const VersionSummary& version, const Strate
   }
 }
 
+std::optional<double> DueAt(const VersionSummary& version, const StrategyOptions& options,
+                            uint64_t now_ms) {
+  std::optional<double> due;
+  if (options.kind != StrategyKind::kFifo || !options.ttl_seconds.has_value()) return due;
+  const double age = *options.ttl_seconds * 1000;
+  for (const auto& level : version.levels) {
+    for (const RunSummary& run : level) {
+      for (const TableSummary& table : run.tables) {
+        const double end = static_cast<double>(table.created_at_ms) + age;
+        if (end > static_cast<double>(now_ms) && (!due || end < *due)) due = end;
+      }
+    }
+  }
+  return due;
+}
+
 std::optional<size_t> ToleratedLevel0Runs(const StrategyOptions& options) {
   if (options.kind == StrategyKind::kLeveled) return options.l0_threshold - 1;
   if (options.kind == StrategyKind::kSizeTiered) return (options.min_runs - 1) * kTiers;

@@ -19,6 +19,7 @@ struct CompactionPlan {
   std::vector<uint64_t> tables;  // file numbers
   int destination_level = 0;
   uint64_t target_size = 0;  // bytes of an output table (kMerge)
+  bool is_visible = true;    // kDrop: false if no read can tell
 };
 
 // What a strategy may look at: plain data, so that cases can be written as text.
@@ -59,9 +60,17 @@ std::optional<CompactionPlan> ChooseSizeTiered(const VersionSummary& version,
 std::optional<CompactionPlan> ChooseFifo(const VersionSummary& version,
                                          const StrategyOptions& options,
                                          const StrategyContext& context);
+// The tables inside of [lower, upper); no bound: from the first key, to the last. One stays while
+// an older one that it overlaps does. nullopt: none.
+std::optional<CompactionPlan> ChooseDropRange(const VersionSummary& version, Slice lower,
+                                              const std::optional<Slice>& upper);
 // By options.kind.
 std::optional<CompactionPlan> Choose(const VersionSummary& version, const StrategyOptions& options,
                                      const StrategyContext& context);
+// When the strategy may have something to do although nothing is written: the next moment at which
+// a table becomes too old, milliseconds. nullopt: never.
+std::optional<double> DueAt(const VersionSummary& version, const StrategyOptions& options,
+                            uint64_t now_ms);
 // Runs in level 0 that are there on purpose: the strategy compacts only above them. nullopt: it
 // compacts none, whatever their number.
 std::optional<size_t> ToleratedLevel0Runs(const StrategyOptions& options);

@@ -149,7 +149,8 @@ bool Tree::Rotate() {
   sealed.reserve(base->sealed.size() + 1);
   sealed.push_back(active_);
   sealed.insert(sealed.end(), base->sealed.begin(), base->sealed.end());
-  Install(MakeRef<SuperVersion>(fresh, std::move(sealed), base->version, highest_seqno(), list_));
+  Install(MakeRef<SuperVersion>(fresh, std::move(sealed), base->version, highest_seqno(), list_,
+                                base->held));
   active_ = std::move(fresh);
   return true;
 }
@@ -190,7 +191,7 @@ std::vector<Ref<SuperVersion>> Tree::history() const {
 
 Status Tree::CommitChange(ManifestEdit::TreeChange change,
                           const std::vector<TableOutput::Table>& added,
-                          const std::vector<Ref<Memtable>>& flushed) {
+                          const std::vector<Ref<Memtable>>& flushed, bool is_visible) {
   if (deleted()) return Status(Code::kAborted, "the tree was deleted");
   const Ref<SuperVersion> base = Pin();  // its version stays the current one until we are done
   const auto open = [&](uint64_t number) {
@@ -209,6 +210,11 @@ Status Tree::CommitChange(ManifestEdit::TreeChange change,
   }
 
   try {
+    if (is_visible) {
+      context_.at_a_seqno(id_, [&](Seqno at) { InstallVisible(std::move(version), at); });
+      RetireSuperseded();
+      return Status::Ok();
+    }
     std::lock_guard<std::mutex> lock(mutex_);
     const SuperVersion* now = current();
     std::vector<Ref<Memtable>> sealed;
@@ -221,13 +227,74 @@ Status Tree::CommitChange(ManifestEdit::TreeChange change,
       for (const auto& table : added) table.reader->MarkObsolete();
     }
     Install(MakeRef<SuperVersion>(now->active, std::move(sealed), std::move(version),
-                                  highest_seqno(), list_));
+                                  highest_seqno(), list_, now->held));
   } catch (const std::bad_alloc&) {
     // What is read here is now behind the manifest: nothing may be built upon it.
     return context_.manifest->Fail(Code::kOutOfMemory);
   }
   RetireSuperseded();
   return Status::Ok();
+}
+
+namespace {
+
+// Whether a read, present or future, may go to the held version between these bounds.
+bool IsNeeded(Seqno after, Seqno until, const RetentionView& view) {
+  if (view.visible <= until) return true;
+  const auto first = std::upper_bound(view.snapshots.begin(), view.snapshots.end(), after);
+  return first != view.snapshots.end() && *first <= until;
+}
+
+HeldVersions StillNeeded(const HeldVersions& held, const RetentionView& view) {
+  if (held == nullptr) return held;
+  auto needed = std::make_shared<std::vector<HeldVersion>>();
+  Seqno after = 0;
+  for (const HeldVersion& one : *held) {
+    if (IsNeeded(after, one.until, view)) needed->push_back(one);
+    after = one.until;
+  }
+  if (needed->size() == held->size()) return held;
+  return needed->empty() ? nullptr : HeldVersions(std::move(needed));
+}
+
+}  // namespace
+
+void Tree::InstallVisible(Ref<Version> version, Seqno at) {
+  // What is written from now on is not to stay in memory with the held one.
+  Ref<Memtable> active = active_->empty() ? NewMemtable(options()) : active_;
+  std::lock_guard<std::mutex> lock(mutex_);
+  const SuperVersion* now = current();
+  auto held = std::make_shared<std::vector<HeldVersion>>();
+  if (now->held != nullptr) *held = *now->held;
+  held->push_back(
+      {at, MakeRef<SuperVersion>(now->active, now->sealed, now->version, now->seqno, list_)});
+  Install(MakeRef<SuperVersion>(active, now->sealed, std::move(version), highest_seqno(), list_,
+                                std::move(held)));
+  active_ = std::move(active);
+}
+
+bool Tree::holds() const {
+  EpochGuard guard;
+  return current()->held != nullptr;
+}
+
+void Tree::ReleaseHeld() {
+  if (!holds()) return;
+  const RetentionView view = context_.retention();
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    const SuperVersion* now = current();
+    HeldVersions needed = StillNeeded(now->held, view);
+    if (needed == now->held) return;
+    Install(MakeRef<SuperVersion>(now->active, now->sealed, now->version, highest_seqno(), list_,
+                                  std::move(needed)));
+  }
+  RetireSuperseded();
+}
+
+Ref<SuperVersion> Tree::PinFor(Seqno read_seqno) const {
+  EpochGuard guard;
+  return Ref<SuperVersion>::Share(const_cast<SuperVersion*>(current()->For(read_seqno)));
 }
 
 void Tree::MarkDeleted() {
@@ -284,6 +351,13 @@ std::optional<CompactionPlan> Tree::ChooseAndClaim(const StrategyOptions& strate
   return std::nullopt;
 }
 
+std::optional<double> Tree::DueIn(uint64_t now_ms) const {
+  const StrategyOptions strategy = options().strategy;
+  if (strategy.kind != StrategyKind::kFifo) return std::nullopt;
+  const auto due = DueAt(Summarise(*Pin()->version), strategy, now_ms);
+  return due ? std::optional<double>(*due - static_cast<double>(now_ms)) : std::nullopt;
+}
+
 std::optional<CompactionPlan> Tree::MajorPlan(uint64_t target_size) const {
   const Ref<SuperVersion> sv = Pin();
   if (sv->version->empty()) return std::nullopt;
@@ -296,6 +370,14 @@ std::optional<CompactionPlan> Tree::MajorPlan(uint64_t target_size) const {
     }
   }
   return plan;
+}
+
+std::optional<CompactionPlan> Tree::DropRangePlan(const Bounds& range) const {
+  const Ref<SuperVersion> sv = Pin();
+  const Slice lower = range.lower ? Slice(*range.lower) : Slice();
+  std::optional<Slice> upper;
+  if (range.upper) upper = Slice(*range.upper);
+  return ChooseDropRange(Summarise(*sv->version), lower, upper);
 }
 
 // ---- views ----

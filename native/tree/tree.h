@@ -36,6 +36,9 @@ struct TreeContext {
   std::shared_ptr<Cache> cache;
   std::shared_ptr<FileCache> files;
   std::function<RetentionView()> retention;
+  // Runs `install` under the write lock with a seqno of its own: reads at that and below began
+  // before. Where one of them may last, the active memtable is sealed first.
+  std::function<void(uint32_t tree, const std::function<void(Seqno)>& install)> at_a_seqno;
   // Called by a compaction with the bytes it is about to write; may wait (rate limit).
   std::function<void(uint64_t bytes)> throttle;
 };
@@ -115,13 +118,19 @@ class Tree : public RefCounted {
   // own.
   std::optional<CompactionPlan> ChooseAndClaim(uint64_t now_ms);
   std::optional<CompactionPlan> ChooseAndClaim(const StrategyOptions& strategy, uint64_t now_ms);
+  // Milliseconds until the strategy has something to do although nothing is written; nullopt:
+  // never.
+  std::optional<double> DueIn(uint64_t now_ms) const;
   // Runs a claimed plan and releases the claim, whatever the outcome. kAborted when stopped:
   // nothing changed.
   Status Compact(const CompactionPlan& plan, JobControl* control, JobStats* stats);
   // Drops the tables that range tombstones hide whole: worth a call after a flush or a compaction,
   // and when a snapshot has closed. What fails is left to the next time.
   void DropCovered();
-  std::optional<CompactionPlan> MajorPlan(uint64_t target_size) const;  // nullopt if empty
+  // All tables into the last level; nullopt if there is none.
+  std::optional<CompactionPlan> MajorPlan(uint64_t target_size) const;
+  // Drops the tables inside of the range; nullopt if there is none.
+  std::optional<CompactionPlan> DropRangePlan(const Bounds& range) const;
 
   // --- views ---
   bool has_ranges() const;             // range tombstones in tables
@@ -136,6 +145,11 @@ class Tree : public RefCounted {
   std::shared_ptr<TableCounters> counters() const { return counters_; }
   // Super versions still pinned by someone, newest (current) first.
   std::vector<Ref<SuperVersion>> history() const;
+  // What a read at `read_seqno` goes to.
+  Ref<SuperVersion> PinFor(Seqno read_seqno) const;
+  // Lets go of super versions that are held for reads which have ended; see SuperVersion::For.
+  void ReleaseHeld();
+  bool holds() const;
   // Bytes of tables in the range, from their indexes.
   Status ApproximateSize(const Bounds& range, ReadMode mode, uint64_t* bytes) const;
   // The tree was deleted: its tables go with their last reader. Jobs that still run are aborted.
@@ -153,9 +167,11 @@ class Tree : public RefCounted {
   class FlushJob;
   class CompactionJob;
   // Makes a change of the version durable and installs it; install_mutex_ held. `flushed`:
-  // memtables that it replaces.
+  // memtables that it replaces. `is_visible`: reads can tell it from what was there before.
   Status CommitChange(ManifestEdit::TreeChange change, const std::vector<TableOutput::Table>& added,
-                      const std::vector<Ref<Memtable>>& flushed);
+                      const std::vector<Ref<Memtable>>& flushed, bool is_visible = false);
+  // Installs a version in which something is missing that reads at `at` and below still see.
+  void InstallVisible(Ref<Version> version, Seqno at);
   bool deleted() const { return deleted_.load(std::memory_order_acquire); }
   TableContext table_context() const;
 
@@ -183,5 +199,8 @@ class Tree : public RefCounted {
   std::atomic<Seqno> highest_seqno_{0};
   std::atomic<Seqno> highest_sealed_seqno_{0};
 };
+
+// Says what to do with a tree; nullopt: nothing.
+using Planner = std::function<std::optional<CompactionPlan>(const Tree&)>;
 
 }  // namespace shale

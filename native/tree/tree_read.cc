@@ -36,6 +36,7 @@ bool FindInMemtables(const SuperVersion* sv, Slice key, Seqno read_seqno, Entry*
 Status Tree::Get(const SuperVersion* sv, Slice key, Seqno read_seqno, ReadMode mode,
                  TreeHit* hit) const {
   if (read_seqno == 0) return Code::kNotFound;
+  sv = sv->For(read_seqno);
   Entry entry;
   Seqno cover = 0;
   if (FindInMemtables(sv, key, read_seqno, &entry, &cover)) {

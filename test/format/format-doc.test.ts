@@ -65,7 +65,7 @@ const flags: Record<string, Record<string, readonly [file: string, name: string]
     kCreateKeyspace: ['db/write_batch.h', 'kKeyspaceCreate'],
     kDeleteKeyspace: ['db/write_batch.h', 'kKeyspaceDelete'],
     kClearKeyspace: ['db/write_batch.h', 'kKeyspaceClear'],
-    kIngested: ['db/write_batch.h', 'kKeyspaceIngested'],
+    kIngested: ['db/write_batch.h', 'kTablesChanged'],
   },
   'block-flag': { kWideRestarts: ['table/block_shape.h', 'kBlockFlagWideRestarts'] },
   bucket: {

@@ -46,13 +46,13 @@ import type { DirectoryLock } from './directory-lock.ts'
 import { journalForm } from './journal-form.ts'
 import { JournalKeeper } from './journal-keeper.ts'
 import { Keyspace } from './keyspace.ts'
-import { Keyspaces } from './keyspaces.ts'
+import { encodeRecord, Keyspaces } from './keyspaces.ts'
 import { Maintenance } from './maintenance.ts'
 import { openDirectory } from './open-directory.ts'
 import { Recovery } from './recovery.ts'
 import { SnapshotTracker } from './snapshot-tracker.ts'
 import { Throttle } from './throttle.ts'
-import { BatchReader } from './write-batch.ts'
+import { BatchReader, TABLES_CHANGED } from './write-batch.ts'
 import { WriteControl } from './write-control.ts'
 
 /** Keyspaces that an async close flushes at once: their syncs overlap. */
@@ -90,6 +90,8 @@ export class Database {
   #isRecovering = true
   readonly #problems = new Map<string, ShaleError>()
   #status: 'open' | 'closing' | 'closed' = 'open'
+  /** Some tree may hold super versions for snapshots, which their end lets go. */
+  #mayHold = false
   #takeBackAtExit: () => void = () => {}
   /** Only what the directory is held by is left to be given back. */
   #isLettingGo = false
@@ -166,7 +168,26 @@ export class Database {
       }.bind(this),
       beforeFlushCommit: (highest) => this.#beforeFlushCommit(highest),
       throttle: (bytes) => this.#throttle.pay(bytes),
+      atASeqno: (tree, install) => this.#changeTables(tree, install),
     }
+  }
+
+  /**
+   * The manifest has made a change of tables. It becomes visible as a commit of its own, so that a
+   * snapshot is from before it or from after. If the journal takes none, the last one has to do.
+   */
+  #changeTables(tree: Tree, install: (at: number) => void): void {
+    this.#queue.drain()
+    this.#mayHold = true
+    if (this.snapshots.seqnos().length > 0) this.#rotateTree(tree)
+    const nothing = new Uint8Array(0)
+    let at = this.#queue.nextSeqno - 1
+    try {
+      at = this.#appendRecord(encodeRecord(TABLES_CHANGED, tree.id, nothing, nothing))
+    } catch {
+      // Told to the next who writes.
+    }
+    install(at)
   }
 
   *#beforeFlushCommit(highest: number): Flow<void> {
@@ -279,7 +300,21 @@ export class Database {
 
   closeSnapshot(seqno: number): void {
     this.snapshots.close(seqno)
-    if (this.#status === 'open') this.maintenance.readsEnded(seqno)
+    if (this.#status !== 'open') return
+    if (this.#mayHold) this.#releaseHeld()
+    this.maintenance.readsEnded(seqno)
+  }
+
+  #rotateTree(tree: Tree): void {
+    const keyspace = this.keyspaces.byId(tree.id)
+    if (keyspace !== undefined) this.maintenance.rotate(keyspace)
+  }
+
+  #releaseHeld(): void {
+    const view = { snapshots: this.snapshots.seqnos(), visible: this.#queue.visible }
+    const trees = this.keyspaces.all().map(({ tree }) => tree)
+    for (const tree of trees) tree.releaseHeld(view)
+    this.#mayHold = trees.some((tree) => tree.holdsOlder)
   }
 
   /** Reads see commits with a smaller seqno. */

@@ -20,9 +20,12 @@ export class Keyspace {
   isCompactionQueued = false
   /** A compaction has failed: until the pause is over none is begun. */
   isCompactionPausing = false
-  /** Compactions that run, and major ones that run or wait for a claim. */
+  /** A timer waits for tables to become too old. */
+  awaitsAge = false
+  /** Compactions that run. */
   compactions = 0
-  majors = 0
+  /** Plans of callers that run or wait for a claim. */
+  wanted = 0
   /** Milliseconds until a failed job is tried again. */
   flushRetry = 0
   compactionRetry = 0

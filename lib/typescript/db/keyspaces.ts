@@ -226,7 +226,13 @@ export function checkCodecs({ compression = [], indexCompression = [] }: TreeSet
   for (const name of [...compression, ...indexCompression]) requireCodec(name)
 }
 
-function encodeRecord(kind: number, id: number, key: Uint8Array, value: Uint8Array): Uint8Array {
+/** The entry of a commit that says something of a keyspace. */
+export function encodeRecord(
+  kind: number,
+  id: number,
+  key: Uint8Array,
+  value: Uint8Array,
+): Uint8Array {
   const bytes = new Uint8Array(ENTRY_HEADER_BYTES + key.length + value.length)
   putEntryHeader(bytes, 0, kind, CODEC_NONE, key.length, id, value.length)
   bytes.set(key, ENTRY_HEADER_BYTES)

@@ -41,6 +41,9 @@ const FLUSHES_MAX = 8
 /** Milliseconds until a failed job is tried again: doubled from the one to the other. */
 const RETRY_MIN = 50
 const RETRY_MAX = 5000
+/** Milliseconds between two looks at the age of tables, at least and at most. */
+const AGE_MIN = 20
+const AGE_MAX = 60_000
 
 export interface MaintenanceParts {
   readonly vfs: Vfs
@@ -90,8 +93,8 @@ export class Maintenance {
   #working = 0
   /** Of all that look for a plan in a row: thousands of keyspaces may have nothing to do. */
   readonly #looking: Slice
-  /** Major compactions of all keyspaces. */
-  #majors = 0
+  /** Plans of callers that run or wait for a claim, of all keyspaces. */
+  #wanted = 0
   readonly #running = new Map<CompactionJob, Keyspace>()
   /** Debt of level 0, sealed memtables counted as runs. */
   readonly #level0 = new Highest<Keyspace>()
@@ -339,10 +342,11 @@ export class Maintenance {
         this.queueCompaction(keyspace)
         return
       }
-      const plan = keyspace.majors > 0 ? undefined : yield* this.#choosePlan(keyspace)
+      const plan = keyspace.wanted > 0 ? undefined : yield* this.#choosePlan(keyspace)
       if (plan === undefined) {
         this.#setProblem('compaction', keyspace, undefined)
         if (keyspace.compactions === 0) this.#releaseFlush(keyspace)
+        this.#awaitAge(keyspace)
         return
       }
       yield* this.compact(keyspace, plan)
@@ -353,6 +357,17 @@ export class Maintenance {
       this.#pumpCompactions()
       this.#tellIdle()
     }
+  }
+
+  /** Looks again when a table has become too old. */
+  #awaitAge(keyspace: Keyspace): void {
+    const due = keyspace.tree.dueIn
+    if (due === undefined || keyspace.awaitsAge) return
+    keyspace.awaitsAge = true
+    this.#after(Math.min(Math.max(due, AGE_MIN), AGE_MAX), () => {
+      keyspace.awaitsAge = false
+      this.queueCompaction(keyspace)
+    })
   }
 
   /** Tables that nobody can miss go before anything is merged. */
@@ -438,13 +453,32 @@ export class Maintenance {
   }
 
   /** Merges all tables into the last level. */
-  *majorCompaction(
+  majorCompaction(
     keyspace: Keyspace,
     targetSize: number | undefined,
+    watch?: CompactionWatch,
+  ): Flow<void> {
+    return this.#runWhenFree(keyspace, () => keyspace.tree.majorPlan(targetSize), watch)
+  }
+
+  /** Drops the tables inside of the bounds. */
+  dropRange(
+    keyspace: Keyspace,
+    lower: Uint8Array | undefined,
+    upper: Uint8Array | undefined,
+    watch?: CompactionWatch,
+  ): Flow<void> {
+    return this.#runWhenFree(keyspace, () => keyspace.tree.dropRangePlan(lower, upper), watch)
+  }
+
+  /** Runs a plan once none of its tables is busy; it is made anew until then. */
+  *#runWhenFree(
+    keyspace: Keyspace,
+    makePlan: () => PlanData | undefined,
     watch: CompactionWatch = new CompactionWatch(),
   ): Flow<void> {
-    keyspace.majors++
-    this.#majors++
+    keyspace.wanted++
+    this.#wanted++
     try {
       for (;;) {
         if (watch.isStopped || this.#isStopping) {
@@ -452,7 +486,7 @@ export class Maintenance {
         }
         try {
           yield* this.dropCovered(keyspace)
-          const plan = keyspace.tree.majorPlan(targetSize)
+          const plan = makePlan()
           if (plan === undefined) return
           yield* this.compact(keyspace, plan, watch)
           return
@@ -463,8 +497,8 @@ export class Maintenance {
         }
       }
     } finally {
-      keyspace.majors--
-      this.#majors--
+      keyspace.wanted--
+      this.#wanted--
       this.queueCompaction(keyspace)
       this.#tellIdle()
     }
@@ -550,7 +584,7 @@ export class Maintenance {
   #tellIdle(): void {
     // One that decides may start a job, and so may a major compaction that waits for one to end.
     if (this.#running.size > 0 || this.#working > 0) return
-    if (this.#isPaused && this.#majors === 0)
+    if (this.#isPaused && this.#wanted === 0)
       for (const { resolve } of this.#pausers.splice(0)) resolve()
     if (this.#compactions.length > 0) return
     const [problem] = this.#problems.values()

@@ -30,7 +30,7 @@ import {
   KEYSPACE_CLEAR,
   KEYSPACE_CREATE,
   KEYSPACE_DELETE,
-  KEYSPACE_INGESTED,
+  TABLES_CHANGED,
 } from './write-batch.ts'
 
 /** Ids of creations that failed, between two that did not. */
@@ -142,10 +142,8 @@ export class ReplayedTrees {
       this.#delete(tree)
       return undefined
     }
-    if (kind === KEYSPACE_INGESTED) {
-      const message = 'the journal holds an operation that is not known here'
-      throw new ShaleError('NOT_SUPPORTED', message)
-    }
+    // The manifest has it.
+    if (kind === TABLES_CHANGED) return undefined
     return seqno < tree.flushedSeqno ? undefined : tree
   }
 

@@ -143,6 +143,11 @@ export class StandaloneTree {
       removeDue: this.#remover.due,
       view: () => this.#view(),
       beforeFlushCommit: function* () {},
+      // Reads at any seqno from the gc seqno on may come at any time.
+      atASeqno: (tree, install) => {
+        this.rotate()
+        install(tree.highestSeqno)
+      },
       throttle: function* () {},
     }
   }
@@ -231,6 +236,7 @@ export class StandaloneTree {
     }
     const before = this.#gcSeqno
     this.#gcSeqno = seqno
+    this.tree.releaseHeld({ snapshots: [], visible: seqno })
     if (seqno > before) this.maintenance.readsEnded(before)
   }
 
@@ -256,6 +262,15 @@ export class StandaloneTree {
   *majorCompaction(targetSize: number | undefined, watch: CompactionWatch): Flow<void> {
     this.check()
     yield* this.maintenance.majorCompaction(this.#keyspace, targetSize, watch)
+  }
+
+  *dropRange(
+    lower: Uint8Array | undefined,
+    upper: Uint8Array | undefined,
+    watch: CompactionWatch,
+  ): Flow<void> {
+    this.check()
+    yield* this.maintenance.dropRange(this.#keyspace, lower, upper, watch)
   }
 
   /** May be called again while it runs, by a sync caller who cannot wait for that. */

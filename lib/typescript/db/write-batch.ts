@@ -29,7 +29,7 @@ export const KEYSPACE_CREATE = 0x40
 export const KEYSPACE_DELETE = 0x41
 export const KEYSPACE_CLEAR = 0x42
 /** This seqno belongs to tables that the manifest adds with it as global seqno. */
-export const KEYSPACE_INGESTED = 0x43
+export const TABLES_CHANGED = 0x43
 
 /** The raw length before a compressed value. */
 export const RAW_LENGTH_BYTES = 4
@@ -37,7 +37,7 @@ export const RAW_LENGTH_BYTES = 4
 const UNBOUNDED = 1
 
 export function isKeyspaceRecord(kind: number): boolean {
-  return kind >= KEYSPACE_CREATE && kind <= KEYSPACE_INGESTED
+  return kind >= KEYSPACE_CREATE && kind <= TABLES_CHANGED
 }
 
 /** Writes the header of an entry; key and value go behind it. */

@@ -19,8 +19,26 @@ import type { Run } from './levels.ts'
 import { MergeIterator } from './merge-iterator.ts'
 import { RunIterator, tableAtOrBehind } from './run-iterator.ts'
 import { endsWithin } from './table-meta.ts'
+import type { RetentionView } from './retention.ts'
 import type { Table } from './table.ts'
 import type { Version } from './version.ts'
+
+/** Reads at `until` and below, down to the one before in the list, see what was there then. */
+export interface HeldVersion {
+  readonly until: number
+  readonly superVersion: SuperVersion
+}
+
+/** Those that a read, present or future, may still go to. */
+export function stillNeeded(
+  held: readonly HeldVersion[],
+  { snapshots, visible }: RetentionView,
+): readonly HeldVersion[] {
+  return held.filter(({ until }, i) => {
+    const after = held[i - 1]?.until ?? 0
+    return visible <= until || snapshots.some((seqno) => seqno > after && seqno <= until)
+  })
+}
 
 export class SuperVersion {
   readonly active: Memtable
@@ -29,6 +47,8 @@ export class SuperVersion {
   readonly version: Version<Table>
   /** The highest that was inserted when it was made; 0 if none was. */
   readonly seqno: number
+  /** Of before tables were dropped that reads still see; oldest first. */
+  readonly held: readonly HeldVersion[]
   /** Newest first, all levels. */
   readonly #runs: readonly Run<Table>[]
   /** Whether something but the active memtable has range tombstones. */
@@ -42,12 +62,15 @@ export class SuperVersion {
     sealed: readonly Memtable[],
     version: Version<Table>,
     seqno = 0,
+    held: readonly HeldVersion[] = [],
     onReleased?: (released: SuperVersion) => void,
   ) {
     this.active = active
     this.sealed = sealed
     this.version = version
     this.seqno = seqno
+    this.held = held
+    for (const { superVersion } of held) superVersion.acquire()
     this.#runs = version.levels.flat()
     this.#hasRanges =
       version.rangeTombstoneCount > 0 || sealed.some(({ ranges }) => ranges !== undefined)
@@ -62,7 +85,14 @@ export class SuperVersion {
   release(): void {
     if (--this.#holders > 0) return
     for (const { shared } of this.version.tables()) shared.release()
+    for (const { superVersion } of this.held) superVersion.release()
     this.#onReleased?.(this)
+  }
+
+  /** What a read at this seqno goes to: this one, or one that it holds. */
+  for(readSeqno: number): SuperVersion {
+    if (this.held.length === 0) return this
+    return this.held.find(({ until }) => readSeqno <= until)?.superVersion ?? this
   }
 
   /**

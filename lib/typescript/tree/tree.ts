@@ -11,8 +11,8 @@
 
 import type { PlanData, StrategySetting, TreeSettings } from '../../engine.ts'
 import { ShaleError } from '../../errors.ts'
-import { choosePlan, outputSize } from '../../strategy.ts'
-import type { TableSummary } from '../../table-summary.ts'
+import { chooseDropRange } from '../../drops.ts'
+import { choosePlan, dueAt, outputSize } from '../../strategy.ts'
 import type { Flow, Io } from '../base/flow.ts'
 import { Gate } from '../base/gate.ts'
 import { LEVEL_COUNT } from '../base/limits.ts'
@@ -21,10 +21,7 @@ import type { RangeTombstone } from '../base/range-tombstone.ts'
 import { Memtable, MEMTABLE_BYTES_MAX, MEMTABLE_RANGE_BYTES_MAX } from '../memtable/memtable.ts'
 import type { Vfs } from '../vfs/vfs.ts'
 import { CompactionJob } from './compaction-job.ts'
-import { coveredTables } from './covered-tables.ts'
-import type { RangeSource } from './kept-ranges.ts'
 import { anyMeet } from './levels.ts'
-import type { Run } from './levels.ts'
 import type { ManifestEdit } from './manifest-edit.ts'
 import type { TreeState } from './manifest-state.ts'
 import type { Manifest } from './manifest.ts'
@@ -35,7 +32,16 @@ import type { StoredOptions } from './options.ts'
 import { Placement } from './placement.ts'
 import type { RetentionView } from './retention.ts'
 import { RunIterator } from './run-iterator.ts'
-import { Hold, SuperVersion } from './super-version.ts'
+import {
+  coveredPlan,
+  highestRange,
+  majorPlan,
+  rangesOfMemtable,
+  rangesOfTable,
+  summariesOf,
+} from './plans.ts'
+import { Hold, stillNeeded, SuperVersion } from './super-version.ts'
+import type { HeldVersion } from './super-version.ts'
 import { byFirstKey } from './table-meta.ts'
 import { pinOptions, writeOptions } from './table-options.ts'
 import { metaOf, TableOutput } from './table-output.ts'
@@ -59,6 +65,11 @@ export interface TreeContext extends TableContext {
   readonly view: () => Flow<RetentionView>
   /** Makes the journal durable up to a seqno (inclusive) before a table with it is named. */
   readonly beforeFlushCommit: (highest: number) => Flow<void>
+  /**
+   * Calls `install` with a seqno of its own: reads at that and below began before. Where one of
+   * them may last, the active memtable is sealed first.
+   */
+  readonly atASeqno: (tree: Tree, install: (at: number) => void) => void
   /** A sync job gives back the room of files that nobody needs, if they take too much of it. */
   readonly removeDue: Io<void>
   /** Waits for what a compaction has written to be paid for. */
@@ -111,7 +122,7 @@ export class Tree {
     this.#highestSeqno = highestOf(persisted, Math.max(0, state.flushedSeqno - 1))
     this.#highestSealedSeqno = this.#highestSeqno
     this.#nextRunOrder = 1 + highestOf(tables.map(({ meta }) => meta.runOrder))
-    this.#super = this.#superVersion(new Memtable(1), [], Version.of(1, tables))
+    this.#super = this.#superVersion(new Memtable(1), [], Version.of(1, tables), [])
   }
 
   /** With the tables that the manifest names; each is opened and compared with what it says. */
@@ -193,9 +204,9 @@ export class Tree {
 
   // --- reading and writing -----------------------------------------------------------------------
 
-  /** What holds now, for one who reads across calls; unless it outlives it, close() ends it. */
-  hold(outlivesClose = false): Hold {
-    return new Hold(this.#super, outlivesClose ? undefined : this.#holds)
+  /** What a read at this seqno goes to, across calls; close() ends it unless it outlives that. */
+  hold(readSeqno: number, outlivesClose = false): Hold {
+    return new Hold(this.#super.for(readSeqno), outlivesClose ? undefined : this.#holds)
   }
 
   /** What holds now; who reads across a wait acquires it. */
@@ -260,18 +271,48 @@ export class Tree {
     active: Memtable,
     sealed: readonly Memtable[],
     version: Version<Table>,
+    held: readonly HeldVersion[],
   ): SuperVersion {
-    const made = new SuperVersion(active, sealed, version, this.#highestSeqno, (released) => {
+    const made = new SuperVersion(active, sealed, version, this.#highestSeqno, held, (released) => {
       this.#living.delete(released)
     })
     this.#living.add(made)
     return made
   }
 
-  #install(active: Memtable, sealed: readonly Memtable[], version: Version<Table>): void {
+  #install(
+    active: Memtable,
+    sealed: readonly Memtable[],
+    version: Version<Table>,
+    held: readonly HeldVersion[] = this.#super.held,
+  ): void {
     const before = this.#super
-    this.#super = this.#superVersion(active, sealed, version)
+    this.#super = this.#superVersion(active, sealed, version, held)
     before.release()
+  }
+
+  /** Installs a version in which something is missing that reads at `until` and below see. */
+  #installVisible(version: Version<Table>, until: number): void {
+    const { active, sealed, version: old, held } = this.#super
+    const superVersion = this.#superVersion(active, sealed, old, [])
+    // What is written from now on is not to stay in memory with the held one.
+    const next = active.isEmpty ? new Memtable(this.#nextMemtableId++) : active
+    this.#install(next, sealed, version, [...held, { until, superVersion }])
+    superVersion.release()
+  }
+
+  /** Whether super versions are held for reads of before. */
+  get holdsOlder(): boolean {
+    return this.#super.held.length > 0
+  }
+
+  /** Lets go of those whose reads have ended. */
+  releaseHeld(view: RetentionView): void {
+    const { active, sealed, version, held } = this.#super
+    const needed = stillNeeded(held, view)
+    if (!this.#isClosed && needed.length < held.length) {
+      this.#install(active, sealed, version, needed)
+    }
   }
 
   // --- flush -------------------------------------------------------------------------------------
@@ -354,40 +395,41 @@ export class Tree {
 
   /** What a strategy would do now, the tree's own if none is given. */
   choosePlan(strategy?: StrategySetting): PlanData | undefined {
-    const levels = this.#super.version.levels.map((runs) => runs.map(summariesOf))
     const context = { busyTables: this.#busyTables(), now: this.#context.vfs.wallMillis() }
+    const levels = summariesOf(this.#super.version)
     return choosePlan(levels, strategy ?? this.settings.compaction, context)
+  }
+
+  /** Milliseconds until the strategy has something to do although nothing is written. */
+  get dueIn(): number | undefined {
+    const now = this.#context.vfs.wallMillis()
+    const due = dueAt(summariesOf(this.#super.version), this.settings.compaction, now)
+    return due === undefined ? undefined : due - now
   }
 
   /** Drops tables that nobody can miss; undefined if there is none. */
   *coveredPlan(): Flow<PlanData | undefined> {
     if (this.#super.version.rangeTombstoneCount === 0) return undefined
-    const view = yield* this.#context.view()
-    const tables = coveredTables(this.#super.version, view, this.#busyTables())
-    return tables.length === 0 ? undefined : { kind: 'drop', tables }
+    return coveredPlan(this.#super.version, yield* this.#context.view(), this.#busyTables())
   }
 
   /** The highest seqno of a range tombstone in a table; -1 if there is none. */
   get highestRangeInTables(): number {
     const { version } = this.#super
-    if (version.rangeTombstoneCount === 0) return -1
-    const ranges = version.tables().flatMap(rangesOfTable)
-    return highestOf(
-      ranges.map(({ ranges: index, globalSeqno }) => index.highestSeqno + globalSeqno),
-      -1,
-    )
+    return version.rangeTombstoneCount === 0 ? -1 : highestRange(version.tables())
   }
 
   /** All tables into the last level; undefined if there is none. */
   majorPlan(targetSize?: number): PlanData | undefined {
-    const tables = this.#super.version.tables().map(({ meta }) => meta.fileNumber)
-    if (tables.length === 0) return undefined
-    return {
-      kind: 'merge',
-      tables,
-      destinationLevel: LEVEL_COUNT - 1,
-      targetSize: targetSize ?? outputSize(this.settings.compaction),
-    }
+    return majorPlan(this.#super.version, targetSize ?? outputSize(this.settings.compaction))
+  }
+
+  /** Drops the tables inside of the bounds; undefined if there is none. */
+  dropRangePlan(
+    lower: Uint8Array | undefined,
+    upper: Uint8Array | undefined,
+  ): PlanData | undefined {
+    return chooseDropRange(summariesOf(this.#super.version), lower, upper)
   }
 
   #busyTables(): ReadonlySet<number> {
@@ -427,7 +469,7 @@ export class Tree {
     try {
       if (plan.kind === 'merge') yield* this.#merge(job, plan, figures)
       else if (plan.kind === 'move') yield* this.#move(job, plan)
-      else yield* this.#commit({ removed: plan.tables }, {}, { job })
+      else yield* this.#commit({ removed: plan.tables }, {}, { job, isVisible: !plan.isHidden })
       job.done = job.total
     } catch (error) {
       // What was written for a tree that is closed may be gone already.
@@ -436,6 +478,7 @@ export class Tree {
     } finally {
       job.end()
     }
+    if (this.holdsOlder) this.releaseHeld(yield* this.#context.view())
     yield* this.#context.removeDue
     return figures
   }
@@ -560,11 +603,13 @@ export class Tree {
       readonly memtables?: readonly Memtable[]
       readonly flushedSeqno?: number
       readonly job?: CompactionJob
+      /** Reads can tell the difference. */
+      readonly isVisible?: boolean
     },
   ): Flow<void> {
     const { manifest } = this.#context
     const { added = [], removed = [], moved = new Map<number, TablePlace>() } = edit
-    const { memtables = [], flushedSeqno = 0, job } = replaced
+    const { memtables = [], flushedSeqno = 0, job, isVisible = false } = replaced
     const pending = { id: this.#nextVersionId++, edit }
     const tree = this.id
     const settled = (): void => {
@@ -596,9 +641,14 @@ export class Tree {
           for (const number of removed) version.find(number)?.shared.replace()
           if (this.#isDeleted) for (const { shared } of added) shared.replace()
           this.#flushedSeqno = Math.max(this.#flushedSeqno, flushedSeqno)
-          if (!this.#isClosed) {
+          const next = version.apply(pending.id, edit, placed)
+          if (this.#isClosed) {
+            // Nobody reads any more.
+          } else if (isVisible) {
+            this.#context.atASeqno(this, (at) => this.#installVisible(next, at))
+          } else {
             const left = sealed.filter((memtable) => !memtables.includes(memtable))
-            this.#install(active, left, version.apply(pending.id, edit, placed))
+            this.#install(active, left, next)
           }
           settled()
         },
@@ -643,27 +693,6 @@ export class Tree {
   }
 }
 
-function rangesOfMemtable({ ranges }: Memtable): RangeSource[] {
-  if (ranges === undefined) return []
-  return ranges.indexes().map((index) => ({ ranges: index, globalSeqno: 0 }))
-}
-
-function rangesOfTable({ shared: { reader } }: Table): RangeSource[] {
-  const { rangeTombstones: ranges, globalSeqno } = reader
-  return ranges === undefined ? [] : [{ ranges, globalSeqno }]
-}
-
 function placed(table: Table, place: TablePlace): Table {
   return { meta: { ...table.meta, ...place }, shared: table.shared }
-}
-
-/** What the strategy looks at; kept with a run, which never changes. */
-const summaries = new WeakMap<Run<Table>, readonly TableSummary[]>()
-
-function summariesOf(run: Run<Table>): readonly TableSummary[] {
-  const known = summaries.get(run)
-  if (known !== undefined) return known
-  const made = run.map(({ meta }) => ({ ...meta, id: meta.fileNumber }))
-  summaries.set(run, made)
-  return made
 }

@@ -10,6 +10,7 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import {
+  FifoCompaction,
   MAX_SEQNO,
   Tree,
   type CompactionPlan,
@@ -98,6 +99,7 @@ export class TreeRun {
     [8, () => this.#strategy()],
     [5, () => this.#plan()],
     [1, () => this.#major()],
+    [2, () => this.#dropRange()],
     [2, () => this.#reopen()],
   ]
 
@@ -370,7 +372,8 @@ export class TreeRun {
   /** What the strategy would choose by itself, and then what the engine chooses and does. */
   async #strategy(): Promise<void> {
     const { native, typescript } = this.#trees
-    const strategy = this.#draw.strategy()
+    const fifo = new FifoCompaction({ limit: this.#draw.pick([10_000, 100_000]) })
+    const strategy = this.#draw.oneIn(8) ? fifo : this.#draw.strategy()
     const context = { busyTables: new Set<number>(), now: 0 }
     const chosen = [native, typescript].map((tree) => {
       const version = tree.version()
@@ -423,6 +426,15 @@ export class TreeRun {
     const targetSize = this.#isExact ? this.#draw.pick([4096, 30_000, 2 ** 26]) : 2 ** 40
     await this.#maintain(`major ${targetSize}`, (tree, isSync) =>
       isSync ? tree.majorCompactionSync({ targetSize }) : tree.majorCompaction({ targetSize }),
+    )
+  }
+
+  /** Which tables lie inside is the same where tables are. */
+  async #dropRange(): Promise<void> {
+    if (!this.#isExact) return
+    const range = this.#draw.range()
+    await this.#maintain(`dropRange ${shownRange(range)}`, (tree, isSync) =>
+      isSync ? tree.dropRangeSync(range) : tree.dropRange(range),
     )
   }
 

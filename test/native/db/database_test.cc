@@ -108,7 +108,7 @@ TEST_F(DatabaseTest, EntriesOfAJournalThatCannotBeReplayed) {
   EXPECT_EQ(replay(Kind::kValue), Code::kOk);
   EXPECT_EQ(replay(Kind::kRangeTombstone), Code::kOk);
   EXPECT_EQ(replay(kKeyspaceClear), Code::kOk);
-  EXPECT_EQ(replay(kKeyspaceIngested), Code::kNotSupported);
+  EXPECT_EQ(replay(kTablesChanged), Code::kOk);
   EXPECT_EQ(replay(Kind::kBlobPointer), Code::kCorruption);
   EXPECT_EQ(replay(Kind::kMergeOperand), Code::kCorruption);
   EXPECT_EQ(replay(static_cast<Kind>(0x44)), Code::kCorruption);

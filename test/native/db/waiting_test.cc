@@ -153,8 +153,9 @@ TEST_F(WaitingTest, NoAsyncCallWaitsForAWriter) {
     Note(database_->WriteAsync(batch.bytes(), Durability::kSync, Owed()));
     Note(database_->PersistAsync(Durability::kSync, Owed()));
     Note(database_->FlushKeyspaceAsync(keyspace_.get(), Owed()));
-    database_->MajorCompactionAsync(keyspace_.get(), 1 << 20, std::make_shared<JobControl>(),
-                                    Owed());
+    database_->RunAsync(
+        keyspace_.get(), [](const Tree& tree) { return tree.MajorPlan(1 << 20); }, WhenBusy::kWait,
+        std::make_shared<JobControl>(), Owed());
     database_->snapshots().Close(database_->snapshots().Open());
     static_cast<void>(database_->figures());
   }));

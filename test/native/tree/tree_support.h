@@ -157,6 +157,10 @@ class TreeHarness {
     context.cache = cache_;
     context.files = files_;
     context.retention = [this] { return retention_source_ ? retention_source_() : retention; };
+    context.at_a_seqno = [this](uint32_t, const std::function<void(Seqno)>& install) {
+      tree_->Rotate();
+      install(tree_->highest_seqno());
+    };
     const ManifestState state = manifest_->state();
     return Tree::Open(context, state.trees.begin()->second, &tree_);
   }
@@ -229,7 +233,7 @@ class TreeHarness {
   using Pairs = std::vector<std::pair<std::string, std::string>>;
   Pairs Scan(Seqno read_seqno, Bounds bounds = {},
              Cursor::Direction direction = Cursor::Direction::kForward) {
-    Cursor cursor(tree_->Pin(), read_seqno, std::move(bounds), direction);
+    Cursor cursor(tree_->PinFor(read_seqno), read_seqno, std::move(bounds), direction);
     Pairs result;
     for (;;) {
       Code code = cursor.Next(ReadMode::kMemoryOnly);

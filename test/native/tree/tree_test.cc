@@ -257,6 +257,8 @@ TEST(Tree, APlanCanMoveAndDropTables) {
   ASSERT_OK(h.tree()->Claim(plan));
   ASSERT_OK(h.tree()->Compact(plan, nullptr, nullptr));
   EXPECT_EQ(h.Scan(kReadAll), (TreeHarness::Pairs{{"a", "1"}}));
+  h.retention.visible = 3;
+  h.tree()->ReleaseHeld();
   EpochCollect();
   EXPECT_EQ(h.Files(FileKind::kTable).size(), 1u);
 }
@@ -504,9 +506,9 @@ TEST(Tree, JobsOfWhichAnyCallFails) {
     ASSERT_OK(manifest->Commit(edit));
     auto cache = std::make_shared<Cache>(1 << 20);
     auto files = std::make_shared<FileCache>(vfs, 64);
-    TreeContext context{vfs,    "/db", manifest.get(),
-                        cache,  files, [] { return RetentionView{{}, kReadAll}; },
-                        nullptr};
+    TreeContext context{vfs,   "/db", manifest.get(),
+                        cache, files, [] { return RetentionView{{}, kReadAll}; },
+                        {},    {}};
     Ref<Tree> tree;
     ASSERT_OK(Tree::Open(context, state, &tree));
     Seqno s = 0;
@@ -634,7 +636,8 @@ TEST(Tree, CrashedAtEveryOperation) {
                           std::make_shared<Cache>(1 << 20),
                           std::make_shared<FileCache>(after.get(), 64),
                           [] { return RetentionView{}; },
-                          nullptr};
+                          {},
+                          {}};
       Ref<Tree> tree;
       const TreeState state = manifest->state().trees.at(1);
       const Status opened = Tree::Open(context, state, &tree);

@@ -151,6 +151,7 @@ export function contextOf(vfs: Vfs, manifest: Manifest): TreeContext {
     *beforeFlushCommit() {
       // All that is flushed here is durable.
     },
+    atASeqno: (tree, install) => install(tree.highestSeqno),
     *throttle() {
       // Nothing is compacted.
     },

@@ -131,6 +131,7 @@ export class SlowMachine {
       sealed.length > 0 ? [memtableOf(1, sealed)] : [],
       Version.of(1, tables),
       7,
+      [],
       options.onReleased,
     )
     for (const { shared } of tables) shared.release()

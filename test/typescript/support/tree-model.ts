@@ -105,6 +105,10 @@ export class TreeModel {
         return { snapshots: this.snapshots.toSorted((a, b) => a - b), visible: this.#seqno }
       }.bind(this),
       beforeFlushCommit,
+      atASeqno: (tree, install) => {
+        tree.rotate()
+        install(tree.highestSeqno)
+      },
       *throttle() {
         // Nothing has to be paid.
       },

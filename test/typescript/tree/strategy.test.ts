@@ -161,3 +161,31 @@ test('a strategy that is not ours decides nothing', () => {
   const context = { busyTables: new Set<number>(), now: 0 }
   expect(choosePlan(levels, { type: 'user', name: 'mine' }, context)).toBeUndefined()
 })
+
+describe('tables that end with a range tombstone', () => {
+  const EXCLUSIVE = 1
+  const [before, behind] = [table('1:a-m:1'), table('2:m-z:1')]
+  const setting: LeveledSetting = {
+    type: 'leveled',
+    name: 'leveled',
+    l0Threshold: 2,
+    targetSize: UNIT,
+    levelRatio: [10],
+  }
+  const choose = (levels: TableSummary[][][]): PlanData | undefined =>
+    choosePlan(levels, setting, { busyTables: new Set(), now: 0 })
+
+  test('do not meet one that begins there', () => {
+    const levels = [[[behind], [{ ...before, lastKeyBound: EXCLUSIVE }]]]
+    expect(choose(levels)?.kind).toBe('move')
+    expect(choose([[[behind], [before]]])?.kind).toBe('merge')
+  })
+
+  test('or have no end meet all that is behind', () => {
+    const endless = { ...before, lastKey: Buffer.alloc(0), lastKeyBound: 2 }
+    const levels = [[[endless]], [], [], [], [], [], [[behind]]]
+    expect(choose(levels)).toBe(undefined)
+    const two = [[[endless], [table('3:b-c:1')]], [], [], [], [], [], [[behind]]]
+    expect(choose(two)?.tables).toEqual([1, 3, 2])
+  })
+})

@@ -1,9 +1,10 @@
-// The first-in-first-out strategy, for data that ages: nothing is merged, the oldest tables are
-// dropped.
+// Plans that drop tables.
 //
-// Dropped is what was written `ttl_seconds` ago or longer, and then the oldest until `limit` bytes
-// are left. A table stays while an older one that it overlaps does: what it hides must not come to
-// light. Runs may overlap as they like.
+// A table stays while an older one that it overlaps does: what it hides must not come to light.
+// Runs may overlap as they like.
+//
+// The first-in-first-out strategy is for data that ages: nothing is merged; dropped is what was
+// written `ttl_seconds` ago or longer, and then the oldest until `limit` bytes are left.
 #include <algorithm>
 #include <functional>
 #include <set>
@@ -20,9 +21,9 @@ bool IsOlder(const TableSummary* a, const TableSummary* b) {
   return a->number < b->number;
 }
 
-class Fifo {
+class Drops {
  public:
-  Fifo(const VersionSummary& version, const std::set<uint64_t>& busy) : busy_(busy) {
+  Drops(const VersionSummary& version, const std::set<uint64_t>& busy) : busy_(busy) {
     for (auto level = version.levels.rbegin(); level != version.levels.rend(); ++level) {
       for (auto run = level->rbegin(); run != level->rend(); ++run) {
         runs_.emplace_back();
@@ -36,7 +37,13 @@ class Fifo {
   }
 
   uint64_t size() const { return size_; }
-  const std::vector<uint64_t>& dropped() const { return dropped_; }
+  std::optional<CompactionPlan> plan() && {
+    if (dropped_.empty()) return std::nullopt;
+    CompactionPlan plan;
+    plan.type = CompactionPlan::Type::kDrop;
+    plan.tables = std::move(dropped_);
+    return plan;
+  }
 
   void DropWhere(const std::function<bool(const TableSummary&)>& is_due) {
     Tables kept;
@@ -73,21 +80,27 @@ class Fifo {
 std::optional<CompactionPlan> ChooseFifo(const VersionSummary& version,
                                          const StrategyOptions& options,
                                          const StrategyContext& context) {
-  Fifo fifo(version, context.busy_tables);
+  Drops drops(version, context.busy_tables);
   if (options.ttl_seconds.has_value()) {
     const double expiry = static_cast<double>(context.now_ms) - *options.ttl_seconds * 1000;
-    fifo.DropWhere([expiry](const TableSummary& table) {
+    drops.DropWhere([expiry](const TableSummary& table) {
       return static_cast<double>(table.created_at_ms) <= expiry;
     });
   }
-  if (fifo.size() > options.limit) {
-    fifo.DropWhere([&](const TableSummary&) { return fifo.size() > options.limit; });
+  if (drops.size() > options.limit) {
+    drops.DropWhere([&](const TableSummary&) { return drops.size() > options.limit; });
   }
-  if (fifo.dropped().empty()) return std::nullopt;
-  CompactionPlan plan;
-  plan.type = CompactionPlan::Type::kDrop;
-  plan.tables = fifo.dropped();
-  return plan;
+  return std::move(drops).plan();
+}
+
+std::optional<CompactionPlan> ChooseDropRange(const VersionSummary& version, Slice lower,
+                                              const std::optional<Slice>& upper) {
+  const std::set<uint64_t> none;
+  Drops drops(version, none);
+  drops.DropWhere([&](const TableSummary& table) {
+    return !(Slice(table.first_key) < lower) && (!upper.has_value() || table.EndsBefore(*upper));
+  });
+  return std::move(drops).plan();
 }
 
 }  // namespace shale
