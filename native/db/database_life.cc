@@ -307,6 +307,7 @@ Status Database::Impl::CloseParts() {
   } else {
     maintenance_->TellFlushWaiters(Code::kDbClosed);
   }
+  for (const Ref<Keyspace>& keyspace : AllKeyspaces()) keyspace->tree()->ReleaseAllHeld();
   static_cast<void>(EpochCollect());  // what a reader still holds is left to the next open
   remover_->Stop();
   const CommitQueue::WriteLock write_lock(queue_.get());  // see HandOver

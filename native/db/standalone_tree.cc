@@ -184,6 +184,7 @@ class StandaloneTree::Impl {
     maintenance_->TellFlushWaiters(Code::kDbClosed);
     executor_->Shutdown();
     Status status = RecordGcSeqno();
+    keyspace_->tree()->ReleaseAllHeld();
     static_cast<void>(EpochCollect());  // what a reader still holds is left to the next open
     remover_->Stop();
     lock_.reset();

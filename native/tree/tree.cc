@@ -279,8 +279,10 @@ bool Tree::holds() const {
 }
 
 void Tree::ReleaseHeld() {
-  if (!holds()) return;
-  const RetentionView view = context_.retention();
+  if (holds()) ReleaseHeldBut(context_.retention());
+}
+
+void Tree::ReleaseHeldBut(const RetentionView& view) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     const SuperVersion* now = current();

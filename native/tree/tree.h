@@ -147,8 +147,10 @@ class Tree : public RefCounted {
   std::vector<Ref<SuperVersion>> history() const;
   // What a read at `read_seqno` goes to.
   Ref<SuperVersion> PinFor(Seqno read_seqno) const;
-  // Lets go of super versions that are held for reads which have ended; see SuperVersion::For.
+  // Lets go of super versions that are held for reads which have ended, or of all; see
+  // SuperVersion::For.
   void ReleaseHeld();
+  void ReleaseAllHeld() { ReleaseHeldBut(RetentionView{{}, kReadAll}); }
   bool holds() const;
   // Bytes of tables in the range, from their indexes.
   Status ApproximateSize(const Bounds& range, ReadMode mode, uint64_t* bytes) const;
@@ -170,6 +172,7 @@ class Tree : public RefCounted {
   // memtables that it replaces. `is_visible`: reads can tell it from what was there before.
   Status CommitChange(ManifestEdit::TreeChange change, const std::vector<TableOutput::Table>& added,
                       const std::vector<Ref<Memtable>>& flushed, bool is_visible = false);
+  void ReleaseHeldBut(const RetentionView& view);
   // Installs a version in which something is missing that reads at `at` and below still see.
   void InstallVisible(Ref<Version> version, Seqno at);
   bool deleted() const { return deleted_.load(std::memory_order_acquire); }

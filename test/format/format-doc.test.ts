@@ -44,16 +44,12 @@ const enums: Record<string, readonly [file: string, name: string, absent?: reado
   tail: ['journal/log_reader.h', 'Tail'],
   'index-kind': ['table/table_format.h', 'IndexKind'],
   'filter-kind': ['table/table_format.h', 'FilterKind'],
-  bound: ['table/table_format.h', 'KeyBound'],
+  bound: ['base/range_tombstone.h', 'KeyBound'],
   'table-property': ['table/table_format.cc', 'PropertyId'],
   edit: ['tree/manifest_edit.cc', 'EditId'],
   'directory-kind': ['tree/manifest_edit.h', 'DirectoryKind'],
   option: ['tree/options.cc', 'Option', ['kKvSeparation']],
-  'compaction-field': [
-    'tree/options.cc',
-    'CompactionField',
-    ['kBaseSize', 'kRatio', 'kMinRuns', 'kLimit', 'kTtl'],
-  ],
+  'compaction-field': ['tree/options.cc', 'CompactionField'],
   strategy: ['tree/options.h', 'StrategyKind'],
   memtable: ['memtable/memtable.h', 'MemtableKind', ['kBtree', 'kAuto']],
   durability: ['db/options.h', 'Durability'],
@@ -65,7 +61,7 @@ const flags: Record<string, Record<string, readonly [file: string, name: string]
     kCreateKeyspace: ['db/write_batch.h', 'kKeyspaceCreate'],
     kDeleteKeyspace: ['db/write_batch.h', 'kKeyspaceDelete'],
     kClearKeyspace: ['db/write_batch.h', 'kKeyspaceClear'],
-    kIngested: ['db/write_batch.h', 'kTablesChanged'],
+    kTablesChanged: ['db/write_batch.h', 'kTablesChanged'],
   },
   'block-flag': { kWideRestarts: ['table/block_shape.h', 'kBlockFlagWideRestarts'] },
   bucket: {
@@ -74,10 +70,11 @@ const flags: Record<string, Record<string, readonly [file: string, name: string]
   },
   'filter-algorithm': { kBlockedBloom: ['table/filter_block.cc', 'kAlgorithmBlockedBloom'] },
   'lock-engine': { kNative: ['db/directory_lock.cc', 'kEngineNative'] },
+  'range-flag': { kUnboundedEnd: ['table/range_block.cc', 'kUnboundedEnd'] },
 }
 
 // Enums whose code comes with the feature: nothing to compare with yet.
-const later = ['range-flag', 'filter-policy', 'kv-separation-field', 'feature']
+const later = ['filter-policy', 'kv-separation-field', 'feature']
 
 const constants: Record<string, readonly [file: string, name: string]> = {
   key_bytes_max: ['base/internal_key.h', 'kKeyBytesMax'],
