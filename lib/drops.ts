@@ -55,13 +55,14 @@ class Drops {
   readonly #runs: readonly Tables[]
   readonly #busy: ReadonlySet<number>
   readonly #dropped = new Set<number>()
-  /** Bytes of what is left. */
+  /** Bytes of what is left; what a job has may be dropped already. */
   size: number
 
   constructor(levels: Levels, busy: ReadonlySet<number>) {
     this.#runs = levels.flat().toReversed()
     this.#busy = busy
-    this.size = this.#runs.flat().reduce((sum, table) => sum + table.size, 0)
+    const idle = this.#runs.flat().filter(({ id }) => !busy.has(id))
+    this.size = idle.reduce((sum, table) => sum + table.size, 0)
   }
 
   dropWhere(isDue: (table: TableSummary) => boolean): void {

@@ -29,7 +29,8 @@ class Drops {
         runs_.emplace_back();
         for (const TableSummary& table : run->tables) {
           runs_.back().push_back(&table);
-          size_ += table.size;
+          // What a job has may be dropped already.
+          if (busy_.count(table.number) == 0) size_ += table.size;
         }
         std::sort(runs_.back().begin(), runs_.back().end(), IsOlder);
       }
