@@ -26,7 +26,6 @@ import { READ_ALL } from '../base/internal-key.ts'
 import { BATCH_BYTES_MAX } from '../base/limits.ts'
 import { withKeyspace } from '../base/status.ts'
 import type { JournalManager } from '../journal/manager.ts'
-import type { Block } from '../table/table-file.ts'
 import { DATABASE } from '../tree/manifest-edit.ts'
 import type { ManifestEdit } from '../tree/manifest-edit.ts'
 import type { TreeState } from '../tree/manifest-state.ts'
@@ -74,7 +73,7 @@ export class Database {
   readonly maintenance: Maintenance
   readonly keyspaces: Keyspaces
   readonly writer: CommitWriter
-  readonly cache: Cache<Block>
+  readonly cache: Cache
   recovery: RecoveryFigures = NOTHING_RECOVERED
   readonly #vfs: ClosableVfs
   readonly #lock: DirectoryLock | undefined

@@ -7,7 +7,6 @@ import { Cache } from '../../../lib/typescript/base/cache.ts'
 import { Io, run, runSync } from '../../../lib/typescript/base/flow.ts'
 import type { Flow } from '../../../lib/typescript/base/flow.ts'
 import { isTombstone } from '../../../lib/typescript/base/internal-key.ts'
-import type { Block } from '../../../lib/typescript/table/table-file.ts'
 import { PointLookup } from '../../../lib/typescript/table/table-reader.ts'
 import type { RangeTombstone } from '../../../lib/typescript/base/range-tombstone.ts'
 import { BARE_TREE } from '../../../lib/typescript/tree/manifest-edit.ts'
@@ -94,7 +93,7 @@ export class TreeModel {
       vfs,
       directory: '/db',
       manifest,
-      cache: new Cache<Block>(10_000),
+      cache: new Cache(10_000),
       files: new FileCache(vfs, 3),
       remove: (path) => {
         run(removal(vfs, path)).catch(() => {})
