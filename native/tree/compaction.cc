@@ -211,7 +211,7 @@ class Tree::CompactionJob {
           placement.ChooseRunOrder(version, outputs, tree_->next_run_order_, &place.run_order));
       tree_->next_run_order_ = std::max(tree_->next_run_order_, place.run_order + 1);
     }
-    for (const auto& table : added) change->version.added.push_back({table.meta, place, {}});
+    for (const auto& table : added) change->version.added.push_back({table.meta, place});
     for (const InputTable& input : placement.inputs()) {
       const uint64_t number = input.table->meta().number;
       if (move) {

@@ -125,7 +125,7 @@ class Tree::FlushJob {
     change.flushed_seqno = Highest() + 1;
     const uint64_t order = tree_->next_run_order_++;
     for (const auto& table : output_.tables()) {
-      change.version.added.push_back({table.meta, {0, order}, {}});
+      change.version.added.push_back({table.meta, {0, order}});
     }
     // Until it is certain that the manifest does not name them, the files stay: also if memory
     // runs out.

@@ -48,7 +48,7 @@ Status OpenTable(const TableContext& context, const VersionEdit::Added& added,
                  const TableOpenOptions& options, const std::shared_ptr<TableCounters>& counters,
                  Ref<TableReader>* table) {
   const std::string path = FileName(context.directory, FileKind::kTable, added.meta.number);
-  if (!added.blobs.empty()) {
+  if (!added.meta.blobs.empty()) {
     return Status(Code::kNotSupported, "a table with blob pointers").WithPath(path);
   }
   const Status s = TableReader::Open(context, added.meta, options, counters, table);

@@ -58,15 +58,9 @@ struct TablePlace {
 
 // The change from one version to the next; also what the manifest records.
 struct VersionEdit {
-  struct BlobReference {
-    uint64_t number = 0;       // of the blob file
-    uint64_t item_count = 0;   // pointers into it
-    uint64_t frame_bytes = 0;  // whole frames that they name
-  };
   struct Added {
     TableMeta meta;
     TablePlace place;
-    std::vector<BlobReference> blobs;
   };
   struct Moved {
     uint64_t number = 0;

@@ -15,7 +15,7 @@ import type { RangeTombstone } from '../base/range-tombstone.ts'
 import { compareBytes } from '../base/slice.ts'
 import { atPlace, corruption } from '../base/status.ts'
 import type { ReadFile } from '../vfs/vfs.ts'
-import { decodeBlobReferences } from './blob-references.ts'
+import { decodeBlobReferences, sameReferences } from './blob-references.ts'
 import type { BlobReference } from './blob-references.ts'
 import type { FilterBlock } from './filter-block.ts'
 import type { IndexBlock } from './index-block.ts'
@@ -84,7 +84,9 @@ export interface TableOpenOptions {
   readonly size: number
   /** Added to every seqno that is stored; 0 unless the table was ingested. */
   readonly globalSeqno: number
-  readonly cache: Cache<Block>
+  /** What it points into, as the manifest says. */
+  readonly blobs: readonly BlobReference[]
+  readonly cache: Cache
   /** Keep the index, or the top of it, outside of the cache. */
   readonly pinIndex: boolean
   readonly pinFilter: boolean
@@ -157,6 +159,11 @@ export class TableReader {
       return decodeBlobReferences(raw)
     }
     const references = blobs.length > 0 ? yield* readPart(table, blobs, decode) : []
+    if (!sameReferences(references, options.blobs)) {
+      const message = 'the table has other blob references than the manifest says'
+      const place = blobs.length > 0 ? blobs.offset : footer.properties.offset
+      throw corruption(message, file.path, place)
+    }
     const { globalSeqno } = options
     const reader = new TableReader(table, globalSeqno, footer, properties, tombstones, references)
     yield* reader.#pin(options)

@@ -7,7 +7,6 @@ import type { Flow } from '../base/flow.ts'
 import { compareBytes } from '../base/slice.ts'
 import { corruption, isErrno } from '../base/status.ts'
 import { ShaleError } from '../../errors.ts'
-import type { Block } from '../table/table-file.ts'
 import type { TableProperties } from '../table/table-format.ts'
 import { TableReader } from '../table/table-reader.ts'
 import type { FileCache } from '../vfs/file-cache.ts'
@@ -62,7 +61,7 @@ export function discard(tables: readonly Table[]): void {
 
 export interface TableContext {
   readonly directory: string
-  readonly cache: Cache<Block>
+  readonly cache: Cache
   readonly files: FileCache
   /** Removes a file that nobody reads and the manifest does not name. */
   readonly remove: (path: string, bytes: number) => void
@@ -75,7 +74,7 @@ export function* openTable(
   pins: { readonly pinIndex: boolean; readonly pinFilter: boolean },
 ): Flow<Table> {
   const { directory, cache, files, remove } = context
-  const { fileNumber, size, globalSeqno } = meta
+  const { fileNumber, size, globalSeqno, blobs } = meta
   const path = pathIn(directory, fileName('table', fileNumber))
   if (meta.blobs.length > 0) {
     throw new ShaleError('NOT_SUPPORTED', 'a table with blob pointers', { path })
@@ -88,7 +87,7 @@ export function* openTable(
       throw corruption('the table has another size than the manifest says', path, least)
     }
     const isIt = (properties: TableProperties): boolean => agrees(meta, properties)
-    const options = { file, fileNumber, size, globalSeqno, cache, ...pins, agrees: isIt }
+    const options = { file, fileNumber, size, globalSeqno, blobs, cache, ...pins, agrees: isIt }
     const reader = yield* TableReader.open(options)
     return { meta, shared: new SharedTable(reader, () => remove(path, size)) }
   } catch (error) {
@@ -110,7 +109,6 @@ function agrees(meta: TableMeta, properties: TableProperties): boolean {
     compareBytes(properties.lastKey, meta.lastKey) === 0 &&
     properties.lastKeyBound === meta.lastKeyBound &&
     properties.lowestSeqno + meta.globalSeqno === meta.lowestSeqno &&
-    properties.highestSeqno + meta.globalSeqno === meta.highestSeqno &&
-    properties.blobReferences.length > 0 === meta.blobs.length > 0
+    properties.highestSeqno + meta.globalSeqno === meta.highestSeqno
   )
 }
