@@ -1,7 +1,9 @@
 // Reading values: from memory, from the file, from damaged and hostile files.
 #include "blob/blob_file.h"
 
+#include <fstream>
 #include <functional>
+#include <iterator>
 
 #include "base/epoch.h"
 #include "blob/blob_support.h"
@@ -311,6 +313,56 @@ TEST(BlobFile, AFailedReadIsNotRemembered) {
   EXPECT_TRUE(file->Get(items[0].key, items[0].pointer, kReadAny, &hit).Is(Code::kIoError));
   ASSERT_TRUE(file->Get(items[0].key, items[0].pointer, kReadAny, &hit).ok());
   EXPECT_EQ(hit.value, Slice(items[0].value));
+}
+
+// ---- files of both engines ----
+
+// What the files of test/cases/blobs hold under key number i / 2: the engines wrote them once, 7
+// (LZ4) and 8 (zstd) are of this one, 9 and 10 of the other.
+std::string ValueOfCase(uint32_t i) {
+  static const size_t kSizes[] = {1000, 600, 0, 300, 200000, 40};
+  std::string value(kSizes[i], '\0');
+  uint32_t noise = i;
+  for (size_t at = 0; at < value.size(); at++) {
+    noise = noise * 1664525 + 1013904223;
+    value[at] = static_cast<char>(i % 2 == 0 ? i + at % 50 : noise >> 24);
+  }
+  return value;
+}
+
+TEST(BlobFile, FilesOfBothEnginesAreRead) {
+  for (const uint64_t number : {7, 8, 9, 10}) {
+    const std::string directory = SHALE_SOURCE_DIR "/test/cases/blobs";
+    std::ifstream in(FileName(directory, FileKind::kBlob, number), std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(in), {}};
+    ASSERT_GT(bytes.size(), kBlobFileOverhead) << number;
+    BlobFooter footer;
+    const uint64_t end = bytes.size() - kBlobFooterBytes;
+    ASSERT_TRUE(DecodeBlobFooter(Slice(bytes).Skip(end), number, end, &footer).ok()) << number;
+    BlobEnv env;
+    env.WriteFile(number, bytes);
+    const Ref<BlobFile> file = env.MustOpen(
+        {number, bytes.size(), footer.item_count, footer.frame_bytes, footer.raw_bytes});
+    EXPECT_TRUE(file->Verify().ok());
+    BlobScanner scanner(file.get());
+    BlobFrame frame;
+    const Codec codec = number % 2 == 1 ? Codec::kLz4 : Codec::kZstd;
+    for (uint32_t i = 0; i < 6; i++) {
+      ASSERT_TRUE(scanner.Next(&frame)) << scanner.status().ToString();
+      const std::string key = "key " + std::to_string(i / 2);
+      EXPECT_EQ(frame.key, Slice(key));
+      EXPECT_EQ(frame.seqno, 100 - i);
+      const std::string value = ValueOfCase(i);
+      EXPECT_EQ(frame.codec, i % 2 == 0 && i != 2 ? codec : Codec::kNone) << i;
+      const BlobPointer pointer{number, scanner.offset(),
+                                static_cast<uint32_t>(frame.stored.size()),
+                                static_cast<uint32_t>(value.size())};
+      BlobHit hit;
+      ASSERT_TRUE(file->Get(key, pointer, kReadAny, &hit).ok()) << number << ": " << i;
+      EXPECT_EQ(hit.value, Slice(value)) << number << ": " << i;
+    }
+    EXPECT_FALSE(scanner.Next(&frame));
+  }
 }
 
 // ---- scanning and relocation ----

@@ -1,5 +1,7 @@
 // Blob files: what was written comes back, from memory and from the file; damage is told.
 
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { ShaleError } from '../../../lib/errors.ts'
 import type { BlobPointer } from '../../../lib/typescript/base/blob-pointer.ts'
@@ -8,12 +10,15 @@ import { keyedCrc } from '../../../lib/typescript/base/crc32c.ts'
 import { run, runSync, Slice } from '../../../lib/typescript/base/flow.ts'
 import { BlobCounters } from '../../../lib/typescript/blob/blob-file.ts'
 import type { BlobFile } from '../../../lib/typescript/blob/blob-file.ts'
+import { decodeBlobFooter } from '../../../lib/typescript/blob/blob-format.ts'
 import { BlobOutput } from '../../../lib/typescript/blob/blob-output.ts'
 import { BlobScanner, SCAN_BYTES } from '../../../lib/typescript/blob/blob-scanner.ts'
 import { BlobWriter } from '../../../lib/typescript/blob/blob-writer.ts'
 import { FaultVfs } from '../../../lib/typescript/vfs/fault-vfs.ts'
+import { fileName } from '../../../lib/typescript/vfs/file-name.ts'
 import type { Vfs } from '../../../lib/typescript/vfs/vfs.ts'
 import { failure, testSeed } from '../../support/scratch.ts'
+import { root } from '../../support/source-files.ts'
 import {
   BLOB,
   BLOB_PATH,
@@ -262,6 +267,46 @@ describe('damage', () => {
     }
     expect(reports(0, claim)).toBe(1)
   })
+})
+
+// --- files of both engines ------------------------------------------------------------------------
+
+/**
+ * What the files of test/cases/blobs hold under key number i / 2: the engines wrote them once, 7
+ * (LZ4) and 8 (zstd) are of the native one, 9 and 10 of this one.
+ */
+function valueOfCase(i: number): Buffer {
+  const value = Buffer.alloc([1000, 600, 0, 300, 200_000, 40][i]!)
+  let noise = i
+  for (let at = 0; at < value.length; at++) {
+    noise = (Math.imul(noise, 1_664_525) + 1_013_904_223) >>> 0
+    value[at] = i % 2 === 0 ? i + (at % 50) : noise >>> 24
+  }
+  return value
+}
+
+test.each([7, 8, 9, 10])('file %i of both engines is read', (fileNumber) => {
+  const name = fileName('blob', fileNumber)
+  const bytes = readFileSync(join(root, 'test/cases/blobs', name))
+  const end = bytes.length - 64
+  const footer = decodeBlobFooter(bytes.subarray(end), fileNumber, end)
+  const vfs = newMachine()
+  putFile(vfs, `/db/${name}`, bytes)
+  const file = openBlobs(blobContext(vfs), { ...footer, fileNumber, size: bytes.length })
+  verify(file)
+  const scanner = new BlobScanner(file)
+  for (let i = 0; i < 6; i++) {
+    const { key, seqno, codec, stored } = runSync(scanner.next())!
+    const value = valueOfCase(i)
+    const compressed = fileNumber % 2 === 1 ? 1 : 2
+    const expected = [`key ${i >> 1}`, 100 - i, i % 2 === 0 && i !== 2 ? compressed : 0]
+    expect([Buffer.from(key).toString(), seqno, codec]).toEqual(expected)
+    const { offset } = scanner
+    const pointer = { fileNumber, offset, storedLength: stored.length, rawLength: value.length }
+    const item = { key: Buffer.from(key), seqno, value }
+    expect(value.equals(valueOf(file, pointer, item))).toBe(true)
+  }
+  expect(runSync(scanner.next())).toBe(undefined)
 })
 
 // --- scanning, relocation, output ----------------------------------------------------------------
