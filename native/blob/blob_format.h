@@ -49,7 +49,7 @@ struct BlobFrameHeader {
 // A value with what its frame says of it; the slices point into whatever holds the frame.
 struct BlobFrame {
   Slice key;
-  Seqno seqno = 0;  // of the entry; 0 when ingested
+  Seqno seqno = 0;  // of the entry when it was written: 0 if that was ingested
   Codec codec = Codec::kNone;
   uint32_t raw_length = 0;
   Slice stored;  // as `codec` left it

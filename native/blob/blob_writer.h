@@ -39,7 +39,8 @@ class BlobWriter {
 
   // Compressed where that is worth it. Strictly ascending internal order.
   Status Add(Slice key, Seqno seqno, Slice value, BlobPointer* pointer);
-  // The frame of another file, as it is stored there.
+  // The frame of another file, as it is stored there. Its seqno is to be the entry's: an ingested
+  // one has had none when the other file was written.
   Status AddFrame(const BlobFrame& frame, BlobPointer* pointer);
   // Bytes the file would have if finished now.
   uint64_t size() const { return offset_ + kBlobFooterBytes; }

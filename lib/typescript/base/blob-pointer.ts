@@ -38,11 +38,6 @@ export function decodeBlobPointer(bytes: Uint8Array, at: number): BlobPointer {
   }
 }
 
-/** Of the value; reads no blob. */
-export function rawLengthOf(bytes: Uint8Array, at: number): number {
-  return getU32(bytes, at + 20)
-}
-
 /** Whether the bytes are a pointer that may exist. */
 export function isBlobPointer(bytes: Uint8Array, begin: number, end: number): boolean {
   if (end - begin !== BLOB_POINTER_BYTES) return false

@@ -30,7 +30,7 @@ export const BLOB_FILE_OVERHEAD: number = FILE_HEADER_BYTES + BLOB_FOOTER_BYTES
 /** A value as it is stored, with what its frame says of it. */
 export interface BlobFrame {
   readonly key: Uint8Array
-  /** Of the entry; 0 when ingested. */
+  /** Of the entry when it was written: 0 if that was ingested. */
   readonly seqno: number
   readonly codec: number
   readonly rawLength: number

@@ -89,7 +89,10 @@ export class BlobWriter {
     return yield* this.addFrame({ key: name, seqno, codec, rawLength: raw.length, stored })
   }
 
-  /** The frame of another file, as it is stored there. */
+  /**
+   * The frame of another file, as it is stored there. Its seqno is to be the entry's: an ingested
+   * one has had none when the other file was written.
+   */
   *addFrame(frame: BlobFrame): Flow<BlobPointer> {
     const { fileNumber } = this.#options
     const { key, rawLength, stored } = frame
