@@ -269,7 +269,7 @@ describe('damage', () => {
   })
 })
 
-// --- files of both engines ------------------------------------------------------------------------
+// --- files of both engines -----------------------------------------------------------------------
 
 /**
  * What the files of test/cases/blobs hold under key number i / 2: the engines wrote them once, 7
