@@ -3,8 +3,8 @@
  * dropped. Twin of native/tree/fifo.cc: the same choice from the same version.
  *
  * Dropped is what was written `ttlSeconds` ago or longer, and then the oldest until `limit` bytes
- * are left. A table stays while an older one that it overlaps does: what it hides must not come to
- * light. Runs may overlap as they like.
+ * are left, counting with a table what it points to in blob files. A table stays while an older one
+ * that it overlaps does: what it hides must not come to light. Runs may overlap as they like.
  */
 
 import type { FifoSetting, PlanData } from './engine.ts'
@@ -20,7 +20,7 @@ export function chooseFifo(
   const ttl = setting.ttlSeconds
   const expiry = ttl === undefined ? -Infinity : now - ttl * 1000
   const runs = levels.flat().toReversed()
-  let size = runs.flat().reduce((sum, table) => sum + table.size, 0)
+  let size = runs.flat().reduce((sum, table) => sum + bytesOf(table), 0)
   const dropped = new Set<number>()
   const drop = (isDue: (table: TableSummary) => boolean): void => {
     const kept: Tables[] = []
@@ -29,7 +29,7 @@ export function chooseFifo(
       for (const table of left.toSorted(byAge)) {
         if (busy.has(table.id) || !isDue(table) || meets(kept, table)) continue
         dropped.add(table.id)
-        size -= table.size
+        size -= bytesOf(table)
       }
       const rest = left.filter(({ id }) => !dropped.has(id))
       if (rest.length > 0) kept.push(rest)
@@ -38,6 +38,10 @@ export function chooseFifo(
   if (ttl !== undefined) drop(({ createdAt }) => createdAt <= expiry)
   if (size > setting.limit) drop(() => size > setting.limit)
   return dropped.size === 0 ? undefined : { kind: 'drop', tables: [...dropped] }
+}
+
+function bytesOf({ size, blobs = [] }: TableSummary): number {
+  return blobs.reduce((sum, { bytes }) => sum + bytes, size)
 }
 
 function byAge(a: TableSummary, b: TableSummary): number {

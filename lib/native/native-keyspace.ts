@@ -5,7 +5,6 @@ import {
   type EntryKind,
   type KeyspaceEngine,
   type MajorCompaction,
-  type TreeSettings,
 } from '../engine.ts'
 import { checkInBounds, keyError, valueError, type ShaleError } from '../errors.ts'
 import type { Durability, KeyInput, ValueInput } from '../types.ts'
@@ -48,13 +47,6 @@ export class NativeKeyspace extends NativeReads implements KeyspaceEngine {
     this.#handle = handle
     this.#maxValueSize = maxValueSize
     abandoned.register(this, handle)
-  }
-
-  settings(): TreeSettings {
-    META[META_HANDLE] = this.#handle
-    const settings = door.settings()
-    this.#check()
-    return settings
   }
 
   insertSync(key: KeyInput, value: ValueInput, durability: Durability): void {

@@ -10,6 +10,7 @@ import {
   type ScanEngine,
   type ScanRange,
   type TreeFigures,
+  type TreeSettings,
   type VersionData,
 } from '../engine.ts'
 import type { ShaleError } from '../errors.ts'
@@ -308,6 +309,10 @@ export class NativeReads implements ReadEngine {
 
   scan(range: ScanRange): ScanEngine {
     return openScan(this.#handle, range)
+  }
+
+  settings(): TreeSettings {
+    return this.#view(door.settings)
   }
 
   treeFigures(): TreeFigures {

@@ -11,6 +11,7 @@ import type {
   ScanEngine,
   ScanRange,
   TreeFigures,
+  TreeSettings,
   VersionData,
 } from '../engine.ts'
 import { byteLengthOf, keyError, ShaleError } from '../errors.ts'
@@ -213,6 +214,11 @@ export class TypescriptReads implements ReadEngine {
     this.#source.check()
     const hold = this.#source.tree.hold(outlivesClose)
     return new TypescriptScan(hold, this.#readSeqno(seqno), lower, upper)
+  }
+
+  settings(): TreeSettings {
+    this.#source.check()
+    return this.#source.tree.settings
   }
 
   treeFigures(): TreeFigures {
