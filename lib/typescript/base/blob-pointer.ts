@@ -38,6 +38,11 @@ export function decodeBlobPointer(bytes: Uint8Array, at: number): BlobPointer {
   }
 }
 
+/** Length of the value itself, of the pointer at `at`. */
+export function blobValueLength(bytes: Uint8Array, at: number): number {
+  return getU32(bytes, at + 20)
+}
+
 /** Whether the bytes are a pointer that may exist. */
 export function isBlobPointer(bytes: Uint8Array, begin: number, end: number): boolean {
   if (end - begin !== BLOB_POINTER_BYTES) return false

@@ -159,6 +159,19 @@ export class BlobFile {
     }
   }
 
+  /** The value of a frame that was read with others, into the cache without these. */
+  *take(frame: BlobFrame, offset: number): Flow<Uint8Array> {
+    try {
+      const decoded = yield* decodeBlobValue(frame)
+      const value = decoded === frame.stored ? new Uint8Array(decoded) : decoded
+      this.#counters.loadsIo++
+      this.#keep(offset, frame, value)
+      return value
+    } catch (error) {
+      throw atPlace(error, this.path, offset)
+    }
+  }
+
   #keep(offset: number, { key, stored }: BlobFrame, value: Uint8Array): void {
     // A view of the key would keep what the value was decompressed from.
     const own = value === stored ? key : new Uint8Array(key)

@@ -18,6 +18,8 @@ export const SCAN_BYTES = 262_144
 
 export class BlobScanner {
   readonly #file: BlobFile
+  /** Bytes that are read at once; those of one frame if that is larger. */
+  aheadBytes: number
   #chunk: Uint8Array = new Uint8Array(0)
   /** Where the chunk lies in the file. */
   #begin = 0
@@ -25,8 +27,15 @@ export class BlobScanner {
   /** Where the frame of the last `next` begins. */
   offset = 0
 
-  constructor(file: BlobFile) {
+  constructor(file: BlobFile, aheadBytes: number = SCAN_BYTES) {
     this.#file = file
+    this.aheadBytes = aheadBytes
+  }
+
+  /** Whether the frame that a pointer names with a key like that was read already. */
+  has({ offset, storedLength }: BlobPointer, keyLength: number): boolean {
+    const at = offset - this.#begin
+    return at >= 0 && at + frameBytes(keyLength, storedLength) <= this.#chunk.length
   }
 
   /** The next frame; undefined at the end. */
@@ -69,7 +78,7 @@ export class BlobScanner {
   *#read(offset: number, length: number): Flow<Uint8Array> {
     const at = offset - this.#begin
     if (at >= 0 && at + length <= this.#chunk.length) return this.#chunk.subarray(at, at + length)
-    const size = Math.min(Math.max(length, SCAN_BYTES), this.#file.limit - offset)
+    const size = Math.min(Math.max(length, this.aheadBytes), this.#file.limit - offset)
     this.#chunk = yield* this.#file.read(offset, size)
     this.#begin = offset
     return this.#chunk.subarray(0, length)

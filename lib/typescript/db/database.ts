@@ -291,7 +291,9 @@ export class Database {
     const keyspaces = this.keyspaces.all()
     const journal = this.#journal
     const journalDiskSpace = journal === undefined ? 0 : journal.sealedBytes + journal.activeBytes
-    const tableBytes = keyspaces.map(({ tree }) => tree.superVersion.version.bytes)
+    const fileBytes = keyspaces.map(({ tree: { superVersion } }) => {
+      return superVersion.version.tableBytes + superVersion.version.blobBytes
+    })
     return {
       writeBufferSize: this.maintenance.memory,
       outstandingFlushes: sum(keyspaces.map(({ tree }) => tree.sealedCount)),
@@ -300,7 +302,7 @@ export class Database {
       timeCompacting: this.maintenance.figures.compacting,
       journalCount: journal === undefined ? 0 : journal.count,
       journalDiskSpace,
-      diskSpace: journalDiskSpace + this.#manifest.bytes + sum(tableBytes),
+      diskSpace: journalDiskSpace + this.#manifest.bytes + sum(fileBytes),
       cacheCapacity: this.cache.capacity,
       seqno: this.#queue.nextSeqno,
       visibleSeqno: this.#queue.visible,

@@ -5,6 +5,7 @@
  */
 
 import type { ShaleError } from '../../errors.ts'
+import type { BlobPointer } from '../base/blob-pointer.ts'
 import type { Cache, CachedFile } from '../base/cache.ts'
 import type { Flow } from '../base/flow.ts'
 import { KeyHash } from '../base/hash.ts'
@@ -44,6 +45,11 @@ export const FOUND = 1
 export const BLOCKED = 2
 export type Found = typeof ABSENT | typeof FOUND | typeof BLOCKED
 
+export interface FetchedValue {
+  readonly pointer: BlobPointer
+  readonly value: Uint8Array
+}
+
 /** A point read: what is looked for, and when it was found, the entry. */
 export class PointLookup extends BlockRequests {
   key: Uint8Array = new Uint8Array(0)
@@ -51,6 +57,10 @@ export class PointLookup extends BlockRequests {
   end = 0
   /** The read sees entries with a smaller seqno. */
   readSeqno = 0
+  /** A separated value is fetched; else its pointer will do. */
+  wantsValue = true
+  /** A separated value that had to be fetched. */
+  fetched: FetchedValue | undefined
   readonly #hash = new KeyHash()
   #hashed = false
 
@@ -60,13 +70,25 @@ export class PointLookup extends BlockRequests {
   valueBegin = 0
   valueEnd = 0
 
-  start(key: Uint8Array, begin: number, end: number, readSeqno: number): void {
+  start(
+    key: Uint8Array,
+    begin: number,
+    end: number,
+    readSeqno: number,
+    wantsValue: boolean = true,
+  ): void {
+    this.wantsValue = wantsValue
     this.key = key
     this.begin = begin
     this.end = end
     this.readSeqno = readSeqno
     this.#hashed = false
     this.settle()
+  }
+
+  override settle(): void {
+    super.settle()
+    this.fetched = undefined
   }
 
   /** Of the key; computed when the first filter asks. */

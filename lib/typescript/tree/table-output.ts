@@ -10,6 +10,7 @@ import type { Flow } from '../base/flow.ts'
 import type { File, Vfs } from '../vfs/vfs.ts'
 import { syncDirectory } from '../vfs/directory.ts'
 import { fileName, pathIn } from '../vfs/file-name.ts'
+import type { BlobFileMeta } from '../blob/blob-writer.ts'
 import { rangeBytes } from '../table/range-tombstones.ts'
 import { TableWriter } from '../table/table-writer.ts'
 import type { FinishedTable, TableWriteOptions } from '../table/table-writer.ts'
@@ -118,6 +119,11 @@ export class TableOutput implements EntrySink {
     this.#options = options
   }
 
+  /** What was written besides the tables. */
+  get blobFiles(): readonly BlobFileMeta[] {
+    return []
+  }
+
   /** Whether `drain` has something to do. */
   get isFull(): boolean {
     return this.#ended.length > 0 || this.#current?.writer.isFull === true
@@ -136,6 +142,11 @@ export class TableOutput implements EntrySink {
     this.#unpaid += keyEnd - keyBegin + valueEnd - valueBegin
     const output = this.#outputFor(key, keyBegin, keyEnd)
     output.writer.add(kind, seqno, key, keyBegin, keyEnd, value, valueBegin, valueEnd)
+  }
+
+  /** Other bytes that are written. */
+  protected charge(bytes: number): void {
+    this.#unpaid += bytes
   }
 
   /** In order, and before the entries from its start on. */

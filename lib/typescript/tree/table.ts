@@ -6,7 +6,6 @@ import type { Cache } from '../base/cache.ts'
 import type { Flow } from '../base/flow.ts'
 import { compareBytes } from '../base/slice.ts'
 import { corruption, isErrno } from '../base/status.ts'
-import { ShaleError } from '../../errors.ts'
 import type { TableProperties } from '../table/table-format.ts'
 import { TableReader } from '../table/table-reader.ts'
 import type { FileCache } from '../vfs/file-cache.ts'
@@ -51,12 +50,9 @@ export class SharedTable {
   }
 }
 
-/** Lets go of tables that were written for nothing. */
-export function discard(tables: readonly Table[]): void {
-  for (const { shared } of tables) {
-    shared.replace()
-    shared.release()
-  }
+export interface PinOptions {
+  readonly pinIndex: boolean
+  readonly pinFilter: boolean
 }
 
 export interface TableContext {
@@ -68,17 +64,10 @@ export interface TableContext {
 }
 
 /** A table that the manifest names, or is about to; held once. */
-export function* openTable(
-  context: TableContext,
-  meta: TableMeta,
-  pins: { readonly pinIndex: boolean; readonly pinFilter: boolean },
-): Flow<Table> {
+export function* openTable(context: TableContext, meta: TableMeta, pins: PinOptions): Flow<Table> {
   const { directory, cache, files, remove } = context
   const { fileNumber, size, globalSeqno, blobs } = meta
   const path = pathIn(directory, fileName('table', fileNumber))
-  if (meta.blobs.length > 0) {
-    throw new ShaleError('NOT_SUPPORTED', 'a table with blob pointers', { path })
-  }
   const file = files.file(path)
   try {
     const found = yield* file.size()

@@ -12,7 +12,8 @@
 import type { PlanData, StrategySetting, TreeSettings } from '../../engine.ts'
 import { ShaleError } from '../../errors.ts'
 import { choosePlan, outputSize } from '../../strategy.ts'
-import type { TableSummary } from '../../table-summary.ts'
+import { BlobCounters } from '../blob/blob-file.ts'
+import type { BlobFile } from '../blob/blob-file.ts'
 import type { Flow, Io } from '../base/flow.ts'
 import { Gate } from '../base/gate.ts'
 import { LEVEL_COUNT } from '../base/limits.ts'
@@ -20,13 +21,15 @@ import { highestOf } from '../base/numbers.ts'
 import type { RangeTombstone } from '../base/range-tombstone.ts'
 import { Memtable, MEMTABLE_BYTES_MAX, MEMTABLE_RANGE_BYTES_MAX } from '../memtable/memtable.ts'
 import type { Vfs } from '../vfs/vfs.ts'
+import { relocatedFiles, stalePlan } from './blob-upkeep.ts'
 import { CompactionJob } from './compaction-job.ts'
 import { coveredTables } from './covered-tables.ts'
-import type { RangeSource } from './kept-ranges.ts'
+import { highestRange, rangesOfMemtable, rangesOfTable } from './kept-ranges.ts'
 import { anyMeet } from './levels.ts'
-import type { Run } from './levels.ts'
 import type { ManifestEdit } from './manifest-edit.ts'
 import type { TreeState } from './manifest-state.ts'
+import { bytesOf, discard, openFiles, release, replace } from './opened.ts'
+import type { Opened } from './opened.ts'
 import type { Manifest } from './manifest.ts'
 import { MergeIterator } from './merge-iterator.ts'
 import { runMerge } from './merge-job.ts'
@@ -37,11 +40,13 @@ import type { RetentionView } from './retention.ts'
 import { RunIterator } from './run-iterator.ts'
 import { Hold, SuperVersion } from './super-version.ts'
 import { byFirstKey } from './table-meta.ts'
+import { summaryLevels } from './table-summaries.ts'
 import { pinOptions, writeOptions } from './table-options.ts'
 import { metaOf, TableOutput } from './table-output.ts'
 import type { OutputOptions, WrittenTable } from './table-output.ts'
-import { discard, openTable } from './table.ts'
+import { SeparatingOutput } from './separating-output.ts'
 import type { Table, TableContext } from './table.ts'
+import { blobEdits, blobsOf } from './version-blobs.ts'
 import { Version } from './version.ts'
 import type { TablePlace, VersionEdit } from './version.ts'
 
@@ -74,6 +79,7 @@ export interface JobFigures {
 export class Tree {
   readonly id: number
   readonly name: string
+  readonly blobCounters: BlobCounters
   readonly #context: TreeContext
   #stored: StoredOptions
   #super: SuperVersion
@@ -90,6 +96,8 @@ export class Tree {
   /** Async flushes write one after the other. */
   readonly #flushGate = new Gate()
   readonly #jobs = new Set<CompactionJob>()
+  /** Those that leave no garbage in blob files. */
+  readonly #majorPlans = new WeakSet<PlanData>()
   #flushedSeqno: number
   #highestSeqno: number
   #highestSealedSeqno: number
@@ -100,21 +108,26 @@ export class Tree {
     context: TreeContext,
     state: TreeState,
     stored: StoredOptions,
-    tables: readonly Table[],
+    opened: Opened,
+    blobCounters: BlobCounters,
   ) {
     this.id = state.id
     this.name = state.name
     this.#context = context
     this.#stored = stored
+    this.blobCounters = blobCounters
     this.#flushedSeqno = state.flushedSeqno
-    const persisted = tables.map(({ meta }) => meta.highestSeqno)
+    const { tables, blobs } = opened
+    const metas = tables.map(({ meta }) => meta)
+    const persisted = metas.map(({ highestSeqno }) => highestSeqno)
     this.#highestSeqno = highestOf(persisted, Math.max(0, state.flushedSeqno - 1))
     this.#highestSealedSeqno = this.#highestSeqno
-    this.#nextRunOrder = 1 + highestOf(tables.map(({ meta }) => meta.runOrder))
-    this.#super = this.#superVersion(new Memtable(1), [], Version.of(1, tables))
+    this.#nextRunOrder = 1 + highestOf(metas.map(({ runOrder }) => runOrder))
+    const version = Version.of(1, tables, blobsOf(blobs, metas))
+    this.#super = this.#superVersion(new Memtable(1), [], version)
   }
 
-  /** With the tables that the manifest names; each is opened and compared with what it says. */
+  /** With the files that the manifest names; each is opened and compared with what it says. */
   static *open(context: TreeContext, state: TreeState): Flow<Tree> {
     const stored = decodeOptions(state.options)
     const metas = [...state.tables.values()].toSorted((a, b) => a.fileNumber - b.fileNumber)
@@ -122,16 +135,17 @@ export class Tree {
       1,
       metas.map((meta) => ({ meta })),
     )
-    const tables: Table[] = []
+    const tables = metas.map((meta) => {
+      return { meta, pins: pinOptions(stored.settings, plain.policyLevel(meta.level)) }
+    })
+    const blobs = [...state.blobFiles].map(([fileNumber, file]) => ({ fileNumber, ...file }))
+    const counters = new BlobCounters()
+    const opened = yield* openFiles(context, tables, blobs, counters)
     try {
-      for (const meta of metas) {
-        const pins = pinOptions(stored.settings, plain.policyLevel(meta.level))
-        tables.push(yield* openTable(context, meta, pins))
-      }
-      return new Tree(context, state, stored, tables)
+      return new Tree(context, state, stored, opened, counters)
     } finally {
       // From here on the super version holds them, or nobody.
-      for (const { shared } of tables) shared.release()
+      release(opened)
     }
   }
 
@@ -342,19 +356,20 @@ export class Tree {
     // run order.
     const place = { level: 0, runOrder: this.#nextRunOrder++ }
     const flushedSeqno = highest + 1
+    const added = opened.tables.map((table) => placed(table, place))
     yield* this.#commit(
-      { added: opened.map((table) => placed(table, place)) },
+      { added, blobsAdded: opened.blobs },
       { flushedSeqnos: [{ tree: this.id, seqno: flushedSeqno }] },
       { memtables: sealed, flushedSeqno },
     )
-    figures.bytesWritten += written.reduce((sum, { size }) => sum + size, 0)
+    figures.bytesWritten += bytesOf(opened)
   }
 
   // --- compaction --------------------------------------------------------------------------------
 
   /** What a strategy would do now, the tree's own if none is given. */
   choosePlan(strategy?: StrategySetting): PlanData | undefined {
-    const levels = this.#super.version.levels.map((runs) => runs.map(summariesOf))
+    const levels = summaryLevels(this.#super.version)
     const context = { busyTables: this.#busyTables(), now: this.#context.vfs.wallMillis() }
     return choosePlan(levels, strategy ?? this.settings.compaction, context)
   }
@@ -367,27 +382,32 @@ export class Tree {
     return tables.length === 0 ? undefined : { kind: 'drop', tables }
   }
 
+  /** Gets rid of the garbage in blob files; undefined: it is not worth it. */
+  stalePlan(): PlanData | undefined {
+    const { version } = this.#super
+    return version.blobs.size === 0
+      ? undefined
+      : stalePlan(version, this.settings, this.#busyTables())
+  }
+
   /** The highest seqno of a range tombstone in a table; -1 if there is none. */
   get highestRangeInTables(): number {
     const { version } = this.#super
-    if (version.rangeTombstoneCount === 0) return -1
-    const ranges = version.tables().flatMap(rangesOfTable)
-    return highestOf(
-      ranges.map(({ ranges: index, globalSeqno }) => index.highestSeqno + globalSeqno),
-      -1,
-    )
+    return version.rangeTombstoneCount === 0 ? -1 : highestRange(version.tables())
   }
 
   /** All tables into the last level; undefined if there is none. */
   majorPlan(targetSize?: number): PlanData | undefined {
     const tables = this.#super.version.tables().map(({ meta }) => meta.fileNumber)
     if (tables.length === 0) return undefined
-    return {
+    const plan: PlanData = {
       kind: 'merge',
       tables,
       destinationLevel: LEVEL_COUNT - 1,
       targetSize: targetSize ?? outputSize(this.settings.compaction),
     }
+    this.#majorPlans.add(plan)
+    return plan
   }
 
   #busyTables(): ReadonlySet<number> {
@@ -443,12 +463,14 @@ export class Tree {
   *#merge(job: CompactionJob, plan: PlanData & { kind: 'merge' }, figures: JobFigures): Flow<void> {
     const placement = new Placement(this.#super.version, plan)
     const { destinationLevel: level, targetSize } = plan
-    const output = this.#output(level, placement.policyLevel, targetSize, {
+    const relocated = this.#relocated(job)
+    const more = {
       fences: placement.fences(),
       below: placement.below(),
       belowBytesMax: BELOW_FACTOR * targetSize,
       throttle: this.#context.throttle,
-    })
+    }
+    const output = this.#output(level, placement.policyLevel, targetSize, more, relocated)
     const runs = Version.of(0, job.inputs).levels.flat()
     const written = yield* runMerge({
       entries: new MergeIterator(runs.map((run) => new RunIterator(run, READ_AHEAD))),
@@ -466,15 +488,27 @@ export class Tree {
     const opened = yield* this.#openWritten(written, level, output)
     let place: TablePlace
     try {
-      place = this.#place(plan, opened)
+      place = this.#place(plan, opened.tables)
     } catch (error) {
       discard(opened)
       throw error
     }
-    const added = opened.map((table) => placed(table, place))
-    yield* this.#commit({ added, removed: plan.tables }, {}, { job })
+    const added = opened.tables.map((table) => placed(table, place))
+    const edit = { added, removed: plan.tables, blobsAdded: opened.blobs }
+    yield* this.#commit(edit, {}, { job })
     figures.bytesRead += job.total
-    figures.bytesWritten += written.reduce((sum, { size }) => sum + size, 0)
+    figures.bytesWritten += bytesOf(opened)
+  }
+
+  /** Blob files that a merge moves values out of; the job holds them. */
+  #relocated(job: CompactionJob): readonly BlobFile[] {
+    const { kvSeparation } = this.settings
+    const { blobs } = this.#super.version
+    if (kvSeparation === undefined || blobs.size === 0) return []
+    const takesAll = this.#majorPlans.has(job.plan)
+    const files = relocatedFiles(blobs, job.inputs, kvSeparation, takesAll)
+    job.hold(files)
+    return files
   }
 
   *#move(job: CompactionJob, plan: PlanData): Flow<void> {
@@ -508,9 +542,11 @@ export class Tree {
     policyLevel: number,
     targetSize: number,
     more: Pick<OutputOptions, 'fences' | 'below' | 'belowBytesMax' | 'throttle'> = {},
+    relocated: readonly BlobFile[] = [],
   ): TableOutput {
     const { vfs, directory, manifest } = this.#context
-    return new TableOutput({
+    const { kvSeparation } = this.settings
+    const options: OutputOptions = {
       ...writeOptions(this.settings, policyLevel, level === LEVEL_COUNT - 1),
       ...more,
       vfs,
@@ -518,25 +554,23 @@ export class Tree {
       newFileNumber: () => manifest.newFileNumber(),
       createdAt: vfs.wallMillis(),
       targetSize,
-    })
+    }
+    return kvSeparation === undefined
+      ? new TableOutput(options)
+      : new SeparatingOutput(options, kvSeparation, relocated)
   }
 
-  /** Opens what a job wrote for a level; each is held once, and has its place later. */
+  /** Opens what a job wrote for a level; each is held once, and tables get their place later. */
   *#openWritten(
     written: readonly WrittenTable[],
     level: number,
     output: TableOutput,
-  ): Flow<Table[]> {
-    const tables: Table[] = []
+  ): Flow<Opened> {
     const pins = pinOptions(this.settings, this.#super.version.policyLevel(level))
+    const tables = written.map((one) => ({ meta: metaOf(one, { level, runOrder: 0 }), pins }))
     try {
-      for (const one of written) {
-        const meta = metaOf(one, { level, runOrder: 0 })
-        tables.push(yield* openTable(this.#context, meta, pins))
-      }
-      return tables
+      return yield* openFiles(this.#context, tables, output.blobFiles, this.blobCounters)
     } catch (error) {
-      for (const { shared } of tables) shared.release()
       yield* output.abandon()
       throw error
     }
@@ -563,21 +597,29 @@ export class Tree {
     },
   ): Flow<void> {
     const { manifest } = this.#context
-    const { added = [], removed = [], moved = new Map<number, TablePlace>() } = edit
+    const {
+      added = [],
+      removed = [],
+      moved = new Map<number, TablePlace>(),
+      blobsAdded = [],
+    } = edit
+    const opened = { tables: added, blobs: blobsAdded }
     const { memtables = [], flushedSeqno = 0, job } = replaced
     const pending = { id: this.#nextVersionId++, edit }
     const tree = this.id
     const settled = (): void => {
       for (const memtable of memtables) this.#flushing.delete(memtable)
-      for (const { shared } of added) shared.release()
+      release(opened)
       job?.end()
       this.#pending = this.#pending.filter((other) => other !== pending)
     }
+    const before = this.#planned()
+    let after: Version<Table>
     try {
       if (job !== undefined) this.#checkJob(job)
-      this.#planned().apply(pending.id, edit, placed)
+      after = before.apply(pending.id, edit, placed)
     } catch (error) {
-      discard(added)
+      discard(opened)
       throw error
     }
     this.#pending.push(pending)
@@ -589,12 +631,16 @@ export class Tree {
         tablesAdded: added.map(({ meta }) => ({ tree, table: meta })),
         tablesRemoved: removed.map((file) => ({ tree, file })),
         tablesMoved: [...moved].map(([file, place]) => ({ tree, file, ...place })),
+        ...blobEdits(tree, before.blobs, after.blobs),
       },
       {
         durable: () => {
           const { active, sealed, version } = this.#super
           for (const number of removed) version.find(number)?.shared.replace()
-          if (this.#isDeleted) for (const { shared } of added) shared.replace()
+          for (const [number, { file }] of before.blobs) {
+            if (!after.blobs.has(number)) file.replace()
+          }
+          if (this.#isDeleted) replace(opened)
           this.#flushedSeqno = Math.max(this.#flushedSeqno, flushedSeqno)
           if (!this.#isClosed) {
             const left = sealed.filter((memtable) => !memtables.includes(memtable))
@@ -603,7 +649,7 @@ export class Tree {
           settled()
         },
         failed: () => {
-          if (manifest.failure === undefined) for (const { shared } of added) shared.replace()
+          if (manifest.failure === undefined) replace(opened)
           settled()
         },
       },
@@ -622,10 +668,14 @@ export class Tree {
 
   // --- the end -----------------------------------------------------------------------------------
 
-  /** Its tables go with their last reader; running jobs end without a commit. */
+  /** Its files go with their last reader; running jobs end without a commit. */
   delete(): void {
     this.#isDeleted = true
-    for (const { shared } of this.#super.version.tables()) shared.replace()
+    const { version } = this.#super
+    replace({
+      tables: version.tables(),
+      blobs: [...version.blobs.values()].map(({ file }) => file),
+    })
     this.#end()
   }
 
@@ -643,27 +693,6 @@ export class Tree {
   }
 }
 
-function rangesOfMemtable({ ranges }: Memtable): RangeSource[] {
-  if (ranges === undefined) return []
-  return ranges.indexes().map((index) => ({ ranges: index, globalSeqno: 0 }))
-}
-
-function rangesOfTable({ shared: { reader } }: Table): RangeSource[] {
-  const { rangeTombstones: ranges, globalSeqno } = reader
-  return ranges === undefined ? [] : [{ ranges, globalSeqno }]
-}
-
 function placed(table: Table, place: TablePlace): Table {
   return { meta: { ...table.meta, ...place }, shared: table.shared }
-}
-
-/** What the strategy looks at; kept with a run, which never changes. */
-const summaries = new WeakMap<Run<Table>, readonly TableSummary[]>()
-
-function summariesOf(run: Run<Table>): readonly TableSummary[] {
-  const known = summaries.get(run)
-  if (known !== undefined) return known
-  const made = run.map(({ meta }) => ({ ...meta, id: meta.fileNumber }))
-  summaries.set(run, made)
-  return made
 }

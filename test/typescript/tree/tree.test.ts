@@ -142,7 +142,7 @@ describe('a tree', () => {
     const { superVersion } = tree
     const whole = runSync(superVersion.approximateSize(undefined, undefined))
     const half = runSync(superVersion.approximateSize(Buffer.from('key 5'), undefined))
-    expect(whole).toBe(superVersion.version.bytes)
+    expect(whole).toBe(superVersion.version.tableBytes)
     expect(half / whole).toBeGreaterThan(0.3)
     expect(half / whole).toBeLessThan(0.7)
   })
