@@ -6,13 +6,12 @@ import type { TreeSettings } from '../../../lib/engine.ts'
 import { Cache } from '../../../lib/typescript/base/cache.ts'
 import { Io, run, runSync } from '../../../lib/typescript/base/flow.ts'
 import type { Flow } from '../../../lib/typescript/base/flow.ts'
-import { isTombstone, KIND_BLOB_POINTER } from '../../../lib/typescript/base/internal-key.ts'
+import { isTombstone } from '../../../lib/typescript/base/internal-key.ts'
 import { PointLookup } from '../../../lib/typescript/table/table-reader.ts'
 import type { RangeTombstone } from '../../../lib/typescript/base/range-tombstone.ts'
 import { BARE_TREE } from '../../../lib/typescript/tree/manifest-edit.ts'
 import { Manifest } from '../../../lib/typescript/tree/manifest.ts'
 import { encodeOptions, newOptions } from '../../../lib/typescript/tree/options.ts'
-import { BlobValues } from '../../../lib/typescript/tree/blob-values.ts'
 import type { SuperVersion } from '../../../lib/typescript/tree/super-version.ts'
 import { staleBytes } from '../../../lib/typescript/tree/version-blobs.ts'
 import { Tree } from '../../../lib/typescript/tree/tree.ts'
@@ -25,6 +24,7 @@ import type { Vfs } from '../../../lib/typescript/vfs/vfs.ts'
 import { compareEntries, visibleOf } from './entries.ts'
 import type { Entry } from './entries.ts'
 import { newMachine } from './machine.ts'
+import { rowsOf } from './rows.ts'
 
 const ID = 1
 
@@ -315,8 +315,8 @@ function checkReads(
       if (value !== undefined) found.set(name, value)
     }
     expect(found).toEqual(expected)
-    expect(rowsFrom(from, read, false)).toEqual([...expected])
-    expect(rowsFrom(from, read, true)).toEqual([...expected].toReversed())
+    expect(rowsOf(from, read, false)).toEqual([...expected])
+    expect(rowsOf(from, read, true)).toEqual([...expected].toReversed())
   }
 }
 
@@ -334,28 +334,4 @@ function getFrom(from: SuperVersion, name: string, read: number): string | undef
   const found = runSync(from.findSettled(lookup))
   if (!found || isTombstone(lookup.kind)) return undefined
   return Buffer.from(lookup.value.slice(lookup.valueBegin, lookup.valueEnd)).toString()
-}
-
-function rowsFrom(from: SuperVersion, read: number, backward: boolean): [string, string][] {
-  const cursor = from.cursor(read, { lower: undefined, upper: undefined }, backward)
-  const rows: [string, string][] = []
-  const complete = (): void => {
-    while (cursor.missing !== undefined) {
-      cursor.missing.sync()
-      cursor.retry()
-    }
-  }
-  cursor.start()
-  const values = new BlobValues(from.version.blobs, backward)
-  for (complete(); cursor.valid; complete()) {
-    if (cursor.kind === KIND_BLOB_POINTER) {
-      const found = values.get(cursor)
-      values.missing?.sync()
-      cursor.putValue(found ?? values.get(cursor)!)
-    }
-    const value = Buffer.from(cursor.value.slice(cursor.valueBegin, cursor.valueEnd))
-    rows.push([Buffer.from(cursor.key.slice(0, cursor.keyEnd)).toString(), value.toString()])
-    cursor.next()
-  }
-  return rows
 }
