@@ -5,7 +5,13 @@ import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { FifoCompaction, LeveledCompaction, ShaleError } from '../../lib/index.ts'
-import type { Database, Keyspace, KeyspaceOptions, KvSeparationOptions } from '../../lib/index.ts'
+import type {
+  Database,
+  Keyspace,
+  KeyspaceOptions,
+  KvSeparationOptions,
+  Snapshot,
+} from '../../lib/index.ts'
 import { openDatabase, openDatabaseSync, openTreeSync } from '../support/engine.ts'
 import { failure, scratchDirectory } from '../support/scratch.ts'
 
@@ -370,7 +376,7 @@ test('many versions of few keys over files that are cut in the midst of a merge'
   const path = join(scratchDirectory(), 'db')
   const { db, keyspace } = await open(path)
   const expected = new Map<string, string>()
-  const snapshots = []
+  const snapshots: { of: Snapshot; seen: Map<string, string> }[] = []
   for (let round = 0; round < 12; round++) {
     for (let i = 0; i < 9; i++) {
       const key = keyOf((round * 5 + i * 7) % 17)
