@@ -288,6 +288,7 @@ class Scan {
       this.close()
       return undefined
     }
+    if (this.values !== undefined) this.values.isShared = true
     this.#left -= batch.count
     if (this.#left <= 0) this.close()
     else if (this.#adaptive && this.#fillBytes < LAST_FILL) this.#fillBytes *= 4
@@ -297,7 +298,7 @@ class Scan {
 
 /** Fetches values of rows, also when the pass is over. */
 class LateValues {
-  /** Whether an item may still ask. */
+  /** Whether there are items that may ask. */
   isShared = false
   readonly #engine: ScanEngine
   readonly #source: RangeSource
@@ -548,15 +549,14 @@ function entryOf(batch: RowBatch, row: number): Entry {
 }
 
 function lateEntryOf(batch: RowBatch, row: number, values: LateValues | undefined): Entry {
-  const fetching = values as LateValues
-  fetching.isShared = true
+  const late = values as LateValues
   const key = keyOf(batch, row)
   // The key that is handed out may be written to.
   const own = Buffer.from(key)
   return {
     key,
     size: batch.words[row + 1] as number,
-    value: () => fetching.get(own),
-    valueSync: () => fetching.getSync(own),
+    value: () => late.get(own),
+    valueSync: () => late.getSync(own),
   }
 }
