@@ -161,6 +161,7 @@ test('an entry fetches its value late, from the state that was iterated', async 
   await flush(keyspace)
   const entries = [...keyspace.iter().entries()]
   const [left] = keyspace.iter({ reverse: true }).entries()
+  const [only] = keyspace.iter({ limit: 1 }).entries()
   for (let i = 0; i < 20; i++) keyspace.insertSync(keyOf(i), large('second'))
   await keyspace.majorCompaction()
   await keyspace.majorCompaction()
@@ -173,6 +174,7 @@ test('an entry fetches its value late, from the state that was iterated', async 
     expect(entry.size).toBe(value.length)
   }
   expect(String(left?.valueSync())).toBe(large('first 19'))
+  expect(String(await only?.value())).toBe(large('first 0'))
   await db.close()
   expect((await failure(() => entries[0]?.value())).code).toBe('DB_CLOSED')
   expect((await failure(() => entries[0]?.valueSync())).code).toBe('DB_CLOSED')
