@@ -356,8 +356,8 @@ export class Maintenance {
   }
 
   /**
-   * Tables that nobody can miss go before anything is merged; garbage in blob files goes when nothing
-   * else is left to do.
+   * Tables that nobody can miss go before anything is merged; garbage in blob files goes when
+   * nothing else is left to do.
    */
   *#choosePlan({ tree }: Keyspace): Flow<PlanData | undefined> {
     return (yield* tree.coveredPlan()) ?? tree.choosePlan() ?? tree.stalePlan()

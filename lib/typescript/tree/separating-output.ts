@@ -1,7 +1,7 @@
 /**
- * The output of a flush or a compaction where values are separated: large ones go to blob files, and
- * the tables get pointers. A pointer that comes in stays as it is, unless its file is relocated:
- * then its frame is copied as it is stored.
+ * The output of a flush or a compaction where values are separated: large ones go to blob files,
+ * and the tables get pointers. A pointer that comes in stays as it is, unless its file is
+ * relocated: then its frame is copied as it is stored.
  */
 
 import { decodeBlobPointer, encodeBlobPointer } from '../base/blob-pointer.ts'

@@ -74,7 +74,7 @@ export class SlowMachine {
         fileNumber,
         size: written.size,
         globalSeqno: 0,
-        blobs: [],
+        blobs: written.blobs,
         cache,
         pinIndex: false,
         pinFilter: false,
