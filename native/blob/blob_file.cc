@@ -123,7 +123,7 @@ Status BlobFile::CheckFrame(const BlobFrame& frame, Slice key, const BlobPointer
 }
 
 Status BlobFile::Get(Slice key, const BlobPointer& pointer, const ReadContext& context,
-                     BlobHit* hit) const {
+                     BlobHit* hit, bool keep) const {
   const CacheKey place{meta_.number, pointer.offset};
   const bool memory_only = context.mode == ReadMode::kMemoryOnly;
   if (context.fill_cache || memory_only) {
@@ -133,7 +133,7 @@ Status BlobFile::Get(Slice key, const BlobPointer& pointer, const ReadContext& c
       if (!value->Is(key, pointer)) return Located(WrongPointer(), pointer.offset);
       counters_->CountCached();
       hit->value = value->value();
-      if (!memory_only) hit->pin = Ref<CacheValue>::Share(value);
+      if (keep || !memory_only) hit->pin = Ref<CacheValue>::Share(value);
       return Status::Ok();
     }
     if (memory_only) return Code::kWouldBlock;

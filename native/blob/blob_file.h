@@ -60,8 +60,10 @@ class BlobFile : public RefCounted {
   static Status Open(const BlobContext& context, const BlobFileMeta& meta,
                      std::shared_ptr<BlobCounters> counters, Ref<BlobFile>* file);
 
-  // The value of the entry with this key and pointer. The pointer names this file.
-  Status Get(Slice key, const BlobPointer& pointer, const ReadContext& context, BlobHit* hit) const;
+  // The value of the entry with this key and pointer. The pointer names this file. `keep`: the hit
+  // has a pin in kMemoryOnly too.
+  Status Get(Slice key, const BlobPointer& pointer, const ReadContext& context, BlobHit* hit,
+             bool keep = false) const;
   // Reads every byte and checks every checksum, what every value decompresses to, the order of the
   // frames and the totals.
   Status Verify() const;

@@ -111,6 +111,18 @@ Code Cursor::Next(ReadMode mode) {
   return SettleReverse();
 }
 
+Code Cursor::LoadBlob(ReadMode mode) {
+  ReadContext context;
+  context.mode = mode;
+  BlobHit hit;
+  status_ = pin_->version->ReadBlob(entry_.key, entry_.value, context, /*keep=*/true, &hit);
+  if (!status_.ok()) return status_.code();
+  blob_ = std::move(hit.pin);
+  entry_.value = hit.value;
+  entry_.tag = MakeTag(entry_.seqno(), Kind::kValue);
+  return Code::kOk;
+}
+
 // ---- forward ----
 
 void Cursor::PositionForward() {

@@ -2,8 +2,8 @@
 // dropped.
 //
 // Dropped is what was written `ttl_seconds` ago or longer, and then the oldest until `limit` bytes
-// are left. A table stays while an older one that it overlaps does: what it hides must not come to
-// light. Runs may overlap as they like.
+// are left, counting with a table what it points to in blob files. A table stays while an older one
+// that it overlaps does: what it hides must not come to light. Runs may overlap as they like.
 #include <algorithm>
 #include <functional>
 #include <set>
@@ -28,7 +28,7 @@ class Fifo {
         runs_.emplace_back();
         for (const TableSummary& table : run->tables) {
           runs_.back().push_back(&table);
-          size_ += table.size;
+          size_ += table.size + table.blob_bytes;
         }
         std::sort(runs_.back().begin(), runs_.back().end(), IsOlder);
       }
@@ -48,7 +48,7 @@ class Fifo {
           continue;
         }
         dropped_.push_back(table->number);
-        size_ -= table->size;
+        size_ -= table->size + table->blob_bytes;
       }
       run = std::move(rest);
       kept.insert(kept.end(), run.begin(), run.end());

@@ -406,7 +406,11 @@ class RandomLife {
   void CheckOne() {
     const std::string key = RandomKey();
     const Seqno r = RandomReadSeqno();
-    ASSERT_EQ(harness_.Get(key, r), model_.Get(key, r)) << key << " at " << r;
+    const std::string expected = model_.Get(key, r);
+    const bool absent = expected == "absent";
+    ASSERT_EQ(harness_.SizeOf(key, r), absent ? std::nullopt : std::optional(expected.size()))
+        << key << " at " << r;
+    ASSERT_EQ(harness_.Get(key, r), expected) << key << " at " << r;
   }
   void CheckRange() {
     const Seqno r = RandomReadSeqno();
@@ -473,6 +477,14 @@ TreeOptions RandomOptions(TestRandom* random) {
   o.strategy.l0_threshold = static_cast<uint32_t>(1 + random->Below(5));
   o.strategy.target_size = 500 + random->Below(3000);
   o.strategy.level_ratio = {double(1 + random->Below(10))};
+  if (random->OneIn(2)) {
+    KvSeparation& separation = o.kv_separation.emplace();
+    separation.threshold = 1 + random->Below(40);
+    separation.file_size = 4096;
+    separation.compression = static_cast<Codec>(random->Below(3));
+    separation.staleness_threshold = double(random->Below(11)) / 10;
+    separation.age_cutoff = double(random->Below(11)) / 10;
+  }
   return o;
 }
 
@@ -490,15 +502,18 @@ TEST(Tree, LivesAtRandomLikeAMap) {
 // A flush or a compaction of which any call fails leaves the tree as it was, without files of its
 // own, and succeeds when tried again (unless the manifest is at an end: then a reopen shows either
 // state).
-TEST(Tree, JobsOfWhichAnyCallFails) {
-  const auto life = [](FaultVfs* vfs, MemVfs* memory, const FaultPlan& plan, uint64_t* fired) {
+void FailEveryCall(bool separated) {
+  const auto life = [separated](FaultVfs* vfs, MemVfs* memory, const FaultPlan& plan,
+                                uint64_t* fired) {
     const std::string what = ToString(plan);
     std::unique_ptr<Manifest> manifest;
     ASSERT_OK(memory->MakeDir("/db"));
     ASSERT_OK(Manifest::Create(vfs, "/db", DirectoryKind::kTree, &manifest));
     TreeState state;
     state.id = manifest->NewTreeId();
-    state.options = TreeHarness::SmallOptions().Encode();
+    TreeOptions options = TreeHarness::SmallOptions();
+    if (separated) options.kv_separation.emplace().threshold = 30;
+    state.options = options.Encode();
     ManifestEdit edit;
     edit.created_trees = {state};
     ASSERT_OK(manifest->Commit(edit));
@@ -567,11 +582,16 @@ TEST(Tree, JobsOfWhichAnyCallFails) {
     std::vector<std::string> names;
     ASSERT_OK(memory->List("/db", &names));
     size_t tables = 0;
-    for (const auto& name : names) tables += ParseFileName(name).kind == FileKind::kTable;
+    size_t blob_files = 0;
+    for (const auto& name : names) {
+      tables += ParseFileName(name).kind == FileKind::kTable;
+      blob_files += ParseFileName(name).kind == FileKind::kBlob;
+    }
     const bool removals_failed = !plan.empty() && plan[0].op == FaultOp::kRemove;
     if (flushed.code() != Code::kSyncFailed && compacted.code() != Code::kSyncFailed &&
         !removals_failed) {
       ASSERT_EQ(tables, after.tables.size()) << what;
+      ASSERT_EQ(blob_files, after.blob_files.size()) << what;
     }
   };
   uint64_t cases = 0;
@@ -589,7 +609,7 @@ TEST(Tree, JobsOfWhichAnyCallFails) {
           MemVfs memory(TestSeed());
           FaultVfs vfs(&memory, TestSeed() + nth);
           life(&vfs, &memory, plan, &fired);
-          ASSERT_FALSE(HasFailure()) << ToString(plan);
+          ASSERT_FALSE(testing::Test::HasFailure()) << ToString(plan);
           cases++;
         }
       }
@@ -598,6 +618,10 @@ TEST(Tree, JobsOfWhichAnyCallFails) {
   EXPECT_GT(cases, 200u);
   std::printf("%llu faults\n", static_cast<unsigned long long>(cases));
 }
+
+TEST(Tree, JobsOfWhichAnyCallFails) { FailEveryCall(false); }
+
+TEST(Tree, JobsWithBlobFilesOfWhichAnyCallFails) { FailEveryCall(true); }
 
 // ---- crashes ----
 
