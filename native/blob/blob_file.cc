@@ -139,7 +139,7 @@ Status BlobFile::Get(Slice key, const BlobPointer& pointer, const ReadContext& c
     if (memory_only) return Code::kWouldBlock;
   }
   Ref<CacheValue> value;
-  SHALE_RETURN_IF_ERROR(Load(key, pointer, &value, &hit->value));
+  SHALE_RETURN_IF_ERROR(Load(key, pointer, context.read_ahead_bytes, &value, &hit->value));
   counters_->CountIo();
   if (context.fill_cache) {
     // If another reader was faster, its value lives in the cache; this one with its reader.
@@ -150,14 +150,22 @@ Status BlobFile::Get(Slice key, const BlobPointer& pointer, const ReadContext& c
   return Status::Ok();
 }
 
-Status BlobFile::Load(Slice key, const BlobPointer& pointer, Ref<CacheValue>* value,
-                      Slice* bytes) const {
+Status BlobFile::Load(Slice key, const BlobPointer& pointer, size_t read_ahead,
+                      Ref<CacheValue>* value, Slice* bytes) const {
   SHALE_RETURN_IF_ERROR(CheckPlace(pointer, key.size()));
   std::shared_ptr<File> file;
   SHALE_RETURN_IF_ERROR(OpenFile(&file));
   const auto size = static_cast<size_t>(pointer.FrameBytes(key.size()));
   auto memory = std::make_unique_for_overwrite<char[]>(size);
   size_t got = 0;
+  if (read_ahead != 0) {
+    // The frame that reaches into a window of that size asks for the rest of it and the next one.
+    const uint64_t end = pointer.offset + size;
+    const uint64_t window = end / read_ahead;
+    if (pointer.offset / read_ahead != window) {
+      file->ReadAhead(end, (window + 2) * read_ahead - end);
+    }
+  }
   SHALE_RETURN_IF_ERROR(file->Read(pointer.offset, size, memory.get(), &got));
   if (got != size) {
     return Located(Status::Corruption("the blob file is cut off"), pointer.offset);

@@ -88,7 +88,8 @@ class BlobFile : public RefCounted {
   ~BlobFile() override;
 
   Status CheckEnds() const;
-  Status Load(Slice key, const BlobPointer& pointer, Ref<CacheValue>* value, Slice* bytes) const;
+  Status Load(Slice key, const BlobPointer& pointer, size_t read_ahead, Ref<CacheValue>* value,
+              Slice* bytes) const;
 
   const std::shared_ptr<Cache> cache_;
   const std::shared_ptr<FileCache> files_;

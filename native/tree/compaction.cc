@@ -2,8 +2,8 @@
 // that is stopped or fails changes nothing.
 //
 //   merge  the inputs, newest first, through retention into tables of the destination; their range
-//          tombstones are cut into disjoint pieces, and go where nothing is left to hide
-//          Values in blob files stay where they are, unless too much of a file is garbage
+//          tombstones are cut into disjoint pieces, and go where nothing is left to hide.
+//          Separated values stay in their blob files, unless too much of one is garbage
 //   move   the inputs change their place; not a byte is written
 //   drop   the inputs leave the version
 // Afterwards inputs that left the version go with their last reader.

@@ -1,5 +1,5 @@
-// JobOutput: what a flush or a compaction writes, tables and the blob files that they point into, as
-// one thing that is kept or thrown away.
+// JobOutput: what a flush or a compaction writes, tables and the blob files that they point into,
+// as one thing that is kept or thrown away.
 //
 // Large values go to blob files and leave a pointer; pointers are passed on, and those into files
 // that are given up get a new one: their frames move as they are stored.
