@@ -41,7 +41,8 @@ class DatabaseBlobsTest : public testing::Test {
   void Check() {
     Contents contents;
     DB_ASSERT_OK(ReadAll(database_.get(), &contents));
-    EXPECT_EQ(Difference({{"a", rows_}}, contents), "");
+    const Contents expected = {{"a", rows_}};
+    EXPECT_TRUE(contents == expected) << Difference(expected, contents);
   }
   size_t BlobFiles() {
     std::vector<std::string> names;
