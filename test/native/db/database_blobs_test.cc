@@ -1,4 +1,4 @@
-// Separated values through a database: garbage goes in the background, and files with their keyspace.
+// Separated values through a database: garbage goes in the background, orphans at the next open.
 #include <algorithm>
 #include <random>
 

@@ -80,8 +80,8 @@ std::unique_ptr<MemVfs> Specimen::Clone() const {
   return vfs_->CrashClone(CrashPolicy::All(), options_.seed);
 }
 
-// What the manifest names is needed: tables and blob files whole, sealed journals up to their final length, others
-// up to the end of their records (zeros behind them are checked as well).
+// What the manifest names is needed: tables and blob files whole, sealed journals up to their final
+// length, others up to the end of their records (zeros behind them are checked as well).
 void Specimen::FindFiles() {
   std::unique_ptr<Manifest> manifest;
   const auto image = Clone();
