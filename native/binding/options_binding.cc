@@ -195,7 +195,7 @@ std::function<Status(bool, TreeOptions*)> GivenTreeOptions::Merge() const {
   return [given = *this](bool exists, TreeOptions* options) {
     if (exists && given.values_.kv_separation && !options->kv_separation) {
       return Status(Code::kInvalidOption,
-                    "kvSeparation is decided when the keyspace is created, and here it is off");
+                    "option kvSeparation cannot be switched on: it was off at the creation");
     }
     given.ApplyTo(options);
     return Status::Ok();

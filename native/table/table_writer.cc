@@ -377,8 +377,7 @@ Status TableWriter::Impl::FinishFile() {
   SHALE_RETURN_IF_ERROR(WriteFilter(&footer));
   SHALE_RETURN_IF_ERROR(WriteIndex(&footer));
   properties_.codec = options_.codec;
-  properties_.created_at_ms =
-      options_.created_at_ms != 0 ? options_.created_at_ms : vfs_->WallMillis();
+  properties_.created_at_ms = vfs_->WallMillis();
   SHALE_RETURN_IF_ERROR(
       WriteBlock(EncodeTableProperties(properties_), Codec::kNone, &footer.properties));
   SHALE_RETURN_IF_ERROR(Append(EncodeTableFooter(footer, file_number_, offset_), Slice()));

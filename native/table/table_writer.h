@@ -21,7 +21,6 @@ namespace shale {
 
 // How a table of one level is written; resolved from the keyspace's options for that level.
 struct TableWriteOptions {
-  uint64_t created_at_ms = 0;      // 0: now
   uint32_t block_size = 4096;      // raw bytes of entries after which a data block is closed
   uint32_t restart_interval = 16;  // 1..255
   double hash_index_ratio = 0;     // buckets per entry; 0 = none

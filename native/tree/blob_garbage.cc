@@ -34,20 +34,25 @@ std::vector<Ref<BlobFile>> ChooseRelocated(const Version& version,
   return chosen;
 }
 
-std::optional<CompactionPlan> ChooseStale(const Version& version, const KvSeparation& options,
+std::optional<CompactionPlan> ChooseStale(const Version& version, const TreeOptions& options,
                                           const std::set<uint64_t>& busy) {
+  if (!options.kv_separation || options.strategy.kind == StrategyKind::kFifo) return std::nullopt;
   for (const BlobFileUse& use : version.blob_files()) {
-    if (!IsDue(use, options)) continue;
+    if (!IsDue(use, *options.kv_separation)) continue;
     for (int level = 0; level < kLevelCount; level++) {
       for (const Run& run : version.level(level)) {
+        CompactionPlan plan;
+        plan.destination_level = level;
+        plan.target_size = options.strategy.OutputSize();
+        uint64_t bytes = 0;
         for (const auto& table : run.tables) {
           const TableMeta& m = table->meta();
           if (busy.count(m.number) != 0 || !PointsInto(m, use.number())) continue;
-          CompactionPlan plan;
-          plan.tables = {m.number};
-          plan.destination_level = level;
-          return plan;
+          bytes += m.size;
+          if (!plan.tables.empty() && bytes > plan.target_size) break;
+          plan.tables.push_back(m.number);
         }
+        if (!plan.tables.empty()) return plan;
       }
     }
   }

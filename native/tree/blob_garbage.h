@@ -20,9 +20,10 @@ std::vector<Ref<BlobFile>> ChooseRelocated(const Version& version,
                                            const std::vector<InputTable>& inputs,
                                            const KvSeparation& options, bool all);
 
-// A plan that rewrites a table, none of `busy`, where it is, because it points into the oldest file
-// that is due. It ends: each such merge takes a reference to a due file away and makes none.
-std::optional<CompactionPlan> ChooseStale(const Version& version, const KvSeparation& options,
+// A plan that rewrites tables of one run where they are, none of `busy`, because they point into
+// the oldest file that is due. It ends: each such merge takes references to a due file away and
+// makes none. None with first-in-first-out: there garbage goes with the tables.
+std::optional<CompactionPlan> ChooseStale(const Version& version, const TreeOptions& options,
                                           const std::set<uint64_t>& busy);
 
 }  // namespace shale

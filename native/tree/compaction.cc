@@ -86,11 +86,6 @@ class Tree::CompactionJob {
     JobOutputOptions job = tree_->OutputOptions(options);
     TableOutputOptions& o = job.tables;
     o.write = options.WriteOptions(policy_level, level == kLevelCount - 1);
-    // A table that is rewritten where it is has the age of what it holds.
-    const std::vector<InputTable>& inputs = placement_.inputs();
-    if (inputs.size() == 1 && inputs[0].place.level == level) {
-      o.write.created_at_ms = inputs[0].table->meta().created_at_ms;
-    }
     o.open = options.OpenOptions(policy_level);
     o.target_size = plan_.target_size != 0 ? plan_.target_size : options.strategy.OutputSize();
     o.fences = placement_.Fences(version);

@@ -338,7 +338,7 @@ std::optional<CompactionPlan> Tree::ChooseAndClaim(uint64_t now_ms) {
   std::optional<CompactionPlan> plan = ChooseAndClaim(now.strategy, now_ms);
   if (plan || !now.kv_separation) return plan;
   return ClaimChosen([&](const Version& version, const std::set<uint64_t>& busy) {
-    return ChooseStale(version, *now.kv_separation, busy);
+    return ChooseStale(version, now, busy);
   });
 }
 

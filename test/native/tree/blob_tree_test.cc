@@ -252,6 +252,7 @@ TEST_F(BlobTreeTest, AWeakTombstoneTakesItsPointerAlong) {
 TEST_F(BlobTreeTest, AFileIsMovedInParts) {
   TreeOptions options = Separated();
   options.kv_separation->file_size = 1 << 20;
+  options.strategy.target_size = 500;
   Open(options);
   for (uint64_t i = 0; i < 200; i++) Put(i, Noise(i, 300));
   ASSERT_OK(harness_->RotateAndFlush());
@@ -271,27 +272,6 @@ TEST_F(BlobTreeTest, AFileIsMovedInParts) {
   EXPECT_EQ(Stale(), 0u);
   Check();
   CheckAccounts();
-}
-
-TEST_F(BlobTreeTest, ARewrittenTableKeepsItsAge) {
-  Open();
-  for (uint64_t i = 0; i < 4; i++) Put(i, Noise(i, 300));
-  ASSERT_OK(harness_->RotateAndFlush());
-  const auto number = [&] {
-    return harness_->tree()->Pin()->version->level(0)[0].tables[0]->meta().number;
-  };
-  const auto age = [&] {
-    return harness_->tree()->Pin()->version->level(0)[0].tables[0]->meta().created_at_ms;
-  };
-  const uint64_t before = number();
-  const uint64_t created = age();
-  harness_->vfs()->AdvanceClock(uint64_t{5'000'000'000});
-  CompactionPlan plan;
-  plan.tables = {before};
-  ASSERT_OK(harness_->tree()->Claim(plan));
-  ASSERT_OK(harness_->tree()->Compact(plan, nullptr, nullptr));
-  EXPECT_NE(number(), before);
-  EXPECT_EQ(age(), created);
 }
 
 // ---- which files ----
@@ -337,10 +317,13 @@ TEST_F(BlobTreeTest, TheOldestOfTheFilesThatAreDueAreMoved) {
   EXPECT_GE(chosen(0, true).size(), due.size());
   // Busy tables are left alone.
   std::set<uint64_t> busy(plan.tables.begin(), plan.tables.end());
-  EXPECT_FALSE(ChooseStale(version, how, busy).has_value());
-  ASSERT_TRUE(ChooseStale(version, how, {}).has_value());
-  how.staleness_threshold = 1;
-  EXPECT_FALSE(ChooseStale(version, how, {}).has_value());
+  EXPECT_FALSE(ChooseStale(version, options, busy).has_value());
+  ASSERT_TRUE(ChooseStale(version, options, {}).has_value());
+  options.strategy.kind = StrategyKind::kFifo;
+  EXPECT_FALSE(ChooseStale(version, options, {}).has_value());
+  options.strategy.kind = StrategyKind::kLeveled;
+  options.kv_separation->staleness_threshold = 1;
+  EXPECT_FALSE(ChooseStale(version, options, {}).has_value());
 }
 
 TEST(BlobFifo, CountsWithATableWhatItPointsTo) {
