@@ -1,5 +1,5 @@
-// Separated values in a tree: garbage that is counted and collected, values that a scan reads ahead,
-// and pointers that lead nowhere.
+// Separated values in a tree: garbage that is counted and collected, values that a scan reads
+// ahead, and pointers that lead nowhere.
 
 import { describe, expect, test } from 'vitest'
 import { decodeBlobPointer, encodeBlobPointer } from '../../../lib/typescript/base/blob-pointer.ts'
