@@ -16,7 +16,8 @@ import {
 
 /**
  * The first-in-first-out strategy, for data that ages: nothing is merged; dropped is what was
- * written `ttlSeconds` ago or longer, and then the oldest until `limit` bytes are left.
+ * written `ttlSeconds` ago or longer, and then the oldest until `limit` bytes are left, counting
+ * with a table what it points to in blob files.
  *
  * Costs a look at each table; and for one to be dropped, one at each older one that stays.
  */
@@ -62,7 +63,7 @@ class Drops {
     this.#runs = levels.flat().toReversed()
     this.#busy = busy
     const idle = this.#runs.flat().filter(({ id }) => !busy.has(id))
-    this.size = idle.reduce((sum, table) => sum + table.size, 0)
+    this.size = idle.reduce((sum, table) => sum + bytesOf(table), 0)
   }
 
   dropWhere(isDue: (table: TableSummary) => boolean): void {
@@ -74,7 +75,7 @@ class Drops {
           continue
         }
         this.#dropped.add(table.id)
-        this.size -= table.size
+        this.size -= bytesOf(table)
       }
       kept.push(...left.filter(({ id }) => !this.#dropped.has(id)))
     }
@@ -83,6 +84,11 @@ class Drops {
   plan(): PlanData | undefined {
     return this.#dropped.size === 0 ? undefined : { kind: 'drop', tables: [...this.#dropped] }
   }
+}
+
+/** With what it points to in blob files. */
+function bytesOf({ size, blobs = [] }: TableSummary): number {
+  return blobs.reduce((sum, { bytes }) => sum + bytes, size)
 }
 
 function byAge(a: TableSummary, b: TableSummary): number {

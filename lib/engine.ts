@@ -90,6 +90,15 @@ export interface UserSetting {
   readonly name: string
 }
 
+/** How large values are kept apart from their keys. */
+export interface KvSeparationSetting {
+  readonly threshold: number
+  readonly fileSize: number
+  readonly compression: Compression
+  readonly stalenessThreshold: number
+  readonly ageCutoff: number
+}
+
 /** Keyspace options after checking; lists are never empty. */
 export interface TreeSettings {
   readonly maxMemtableSize: number
@@ -106,6 +115,8 @@ export interface TreeSettings {
   readonly partitionFilter: readonly boolean[]
   readonly expectPointReadHits: boolean
   readonly compaction: StrategySetting
+  /** Undefined: values lie beside their keys. It stays so; given again, the numbers change. */
+  readonly kvSeparation: KvSeparationSetting | undefined
   /** Undefined: the database's. */
   readonly durability: Durability | undefined
 }
@@ -205,6 +216,8 @@ export interface MajorCompaction {
 
 /** Reads of one tree, a keyspace's or a bare one. */
 export interface ReadEngine {
+  /** What holds now, stored and given together. */
+  settings(): TreeSettings
   get(key: KeyInput, seqno: number): Promise<Buffer | undefined>
   getSync(key: KeyInput, seqno: number): Buffer | undefined
   getText(key: KeyInput, seqno: number): Promise<string | undefined>
@@ -214,7 +227,7 @@ export interface ReadEngine {
   /** The error of a bad key names its index; nothing is read then. */
   getMany(keys: readonly KeyInput[], seqno: number): Promise<(Buffer | undefined)[]>
   getManySync(keys: readonly KeyInput[], seqno: number): (Buffer | undefined)[]
-  /** Length of the value; also answers whether the key is there. */
+  /** Length of the value; also answers whether the key is there. Reads no blob. */
   sizeOf(key: KeyInput, seqno: number): Promise<number | undefined>
   sizeOfSync(key: KeyInput, seqno: number): number | undefined
   scan(range: ScanRange): ScanEngine
@@ -228,8 +241,6 @@ export interface ReadEngine {
 export interface KeyspaceEngine extends ReadEngine {
   readonly id: number
   readonly name: string
-  /** What holds now, stored and given together. */
-  settings(): TreeSettings
   insert(key: KeyInput, value: ValueInput, durability: Durability): Promise<void>
   insertSync(key: KeyInput, value: ValueInput, durability: Durability): void
   remove(kind: EntryKind, key: KeyInput, durability: Durability): Promise<void>
@@ -247,7 +258,6 @@ export interface KeyspaceEngine extends ReadEngine {
 export interface BareTreeEngine extends ReadEngine {
   readonly path: string
   readonly compactor: CompactorEngine
-  settings(): TreeSettings
   /** Bytes of the entry and of the active memtable after it. */
   add(
     kind: EntryKind,
@@ -285,7 +295,11 @@ export interface TreeFigures {
   readonly memtableSize: number
   readonly tableCount: number
   readonly l0TableCount: number
+  /** Of tables and blob files. */
   readonly diskSpace: number
+  readonly blobFileCount: number
+  /** Bytes of frames that no table points to. */
+  readonly fragmentedBlobBytes: number
   readonly highestSeqno: number | undefined
   readonly highestPersistedSeqno: number | undefined
 }
@@ -299,7 +313,7 @@ export interface ScanRange {
   readonly outlivesClose?: boolean
 }
 
-/** What a row carries. */
+/** What a row carries. Of a ROW_KEY row no blob is read; its header has the length of the value. */
 export const ROW_ENTRY = 0
 export const ROW_KEY = 1
 export const ROW_VALUE = 2
@@ -341,6 +355,12 @@ export interface ScanEngine {
   ): RowBatch | undefined | null
   /** The cursor of that end goes on at `key`: front at or after it, back at or before it. */
   seek(end: ScanEnd, key: Uint8Array): void
+  /**
+   * The value of a row, also while a fill runs; undefined if the key has none. Who needs no more
+   * than this may let go of the scan without closing it: it is closed when it is collected.
+   */
+  value(key: Uint8Array): Promise<Buffer | undefined>
+  valueSync(key: Uint8Array): Buffer | undefined
   /** Gives the pin back; twice is once. */
   close(): void
 }
@@ -351,6 +371,14 @@ export type ScanEnd = typeof FRONT | typeof BACK
 export interface VersionData {
   readonly id: number
   readonly levels: readonly (readonly (readonly TableData[])[])[]
+  /** By ascending id. */
+  readonly blobFiles: readonly BlobFileData[]
+}
+export interface BlobFileData {
+  readonly id: number
+  readonly size: number
+  readonly itemCount: number
+  readonly staleBytes: number
 }
 export interface TableData {
   readonly id: number
@@ -367,6 +395,12 @@ export interface TableData {
   readonly createdAt: number
   readonly compression: Compression
   readonly blockCount: number
+  /** By ascending id. */
+  readonly blobs: readonly BlobReferenceData[]
+}
+export interface BlobReferenceData {
+  readonly id: number
+  readonly bytes: number
 }
 export interface MemtableData {
   readonly id: number

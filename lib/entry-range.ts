@@ -31,7 +31,10 @@ import {
 } from './rows.ts'
 import { Turn } from './turn.ts'
 
-/** An entry whose value is fetched only when asked for. */
+/**
+ * An entry whose value is fetched only when asked for. With separated values it pins what its
+ * iteration reads, until it is collected or the database is closed.
+ */
 export interface Entry {
   readonly key: Buffer
   /** Bytes of the value. */
@@ -44,8 +47,19 @@ export interface Entry {
 const FIRST_FILL = 4 * 1024
 const LAST_FILL = 64 * 1024
 type Sides<T> = Iterable<T> & AsyncIterable<T>
-/** Makes the item of the row whose words begin at `word`. */
-type Shape<T> = (batch: RowBatch, word: number) => T
+/** What an iteration makes of rows. */
+interface Form<T> {
+  readonly content: RowContent
+  /** Of the row whose words begin at `word`; with what fetches values, where items fetch theirs. */
+  readonly item: (batch: RowBatch, word: number, values: LateValues | undefined) => T
+  readonly fetchesLater?: boolean
+}
+
+const PAIRS: Form<Pair> = { content: ROW_ENTRY, item: pairOf }
+const KEYS: Form<Buffer> = { content: ROW_KEY, item: keyOf }
+const VALUES: Form<Buffer> = { content: ROW_VALUE, item: valueOf }
+const ENTRIES: Form<Entry> = { content: ROW_ENTRY, item: entryOf }
+const LATE_ENTRIES: Form<Entry> = { content: ROW_KEY, item: lateEntryOf, fetchesLater: true }
 
 const TOKEN = Symbol('range')
 
@@ -85,30 +99,32 @@ export class EntryRange implements Iterable<Pair>, AsyncIterable<Pair> {
 
   [Symbol.iterator](): Iterator<Pair> {
     if (!(#spec in Object(this))) throw wrongReceiver('EntryRange', 'iterator')
-    return new RowIterator(this.#spec, ROW_ENTRY, pairOf)
+    return new RowIterator(this.#spec, PAIRS)
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Pair> {
     if (!(#spec in Object(this))) throw wrongReceiver('EntryRange', 'asyncIterator')
-    return new AsyncRowIterator(this.#spec, ROW_ENTRY, pairOf)
+    return new AsyncRowIterator(this.#spec, PAIRS)
   }
 
   /** The keys alone; reads no value. */
   keys(): Sides<Buffer> {
     if (!(#spec in Object(this))) throw wrongReceiver('EntryRange', 'keys')
-    return new Side(this.#spec, ROW_KEY, keyOf)
+    return new Side(this.#spec, KEYS)
   }
 
   /** The values alone. */
   values(): Sides<Buffer> {
     if (!(#spec in Object(this))) throw wrongReceiver('EntryRange', 'values')
-    return new Side(this.#spec, ROW_VALUE, valueOf)
+    return new Side(this.#spec, VALUES)
   }
 
   /** Key and size of each entry, the value on demand. */
   entries(): Sides<Entry> {
     if (!(#spec in Object(this))) throw wrongReceiver('EntryRange', 'entries')
-    return new Side(this.#spec, ROW_ENTRY, entryOf)
+    const { reads } = this.#spec.source
+    const isSeparated = reads.settings().kvSeparation !== undefined
+    return new Side(this.#spec, isSeparated ? LATE_ENTRIES : ENTRIES)
   }
 
   /** The same entries from the other end; a limit counts from there. */
@@ -186,6 +202,7 @@ function checkVisitor(visit: unknown): void {
 /** One pass over a range: its scan, its limit, its growing fills. */
 class Scan {
   readonly content: RowContent
+  readonly values: LateValues | undefined
   #engine: ScanEngine | undefined
   readonly #end: ScanEnd
   #left: number
@@ -193,7 +210,8 @@ class Scan {
   readonly #adaptive: boolean
   readonly #source: RangeSource
 
-  constructor({ source, bounds, options }: RangeSpec, content: RowContent, isVisited = false) {
+  constructor(spec: RangeSpec, { content, fetchesLater }: Form<unknown>, isVisited = false) {
+    const { source, bounds, options } = spec
     this.content = content
     this.#source = source
     this.#end = options.reverse ? BACK : FRONT
@@ -203,6 +221,7 @@ class Scan {
     const seqno = source.seqno()
     if (!bounds.empty && this.#left > 0) {
       this.#engine = source.reads.scan(scanRange(bounds, seqno, isVisited))
+      if (fetchesLater === true) this.values = new LateValues(this.#engine, source)
     }
   }
 
@@ -245,8 +264,9 @@ class Scan {
     }
   }
 
+  /** Items that fetch their values keep the engine's scan: it is closed when they are collected. */
   close(): void {
-    this.#engine?.close()
+    if (this.values?.isShared !== true) this.#engine?.close()
     this.#engine = undefined
   }
 
@@ -268,6 +288,7 @@ class Scan {
       this.close()
       return undefined
     }
+    if (this.values !== undefined) this.values.isShared = true
     this.#left -= batch.count
     if (this.#left <= 0) this.close()
     else if (this.#adaptive && this.#fillBytes < LAST_FILL) this.#fillBytes *= 4
@@ -275,11 +296,40 @@ class Scan {
   }
 }
 
+/** Fetches values of rows, also when the pass is over. */
+class LateValues {
+  /** Whether there are items that may ask. */
+  isShared = false
+  readonly #engine: ScanEngine
+  readonly #source: RangeSource
+
+  constructor(engine: ScanEngine, source: RangeSource) {
+    this.#engine = engine
+    this.#source = source
+  }
+
+  async get(key: Buffer): Promise<Buffer> {
+    this.#source.check()
+    return found(await this.#engine.value(key))
+  }
+
+  getSync(key: Buffer): Buffer {
+    this.#source.check()
+    return found(this.#engine.valueSync(key))
+  }
+}
+
+/** Only what a read at MAX_SEQNO saw may be gone. */
+function found(value: Buffer | undefined): Buffer {
+  if (value !== undefined) return value
+  throw new ShaleError('INVALID_ARGUMENT', 'the entry was removed since it was read at MAX_SEQNO')
+}
+
 function visitRows(
   spec: RangeSpec,
   visit: (batch: RowBatch, row: number) => boolean | void,
 ): number {
-  const scan = new Scan(spec, ROW_ENTRY, true)
+  const scan = new Scan(spec, PAIRS, true)
   const { signal } = spec.source
   let visited = 0
   let batch: RowBatch | undefined
@@ -306,7 +356,7 @@ const DONE = { done: true, value: undefined } as const
 
 class RowIterator<T> implements Iterator<T> {
   readonly #scan: Scan
-  readonly #shape: Shape<T>
+  readonly #item: Form<T>['item']
   readonly #source: RangeSource
   readonly #life: Closable
   #batch: RowBatch | undefined
@@ -314,9 +364,9 @@ class RowIterator<T> implements Iterator<T> {
   #end = 0
   #finished = false
 
-  constructor(spec: RangeSpec, content: RowContent, shape: Shape<T>) {
-    this.#scan = new Scan(spec, content)
-    this.#shape = shape
+  constructor(spec: RangeSpec, form: Form<T>) {
+    this.#scan = new Scan(spec, form)
+    this.#item = form.item
     this.#source = spec.source
     this.#life = lifeOf(spec.source)
   }
@@ -333,7 +383,7 @@ class RowIterator<T> implements Iterator<T> {
     const row = this.#row
     const { words } = batch
     this.#row = row + rowWords(this.#scan.content, words[row] as number, words[row + 1] as number)
-    return { done: false, value: this.#shape(batch, row) }
+    return { done: false, value: this.#item(batch, row, this.#scan.values) }
   }
 
   return(): IteratorResult<T, undefined> {
@@ -359,8 +409,7 @@ class RowIterator<T> implements Iterator<T> {
 /** Calls may overlap: they are answered in order. */
 class AsyncRowIterator<T> implements AsyncIterator<T> {
   readonly #spec: RangeSpec
-  readonly #content: RowContent
-  readonly #shape: Shape<T>
+  readonly #form: Form<T>
   readonly #life: Closable
   readonly #turn = new Turn()
   #scan: Scan | undefined
@@ -370,10 +419,9 @@ class AsyncRowIterator<T> implements AsyncIterator<T> {
   #finished = false
   #pending: Promise<unknown> | undefined
 
-  constructor(spec: RangeSpec, content: RowContent, shape: Shape<T>) {
+  constructor(spec: RangeSpec, form: Form<T>) {
     this.#spec = spec
-    this.#content = content
-    this.#shape = shape
+    this.#form = form
     this.#life = lifeOf(spec.source)
   }
 
@@ -402,7 +450,7 @@ class AsyncRowIterator<T> implements AsyncIterator<T> {
     if (this.#row < this.#end) return this.#take()
     if (this.#finished) return DONE
     try {
-      this.#scan ??= new Scan(this.#spec, this.#content)
+      this.#scan ??= new Scan(this.#spec, this.#form)
       if (this.#turn.isOver) return this.#turn.pass().then(() => this.#fill(this.#scan as Scan))
       return this.#fill(this.#scan)
     } catch (error) {
@@ -450,8 +498,9 @@ class AsyncRowIterator<T> implements AsyncIterator<T> {
     const batch = this.#batch as RowBatch
     const row = this.#row
     const { words } = batch
-    this.#row = row + rowWords(this.#content, words[row] as number, words[row + 1] as number)
-    return { done: false, value: this.#shape(batch, row) }
+    const { content, item } = this.#form
+    this.#row = row + rowWords(content, words[row] as number, words[row + 1] as number)
+    return { done: false, value: item(batch, row, this.#scan?.values) }
   }
 
   /** Behind everything that waits; `call` itself does not look at that any more. */
@@ -473,21 +522,19 @@ class AsyncRowIterator<T> implements AsyncIterator<T> {
 
 class Side<T> implements Iterable<T>, AsyncIterable<T> {
   readonly #spec: RangeSpec
-  readonly #content: RowContent
-  readonly #shape: Shape<T>
+  readonly #form: Form<T>
 
-  constructor(spec: RangeSpec, content: RowContent, shape: Shape<T>) {
+  constructor(spec: RangeSpec, form: Form<T>) {
     this.#spec = spec
-    this.#content = content
-    this.#shape = shape
+    this.#form = form
   }
 
   [Symbol.iterator](): Iterator<T> {
-    return new RowIterator(this.#spec, this.#content, this.#shape)
+    return new RowIterator(this.#spec, this.#form)
   }
 
   [Symbol.asyncIterator](): AsyncIterator<T> {
-    return new AsyncRowIterator(this.#spec, this.#content, this.#shape)
+    return new AsyncRowIterator(this.#spec, this.#form)
   }
 }
 
@@ -498,5 +545,18 @@ function entryOf(batch: RowBatch, row: number): Entry {
     size: value.length,
     value: () => Promise.resolve(value),
     valueSync: () => value,
+  }
+}
+
+function lateEntryOf(batch: RowBatch, row: number, values: LateValues | undefined): Entry {
+  const late = values as LateValues
+  const key = keyOf(batch, row)
+  // The key that is handed out may be written to.
+  const own = Buffer.from(key)
+  return {
+    key,
+    size: batch.words[row + 1] as number,
+    value: () => late.get(own),
+    valueSync: () => late.getSync(own),
   }
 }

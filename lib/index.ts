@@ -26,6 +26,7 @@ export type {
   FilterPolicy,
   HeldKeyspaceOptions,
   KeyspaceOptions,
+  KvSeparationOptions,
   TreeOptions,
 } from './options.ts'
 export type {
@@ -47,6 +48,6 @@ export type {
   ValueInput,
 } from './types.ts'
 export { SuperVersion, Version } from './version.ts'
-export type { MemtableInfo, TableInfo } from './version.ts'
+export type { BlobFileInfo, BlobReferenceInfo, MemtableInfo, TableInfo } from './version.ts'
 export { WriteBatch } from './write-batch.ts'
 export type { WriteOptions } from './write-batch.ts'

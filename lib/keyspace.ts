@@ -138,6 +138,12 @@ export class Keyspace {
     return this.#owner.path
   }
 
+  /** Whether large values are kept in blob files. */
+  get isKvSeparated(): boolean {
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'isKvSeparated')
+    return this.#engine.settings().kvSeparation !== undefined
+  }
+
   /** What holds now, stored and given options together. */
   get options(): HeldKeyspaceOptions {
     if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'options')
@@ -310,7 +316,7 @@ export class Keyspace {
     return this.#engine.sizeOfSync(key, seqno) !== undefined
   }
 
-  /** Bytes of the value, or undefined if absent. */
+  /** Bytes of the value, or undefined if absent. Reads no blob. */
   sizeOf(key: KeyInput, options?: ReadOptions): Promise<number | undefined> {
     if (!(#engine in Object(this))) return rejected(wrongReceiver('Keyspace', 'sizeOf'))
     return this.#read(options, (seqno) => this.#engine.sizeOf(key, seqno))
@@ -470,14 +476,26 @@ export class Keyspace {
 
   // --- figures -----------------------------------------------------------------------------------
 
-  /** Bytes on disk that hold the range, estimated from the indexes. */
+  /** Bytes of tables that hold the range, estimated from the indexes; blob files do not count. */
   approximateSize(range: KeyRange): number {
     if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'approximateSize')
     const { lower, upper, empty } = readKeyRange(range)
     return empty ? 0 : this.#engine.approximateSize(lower, upper)
   }
 
-  /** Bytes of its tables. */
+  /** Files that hold its separated values. */
+  blobFileCount(): number {
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'blobFileCount')
+    return this.#engine.treeFigures().blobFileCount
+  }
+
+  /** Bytes in blob files that no table points to any more; they go as these are rewritten. */
+  fragmentedBlobBytes(): number {
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'fragmentedBlobBytes')
+    return this.#engine.treeFigures().fragmentedBlobBytes
+  }
+
+  /** Bytes of its tables and blob files. */
   diskSpace(): number {
     if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'diskSpace')
     return this.#engine.treeFigures().diskSpace

@@ -3,6 +3,7 @@
 import type {
   DatabaseSettings,
   FilterSetting,
+  KvSeparationSetting,
   StrategySetting,
   TreeEngineSettings,
   TreeSettings,
@@ -90,6 +91,26 @@ export interface DatabaseOptions {
 /** Bits per key, or a rate of false positives between 1e-9 and 0.5, or no filter. */
 export type FilterPolicy = 'none' | { bitsPerKey: number } | { falsePositiveRate: number }
 
+/** How large values are kept apart from their keys. */
+export interface KvSeparationOptions {
+  /** Bytes from which a value goes to a blob file, 1 to 2^30. @default 1 KiB */
+  threshold?: number
+  /** Bytes after which a blob file is closed, 4 KiB to 1 TiB. @default 64 MiB */
+  fileSize?: number
+  /** Codec of values in blob files. @default 'lz4' */
+  compression?: Compression
+  /**
+   * Share of a blob file that is garbage, above 0 and up to 1, from which its live values are moved
+   * to a new one and it is removed. @default 0.25
+   */
+  stalenessThreshold?: number
+  /**
+   * Of the blob files that are due, the share that one compaction moves values out of, the oldest
+   * first; 0 to 1, and at least one file. @default 0.25
+   */
+  ageCutoff?: number
+}
+
 /** How a keyspace is kept. Stored with it: on reopening, what is left out is as stored. */
 export interface KeyspaceOptions {
   /**
@@ -125,6 +146,12 @@ export interface KeyspaceOptions {
   expectPointReadHits?: boolean
   /** @default new LeveledCompaction() */
   compaction?: CompactionStrategy
+  /**
+   * Keeps large values in blob files, so that compactions move pointers instead. Decided when the
+   * keyspace is created; given again later, it changes the numbers as a whole (INVALID_OPTION where
+   * it is off). @default off
+   */
+  kvSeparation?: KvSeparationOptions
   /**
    * Durability of single writes. Worker threads that have the keyspace open learn of a change when
    * they open it again. @default the database's
@@ -182,6 +209,31 @@ const strategy: Check<StrategySetting> = (value, name) => {
 }
 
 const compression = oneOf('none', 'lz4', 'zstd')
+
+const aboveZero: Check<number> = (value, name) => {
+  if (value === 0) throw optionError(name, 'a number above 0 and up to 1', value)
+  return number(0, 1)(value, name)
+}
+
+const kvSeparation: Check<KvSeparationSetting> = (value, name) => {
+  if (!isObject(value)) throw optionError(name, 'a plain object', value)
+  const given = readOptions(value, name, {
+    threshold: integer(1, MAX_VALUE_BYTES),
+    fileSize: integer(4 * KIB, 2 ** 40),
+    compression,
+    stalenessThreshold: aboveZero,
+    ageCutoff: number(0, 1),
+  })
+  return Object.freeze({
+    threshold: 1024,
+    fileSize: 64 * MIB,
+    compression: 'lz4',
+    stalenessThreshold: 0.25,
+    ageCutoff: 0.25,
+    ...given,
+  })
+}
+
 export const durability: Check<Durability> = oneOf('buffered', 'os', 'sync')
 const engine = oneOf('native', 'typescript', 'auto')
 const bytes = (min: number): Check<number> => integer(min, 2 ** 50)
@@ -220,6 +272,7 @@ const TREE_SCHEMA = {
   partitionFilter: perLevel(boolean),
   expectPointReadHits: boolean,
   compaction: strategy,
+  kvSeparation,
 }
 const KEYSPACE_SCHEMA = { ...TREE_SCHEMA, durability }
 const TREE_OPEN_SCHEMA = {
@@ -274,16 +327,20 @@ export function treeSettings(options: unknown): OpenSettings<TreeEngineSettings>
 }
 
 /** Keyspace options as they hold, in the public shape. */
-export type HeldKeyspaceOptions = Readonly<Required<KeyspaceOptions>>
+export type HeldKeyspaceOptions = Readonly<Required<Omit<KeyspaceOptions, 'kvSeparation'>>> & {
+  /** Undefined: off. */
+  readonly kvSeparation: Readonly<Required<KvSeparationOptions>> | undefined
+}
 
 export function heldOptions(
   held: TreeSettings,
   databaseDurability: Durability,
 ): HeldKeyspaceOptions {
-  const { compaction, durability: own, ...rest } = held
+  const { compaction, kvSeparation: separation, durability: own, ...rest } = held
   return Object.freeze({
     ...rest,
     compaction: storedStrategy(compaction),
+    kvSeparation: separation && Object.freeze({ ...separation }),
     durability: own ?? databaseDurability,
   })
 }

@@ -15,6 +15,8 @@ export interface TableSummary {
   readonly lastKeyBound?: number
   /** Milliseconds since the epoch. */
   readonly createdAt: number
+  /** Bytes in blob files that its entries point to; default: none. */
+  readonly blobs?: readonly { readonly bytes: number }[]
 }
 
 /** Of a run, in key order. */

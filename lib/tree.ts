@@ -128,6 +128,12 @@ export class Tree {
     return this.#engineName
   }
 
+  /** Whether large values are kept in blob files. */
+  get isKvSeparated(): boolean {
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'isKvSeparated')
+    return this.#engine.settings().kvSeparation !== undefined
+  }
+
   get compactor(): Compactor {
     if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'compactor')
     return this.#compactor
@@ -227,7 +233,7 @@ export class Tree {
     return this.#engine.sizeOfSync(key, checkSeqno(seqno)) !== undefined
   }
 
-  /** Bytes of the value, or undefined if absent. */
+  /** Bytes of the value, or undefined if absent. Reads no blob. */
   sizeOf(key: KeyInput, seqno: number): Promise<number | undefined> {
     return Tree.#read(this, 'sizeOf', seqno, (engine) => engine.sizeOf(key, seqno))
   }
@@ -423,14 +429,26 @@ export class Tree {
     return this.#engine.treeFigures().l0TableCount
   }
 
-  /** Bytes on disk that hold the range, estimated from the indexes. */
+  /** Bytes of tables that hold the range, estimated from the indexes; blob files do not count. */
   approximateSize(range: KeyRange): number {
     if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'approximateSize')
     const { lower, upper, empty } = readKeyRange(range)
     return empty ? 0 : this.#engine.approximateSize(lower, upper)
   }
 
-  /** Bytes of its tables. */
+  /** Files that hold its separated values. */
+  blobFileCount(): number {
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'blobFileCount')
+    return this.#engine.treeFigures().blobFileCount
+  }
+
+  /** Bytes in blob files that no table points to any more; they go as these are rewritten. */
+  fragmentedBlobBytes(): number {
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'fragmentedBlobBytes')
+    return this.#engine.treeFigures().fragmentedBlobBytes
+  }
+
+  /** Bytes of its tables and blob files. */
   diskSpace(): number {
     if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'diskSpace')
     return this.#engine.treeFigures().diskSpace

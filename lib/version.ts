@@ -1,8 +1,34 @@
 /** Typed views of what a tree is made of. They are copies: holding one pins no file. */
 
-import type { MemtableData, SuperVersionData, TableData, VersionData } from './engine.ts'
+import type {
+  BlobFileData,
+  BlobReferenceData,
+  MemtableData,
+  SuperVersionData,
+  TableData,
+  VersionData,
+} from './engine.ts'
 import { ShaleError } from './errors.ts'
 import type { Compression } from './types.ts'
+
+/** What of a blob file the entries of a table point to. */
+export interface BlobReferenceInfo {
+  /** Of the blob file. */
+  readonly id: number
+  /** As the file has them, with their keys and headers. */
+  readonly bytes: number
+}
+
+/** One blob file of a version: values that are kept apart from their keys. */
+export interface BlobFileInfo {
+  readonly id: number
+  /** Bytes of the file. */
+  readonly size: number
+  /** Values in it, garbage included. */
+  readonly itemCount: number
+  /** Bytes of values, with their keys and headers, that no table points to any more. */
+  readonly staleBytes: number
+}
 
 /** One table file of a version. */
 export interface TableInfo {
@@ -23,6 +49,8 @@ export interface TableInfo {
   readonly createdAt: number
   readonly compression: Compression
   readonly blockCount: number
+  /** Blob files that its entries point into, by ascending id. */
+  readonly blobs: readonly BlobReferenceInfo[]
 }
 
 export interface MemtableInfo {
@@ -41,12 +69,14 @@ export let makeVersion: (data: VersionData) => Version
 export let makeSuperVersion: (data: SuperVersionData) => SuperVersion
 
 /**
- * Which tables made up a tree at one moment. Level 0 first; in a level, the newest run first; in a
- * run, tables in key order with disjoint ranges.
+ * Which tables and blob files made up a tree at one moment. Level 0 first; in a level, the newest
+ * run first; in a run, tables in key order with disjoint ranges.
  */
 export class Version {
   readonly id: number
   readonly levels: readonly (readonly (readonly TableInfo[])[])[]
+  /** By ascending id. */
+  readonly blobFiles: readonly BlobFileInfo[]
 
   private constructor(token: symbol, data: VersionData) {
     if (token !== TOKEN) throw new ShaleError('INVALID_ARGUMENT', 'a Version is made by version()')
@@ -56,6 +86,7 @@ export class Version {
         Object.freeze(runs.map((tables) => Object.freeze(tables.map(tableInfo)))),
       ),
     )
+    this.blobFiles = Object.freeze(data.blobFiles.map(frozenCopy))
     Object.freeze(this)
   }
 
@@ -79,8 +110,8 @@ export class SuperVersion {
     }
     this.version = makeVersion(data.version)
     this.seqno = data.seqno
-    this.activeMemtable = memtableInfo(data.activeMemtable)
-    this.sealedMemtables = Object.freeze(data.sealedMemtables.map(memtableInfo))
+    this.activeMemtable = frozenCopy(data.activeMemtable)
+    this.sealedMemtables = Object.freeze(data.sealedMemtables.map(frozenCopy))
     Object.freeze(this)
   }
 
@@ -90,9 +121,9 @@ export class SuperVersion {
 }
 
 function tableInfo(table: TableData): TableInfo {
-  return Object.freeze({ ...table })
+  return Object.freeze({ ...table, blobs: Object.freeze(table.blobs.map(frozenCopy)) })
 }
 
-function memtableInfo(memtable: MemtableData): MemtableInfo {
-  return Object.freeze({ ...memtable })
+function frozenCopy<T extends MemtableData | BlobFileData | BlobReferenceData>(of: T): Readonly<T> {
+  return Object.freeze<T>({ ...of })
 }

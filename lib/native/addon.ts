@@ -75,6 +75,8 @@ export interface Door {
   fillBuffer(target: Uint8Array): void
   fillLater(): void
   seekScan(key: Uint8Array): void
+  scanValue(key: KeyInput): Buffer | undefined
+  scanValueLater(key: KeyInput): void
 
   openDatabase(path: string, settings: DatabaseSettings): void
   openDatabaseSync(path: string, settings: DatabaseSettings): void

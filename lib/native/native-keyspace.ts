@@ -6,7 +6,6 @@ import {
   type KeyspaceEngine,
   type MajorCompaction,
   type PlanData,
-  type TreeSettings,
 } from '../engine.ts'
 import { checkInBounds, keyError, valueError, type ShaleError } from '../errors.ts'
 import type { Durability, KeyInput, ValueInput } from '../types.ts'
@@ -49,13 +48,6 @@ export class NativeKeyspace extends NativeReads implements KeyspaceEngine {
     this.#handle = handle
     this.#maxValueSize = maxValueSize
     abandoned.register(this, handle)
-  }
-
-  settings(): TreeSettings {
-    META[META_HANDLE] = this.#handle
-    const settings = door.settings()
-    this.#check()
-    return settings
   }
 
   insertSync(key: KeyInput, value: ValueInput, durability: Durability): void {

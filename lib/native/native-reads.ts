@@ -10,6 +10,7 @@ import {
   type ScanEngine,
   type ScanRange,
   type TreeFigures,
+  type TreeSettings,
   type VersionData,
 } from '../engine.ts'
 import type { ShaleError } from '../errors.ts'
@@ -20,6 +21,7 @@ import type { KeyInput } from '../types.ts'
 import { door, META, NUMBERS } from './addon.ts'
 import { announce, asNumber, asText, asValue, pending, type Convert } from './completions.ts'
 import { failure } from './failure.ts'
+import { submitSoon } from './missed-reads.ts'
 import { openScan } from './native-scan.ts'
 import {
   MANY_MAX,
@@ -46,7 +48,7 @@ import {
 } from './protocol.ts'
 import { makeRoom, slab, SLAB_LIMIT } from './slab.ts'
 
-const { get, getText, getInto, sizeOf, getMany, getLater, submitReads } = door
+const { get, getText, getInto, sizeOf, getMany, getLater } = door
 
 /** A function of the addon that reads one key. */
 type ReadOne<T> = (key: KeyInput) => T
@@ -297,10 +299,7 @@ export class NativeReads implements ReadEngine {
     getLater(key)
     const left = META[META_STATUS] as number
     if (left !== STATUS_PENDING) return Promise.reject(readFailure(left, key))
-    if (!submitting) {
-      submitting = true
-      queueMicrotask(submit)
-    }
+    submitSoon()
     return pending(convert, this.#owner)
   }
 
@@ -308,6 +307,10 @@ export class NativeReads implements ReadEngine {
 
   scan(range: ScanRange): ScanEngine {
     return openScan(this.#handle, range)
+  }
+
+  settings(): TreeSettings {
+    return this.#view(door.settings)
   }
 
   treeFigures(): TreeFigures {
@@ -349,13 +352,6 @@ async function passHoldingMany(turn: Turn): Promise<void> {
   await turn.pass()
   META[META_HANDLE] = held
   door.resumeMany()
-}
-
-let submitting = false
-/** Sends off what missed memory since the last time. */
-function submit(): void {
-  submitting = false
-  submitReads()
 }
 
 function readFailure(status: number, key: KeyInput): ShaleError {

@@ -8,12 +8,15 @@ import {
   type ScanEngine,
   type ScanRange,
 } from '../engine.ts'
+import { BufferView } from '../buffer-view.ts'
 import { ShaleError } from '../errors.ts'
 import { rejected } from '../receiver.ts'
 import { RowBatch } from '../row-batch.ts'
+import { answered, answeredNothing } from '../turn.ts'
 import { door, META, NUMBERS } from './addon.ts'
-import { announce, copyAnswer, pending, type Convert } from './completions.ts'
+import { announce, asValue, copyAnswer, pending, type Convert } from './completions.ts'
 import { failure } from './failure.ts'
+import { submitSoon } from './missed-reads.ts'
 import {
   FILL_BACK,
   FILL_CONTENT_SHIFT,
@@ -28,6 +31,8 @@ import {
   META_SEQNO,
   META_STATUS,
   OWN_BUFFER_MIN,
+  READ_MAY_BLOCK,
+  READ_OWN,
   RECORD_FLAGS,
   RECORD_LENGTH,
   RECORD_NUMBER,
@@ -35,11 +40,12 @@ import {
   SLAB_BYTES,
   STATUS_BAD_HANDLE,
   STATUS_MIN,
+  STATUS_NOT_FOUND,
   STATUS_PENDING,
   STATUS_TOO_BIG,
   STATUS_WOULD_BLOCK,
 } from './protocol.ts'
-import { slab } from './slab.ts'
+import { makeRoom, slab } from './slab.ts'
 
 const { fillSlab, fillBuffer } = door
 
@@ -134,6 +140,44 @@ class NativeScan implements ScanEngine {
     const status = META[META_STATUS] as number
     if (status !== 0) throw scanFailure(status)
     this.#setEnded(end, false)
+  }
+
+  valueSync(key: Uint8Array): Buffer | undefined {
+    const found = this.#value(key, READ_MAY_BLOCK | READ_OWN)
+    return found === null ? undefined : found
+  }
+
+  value(key: Uint8Array): Promise<Buffer | undefined> {
+    try {
+      const found = this.#value(key, READ_OWN)
+      if (found !== null) return found === undefined ? answeredNothing() : answered(found)
+      META[META_HANDLE] = this.#state.handle
+      announce()
+      door.scanValueLater(key)
+      const status = META[META_STATUS] as number
+      if (status !== STATUS_PENDING) throw scanFailure(status)
+      submitSoon()
+      return pending(asValue, this)
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  /** Null if it takes I/O. */
+  #value(key: Uint8Array, flags: number): Buffer | undefined | null {
+    makeRoom()
+    const { offset } = slab
+    META[META_OFFSET] = offset
+    META[META_HANDLE] = this.#state.handle
+    META[META_FLAGS] = flags
+    const own = door.scanValue(key)
+    if (own !== undefined) return own
+    const status = META[META_STATUS] as number
+    if (status < STATUS_MIN) {
+      slab.offset = (offset + status + 7) & ~7
+      return new BufferView(slab.memory, offset, status)
+    }
+    return status === STATUS_NOT_FOUND ? undefined : notFilled(status)
   }
 
   close(): void {

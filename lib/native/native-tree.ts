@@ -8,7 +8,6 @@ import type {
   PlanData,
   StrategySetting,
   SuperVersionData,
-  TreeSettings,
 } from '../engine.ts'
 import { checkInBounds, keyError, MAX_VALUE_BYTES, valueError } from '../errors.ts'
 import type { KeyInput, ValueInput } from '../types.ts'
@@ -61,13 +60,6 @@ export class NativeTree extends NativeReads implements BareTreeEngine {
     this.compactor = new NativeCompactor(core)
     releaseWith(this, core)
     releaseWith(this, new Core(reads))
-  }
-
-  settings(): TreeSettings {
-    META[META_HANDLE] = this.#reads
-    const settings = door.settings()
-    this.#core.check()
-    return settings
   }
 
   add(

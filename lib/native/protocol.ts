@@ -3,7 +3,7 @@
  * same names and numbers as native/binding/protocol.h, where they are explained.
  */
 
-export const PROTOCOL_VERSION = 2
+export const PROTOCOL_VERSION = 3
 
 export const META_STATUS = 0
 export const META_HANDLE = 1

@@ -1,13 +1,7 @@
 /** Keyspaces of the TypeScript engine. */
 
 import { VALUE } from '../engine.ts'
-import type {
-  EntryKind,
-  KeyspaceEngine,
-  MajorCompaction,
-  PlanData,
-  TreeSettings,
-} from '../engine.ts'
+import type { EntryKind, KeyspaceEngine, MajorCompaction, PlanData } from '../engine.ts'
 import type { Durability, KeyInput, ValueInput } from '../types.ts'
 import { run, runSync } from './base/flow.ts'
 import { keepAlive } from './base/keep-alive.ts'
@@ -47,11 +41,6 @@ export class TypescriptKeyspace extends TypescriptReads implements KeyspaceEngin
     this.#database = database
     this.#keyspace = keyspace
     this.#encoder = new EntryEncoder(keyspace.id, database.settings.maxValueSize)
-  }
-
-  settings(): TreeSettings {
-    this.#owner.check()
-    return this.#keyspace.tree.settings
   }
 
   insertSync(key: KeyInput, value: ValueInput, durability: Durability): void {

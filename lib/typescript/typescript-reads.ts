@@ -3,7 +3,6 @@
  * (`...Sync`) or by a flow that holds the state it reads.
  */
 
-import { BufferView } from '../buffer-view.ts'
 import { LATEST } from '../engine.ts'
 import type {
   KeyInput,
@@ -11,21 +10,21 @@ import type {
   ScanEngine,
   ScanRange,
   TreeFigures,
+  TreeSettings,
   VersionData,
 } from '../engine.ts'
-import { byteLengthOf, keyError, ShaleError } from '../errors.ts'
+import { byteLengthOf, keyError } from '../errors.ts'
 import { copyKey } from '../keys.ts'
 import { rejected } from '../receiver.ts'
 import { answered, answeredNothing, Turn } from '../turn.ts'
-import { run, runSync } from './base/flow.ts'
+import { runSync } from './base/flow.ts'
 import { isTombstone, READ_ALL, SEQNO_MAX } from './base/internal-key.ts'
-import { keepAlive } from './base/keep-alive.ts'
 import { encodeKey, keyBytes } from './base/key-bytes.ts'
-import { ownCopy } from './base/slab.ts'
 import { copyOf } from './base/slice.ts'
 import { ABSENT, BLOCKED, FOUND, PointLookup } from './table/table-reader.ts'
 import type { SuperVersion } from './tree/super-version.ts'
 import type { Tree } from './tree/tree.ts'
+import { findLater, findNow, sizeOf, textOf, valueOf } from './typescript-lookups.ts'
 import { TypescriptScan } from './typescript-scan.ts'
 import { treeFigures, versionData } from './typescript-views.ts'
 
@@ -96,11 +95,11 @@ export class TypescriptReads implements ReadEngine {
   }
 
   sizeOfSync(key: KeyInput, seqno: number): number | undefined {
-    return this.#findSync(key, seqno) ? sizeOf(lookup) : undefined
+    return this.#findSync(key, seqno, false) ? sizeOf(lookup) : undefined
   }
 
   sizeOf(key: KeyInput, seqno: number): Promise<number | undefined> {
-    return this.#read(key, seqno, sizeOf)
+    return this.#read(key, seqno, sizeOf, false)
   }
 
   // --- many keys ---------------------------------------------------------------------------------
@@ -112,7 +111,7 @@ export class TypescriptReads implements ReadEngine {
     const values: (Buffer | undefined)[] = []
     for (let i = 0; i < keys.length; i++) {
       startAt(keys, i, readSeqno)
-      values.push(findSettled(superVersion) ? valueOf(lookup) : undefined)
+      values.push(findNow(superVersion, lookup) ? valueOf(lookup) : undefined)
     }
     return values
   }
@@ -182,23 +181,23 @@ export class TypescriptReads implements ReadEngine {
     return seqno >= SEQNO_MAX ? READ_ALL : seqno
   }
 
-  #start(key: KeyInput, seqno: number): SuperVersion {
+  #start(key: KeyInput, seqno: number, wantsValue: boolean): SuperVersion {
     const length = encodeKey(key)
     if (length === 0) throw keyError(key)
     this.#source.check()
     const readSeqno = this.#readSeqno(seqno)
-    lookup.start(keyBytes, 0, length, readSeqno)
+    lookup.start(keyBytes, 0, length, readSeqno, wantsValue)
     return this.#source.tree.superVersion.for(readSeqno)
   }
 
   /** Whether the lookup has found a value. */
-  #findSync(key: KeyInput, seqno: number): boolean {
-    return findSettled(this.#start(key, seqno))
+  #findSync(key: KeyInput, seqno: number, wantsValue = true): boolean {
+    return findNow(this.#start(key, seqno, wantsValue), lookup)
   }
 
-  #read<T>(key: KeyInput, seqno: number, take: Take<T>): Promise<T | undefined> {
+  #read<T>(key: KeyInput, seqno: number, take: Take<T>, wantsValue = true): Promise<T | undefined> {
     try {
-      const superVersion = this.#start(key, seqno)
+      const superVersion = this.#start(key, seqno, wantsValue)
       const found = superVersion.find(lookup)
       if (found === BLOCKED) return readLater(superVersion, take)
       if (found === ABSENT || isTombstone(lookup.kind)) return answeredNothing()
@@ -215,6 +214,11 @@ export class TypescriptReads implements ReadEngine {
     const readSeqno = this.#readSeqno(seqno)
     const hold = this.#source.tree.hold(readSeqno, outlivesClose)
     return new TypescriptScan(hold, readSeqno, lower, upper)
+  }
+
+  settings(): TreeSettings {
+    this.#source.check()
+    return this.#source.tree.settings
   }
 
   treeFigures(): TreeFigures {
@@ -235,30 +239,11 @@ export class TypescriptReads implements ReadEngine {
 
 // --- lookups -------------------------------------------------------------------------------------
 
-/** Of the shared lookup, waiting in place for what is not in memory. */
-function findSettled(superVersion: SuperVersion): boolean {
-  let found = superVersion.find(lookup)
-  if (found === BLOCKED) {
-    found = runSync(superVersion.findSettled(lookup)) ? FOUND : ABSENT
-    lookup.settle()
-  }
-  return found === FOUND && !isTombstone(lookup.kind)
-}
-
-/** Of a lookup of one's own. */
-async function findLater(superVersion: SuperVersion, own: PointLookup): Promise<boolean> {
-  superVersion.acquire()
-  try {
-    return (await keepAlive(run(superVersion.findSettled(own)))) && !isTombstone(own.kind)
-  } finally {
-    superVersion.release()
-  }
-}
-
 /** What the shared lookup is looking for, by one of its own. */
 async function readLater<T>(superVersion: SuperVersion, take: Take<T>): Promise<T | undefined> {
   const own = new PointLookup()
-  own.start(copyOf(keyBytes, 0, lookup.end), 0, lookup.end, lookup.readSeqno)
+  const { end, readSeqno, wantsValue } = lookup
+  own.start(copyOf(keyBytes, 0, end), 0, end, readSeqno, wantsValue)
   return (await findLater(superVersion, own)) ? take(own) : undefined
 }
 
@@ -274,23 +259,4 @@ function ownKeys(keys: readonly KeyInput[], first: number): readonly KeyInput[] 
   return keys.map((key, i) => {
     return i < first || typeof key === 'string' ? key : copyKey(key, `keys[${i}]`)
   })
-}
-
-// --- results -------------------------------------------------------------------------------------
-
-function sizeOf({ valueBegin, valueEnd }: PointLookup): number {
-  return valueEnd - valueBegin
-}
-
-function valueOf({ value, valueBegin, valueEnd }: PointLookup): Buffer {
-  return ownCopy(value, valueBegin, valueEnd)
-}
-
-function textOf({ value, valueBegin, valueEnd }: PointLookup): string {
-  const { buffer, byteOffset } = value
-  try {
-    return new BufferView(buffer, byteOffset + valueBegin, valueEnd - valueBegin).toString()
-  } catch (cause) {
-    throw new ShaleError('VALUE_TOO_LARGE', 'the value is too long for a string', { cause })
-  }
 }

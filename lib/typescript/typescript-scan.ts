@@ -5,11 +5,16 @@ import type { RowContent, ScanEnd, ScanEngine } from '../engine.ts'
 import { ShaleError } from '../errors.ts'
 import { rejected } from '../receiver.ts'
 import { RowBatch } from '../row-batch.ts'
+import type { Io } from './base/flow.ts'
+import { KIND_BLOB_POINTER } from './base/internal-key.ts'
 import { keepAlive } from './base/keep-alive.ts'
 import { OWN_BUFFER_MIN, slab, SLAB_BYTES } from './base/slab.ts'
 import { copyOf, copyRange } from './base/slice.ts'
+import { PointLookup } from './table/table-reader.ts'
+import { BlobValues } from './tree/blob-values.ts'
 import type { Cursor, CursorBounds } from './tree/cursor.ts'
 import type { Hold, SuperVersion } from './tree/super-version.ts'
+import { findLater, findNow, valueOf } from './typescript-lookups.ts'
 
 /** Fills up to this many bytes come from the slab; larger ones get memory of their own. */
 const SLAB_FILL_MAX = SLAB_BYTES / 4
@@ -26,7 +31,7 @@ const abandoned = new FinalizationRegistry<Hold>((hold) => {
 /** Bytes of the row that a cursor stands on. */
 function rowBytes(cursor: Cursor, content: RowContent): number {
   const key = content === ROW_VALUE ? 0 : cursor.keyEnd
-  const value = content === ROW_KEY ? 0 : cursor.valueEnd - cursor.valueBegin
+  const value = content === ROW_KEY ? 0 : cursor.valueLength
   return (8 + key + value + 3) & ~3
 }
 
@@ -39,7 +44,7 @@ function putRow(
 ): void {
   const { keyEnd, value, valueBegin, valueEnd } = cursor
   words[at >>> 2] = keyEnd
-  words[(at >>> 2) + 1] = valueEnd - valueBegin
+  words[(at >>> 2) + 1] = cursor.valueLength
   let behind = at + 8
   if (content !== ROW_VALUE) {
     copyRange(cursor.key, 0, keyEnd, bytes, behind)
@@ -51,6 +56,7 @@ function putRow(
 /** One end of a scan. */
 class End {
   readonly cursor: Cursor
+  readonly #values: BlobValues
   /** Where the cursor is to go before it is moved: to the beginning, or to a key. */
   target: Uint8Array | 'start' | undefined = 'start'
   /** Whether the cursor stands on a row that no fill has taken yet. */
@@ -62,8 +68,14 @@ class End {
   /** Bytes that the last `pack` took. */
   packed = 0
 
-  constructor(cursor: Cursor) {
+  constructor(cursor: Cursor, values: BlobValues) {
     this.cursor = cursor
+    this.#values = values
+  }
+
+  /** What the last try to get to a row lacked. */
+  get missing(): Io<void> | undefined {
+    return this.cursor.missing ?? this.#values.missing
   }
 
   seek(key: Uint8Array): void {
@@ -72,9 +84,26 @@ class End {
     this.isEnded = false
   }
 
-  /** Makes the cursor stand on a row; false at the end, or if that takes I/O. */
-  toRow(mayBlock: boolean): boolean {
-    if (this.hasRow) return true
+  /** Makes the cursor stand on a row with that content; false at the end, or if it takes I/O. */
+  toRow(content: RowContent, mayBlock: boolean): boolean {
+    if (!this.hasRow && !this.#toNextRow(mayBlock)) return false
+    const isPointer = this.cursor.kind === KIND_BLOB_POINTER
+    return !isPointer || content === ROW_KEY || this.#toValue(mayBlock)
+  }
+
+  #toValue(mayBlock: boolean): boolean {
+    const { cursor } = this
+    let value = this.#values.get(cursor)
+    while (value === undefined) {
+      if (!mayBlock) return false
+      this.#values.missing!.sync()
+      value = this.#values.get(cursor)
+    }
+    cursor.putValue(value)
+    return true
+  }
+
+  #toNextRow(mayBlock: boolean): boolean {
     const { cursor } = this
     this.#move(cursor)
     while (cursor.missing !== undefined) {
@@ -109,7 +138,7 @@ class End {
         this.hasRow = false
         at = behind
         count++
-      } while (count < countLimit && this.toRow(mayBlock))
+      } while (count < countLimit && this.toRow(content, mayBlock))
     } catch (error) {
       // Rows that were packed before a failure are handed out; the next fill meets it again.
       if (count === 0) throw error
@@ -198,7 +227,7 @@ export class TypescriptScan implements ScanEngine {
       for (;;) {
         // One block after the other.
         // oxlint-disable-next-line no-await-in-loop
-        await end.cursor.missing?.async()
+        await end.missing?.async()
         const rows = this.#fill(end, content, byteLimit, limit, false, undefined)
         if (rows !== null) return rows
       }
@@ -212,6 +241,22 @@ export class TypescriptScan implements ScanEngine {
     this.#end(which).seek(key)
   }
 
+  async value(key: Uint8Array): Promise<Buffer | undefined> {
+    const { superVersion, lookup } = this.#lookup(copyOf(key))
+    return (await findLater(superVersion, lookup)) ? valueOf(lookup) : undefined
+  }
+
+  valueSync(key: Uint8Array): Buffer | undefined {
+    const { superVersion, lookup } = this.#lookup(key)
+    return findNow(superVersion, lookup) ? valueOf(lookup) : undefined
+  }
+
+  #lookup(key: Uint8Array): { superVersion: SuperVersion; lookup: PointLookup } {
+    const lookup = new PointLookup()
+    lookup.start(key, 0, key.length, this.#readSeqno)
+    return { superVersion: this.#held(), lookup }
+  }
+
   close(): void {
     if (this.#hold.superVersion === undefined) return
     abandoned.unregister(this.#hold)
@@ -220,11 +265,14 @@ export class TypescriptScan implements ScanEngine {
     this.#back = undefined
   }
 
-  #end(which: ScanEnd): End {
+  #held(): SuperVersion {
     const { superVersion } = this.#hold
-    if (superVersion === undefined) {
-      throw new ShaleError('ITERATOR_CLOSED', 'the iteration is closed')
-    }
+    if (superVersion !== undefined) return superVersion
+    throw new ShaleError('ITERATOR_CLOSED', 'the iteration is closed')
+  }
+
+  #end(which: ScanEnd): End {
+    const superVersion = this.#held()
     const end =
       which === BACK
         ? (this.#back ??= this.#open(superVersion, true))
@@ -236,7 +284,8 @@ export class TypescriptScan implements ScanEngine {
   }
 
   #open(superVersion: SuperVersion, backward: boolean): End {
-    return new End(superVersion.cursor(this.#readSeqno, this.#bounds, backward))
+    const values = new BlobValues(superVersion.version.blobs, backward)
+    return new End(superVersion.cursor(this.#readSeqno, this.#bounds, backward), values)
   }
 
   /** undefined at the end, null if it takes I/O. */
@@ -249,7 +298,7 @@ export class TypescriptScan implements ScanEngine {
     reuse: RowBatch | undefined,
   ): RowBatch | undefined | null {
     if (end.isEnded) return undefined
-    if (!end.toRow(mayBlock)) return end.isEnded ? undefined : null
+    if (!end.toRow(content, mayBlock)) return end.isEnded ? undefined : null
     const limit = Math.min(byteLimit, FILL_BYTES_MAX)
     const first = rowBytes(end.cursor, content)
     if (limit <= SLAB_FILL_MAX && first <= Math.max(limit, OWN_BUFFER_MIN)) {

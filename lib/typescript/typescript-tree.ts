@@ -8,7 +8,6 @@ import type {
   PlanData,
   StrategySetting,
   SuperVersionData,
-  TreeSettings,
 } from '../engine.ts'
 import { keyError, MAX_VALUE_BYTES } from '../errors.ts'
 import type { KeyInput, ValueInput } from '../types.ts'
@@ -40,11 +39,6 @@ export class TypescriptTree extends TypescriptReads implements BareTreeEngine {
     this.#standalone = standalone
     this.compactor = new TypescriptCompactor(standalone)
     abandoned.register(this, standalone, this)
-  }
-
-  settings(): TreeSettings {
-    this.#standalone.check()
-    return this.#standalone.tree.settings
   }
 
   add(

@@ -1,6 +1,7 @@
 /** What a tree is made of, as the seam describes it. Copies: holding one pins nothing. */
 
 import type {
+  BlobFileData,
   Compression,
   MemtableData,
   SuperVersionData,
@@ -13,16 +14,24 @@ import type { SuperVersion } from './tree/super-version.ts'
 import type { TableMeta } from './tree/table-meta.ts'
 import type { Table } from './tree/table.ts'
 import type { Tree } from './tree/tree.ts'
+import { staleBytes } from './tree/version-blobs.ts'
+import type { VersionBlob } from './tree/version-blobs.ts'
 import type { Version } from './tree/version.ts'
 
 /** By the numbers of base/compression.ts. */
 const CODEC_NAMES: readonly Compression[] = ['none', 'lz4', 'zstd']
 
-export function versionData({ id, levels }: Version<Table>): VersionData {
+export function versionData({ id, levels, blobs }: Version<Table>): VersionData {
   return {
     id,
     levels: levels.map((runs) => runs.map((run) => run.map(({ meta }) => tableData(meta)))),
+    blobFiles: [...blobs.values()].map(blobFileData).toSorted((a, b) => a.id - b.id),
   }
+}
+
+function blobFileData(blob: VersionBlob): BlobFileData {
+  const { fileNumber: id, size, itemCount } = blob.file.meta
+  return { id, size, itemCount, staleBytes: staleBytes(blob) }
 }
 
 export function superVersionData(superVersion: SuperVersion): SuperVersionData {
@@ -45,7 +54,9 @@ export function treeFigures(tree: Tree): TreeFigures {
     memtableSize,
     tableCount: version.tableCount,
     l0TableCount: version.levels[0]?.flat().length ?? 0,
-    diskSpace: version.bytes,
+    diskSpace: version.tableBytes + version.blobBytes,
+    blobFileCount: version.blobs.size,
+    fragmentedBlobBytes: [...version.blobs.values()].reduce((sum, b) => sum + staleBytes(b), 0),
     highestSeqno: highestSeqno !== 0 || !isEmpty ? highestSeqno : undefined,
     highestPersistedSeqno: flushedSeqno !== 0 ? flushedSeqno - 1 : undefined,
   }
@@ -67,6 +78,7 @@ function tableData(meta: TableMeta): TableData {
     createdAt: meta.createdAt,
     compression: CODEC_NAMES[meta.codec] ?? 'none',
     blockCount: meta.blockCount,
+    blobs: meta.blobs.map(({ fileNumber: id, bytes }) => ({ id, bytes })),
   }
 }
 

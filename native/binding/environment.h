@@ -98,6 +98,14 @@ class Environment {
     }
   }
   void Fail(Status status);
+  // Of a read that gave nothing: absence and "not in memory" carry no details.
+  void ReportRead(Status status) {
+    if (status.Is(Code::kNotFound) || status.Is(Code::kWouldBlock)) {
+      meta_[kMetaStatus] = kStatusMin + static_cast<uint32_t>(status.code());
+    } else {
+      Fail(std::move(status));
+    }
+  }
   // The outcome of an asynchronous call: nothing more to come, or an answer is owed.
   void ReportAsync(Status status, std::shared_ptr<Reply> reply);
   // The outcome of a call that makes a handle: its number is left in kMetaHandle.

@@ -26,13 +26,17 @@ struct ReadWork {
   }
 
   static Status RunOne(MissedRead* read) {
-    TreeHit hit;
-    Status status = read->tree->Get(read->super_version.get(), read->key, read->read_seqno,
-                                    ReadMode::kMayBlock, &hit);
-    if (!status.ok()) return status;
+    const SuperVersion* sv = read->super_version.get();
     Answer& answer = read->reply->answer();
-    answer.number = static_cast<double>(hit.value.size());
-    if (!read->size_only) answer.bytes.assign(hit.value.data(), hit.value.size());
+    if (read->size_only) {
+      uint64_t size = 0;
+      Status status = Tree::SizeOf(sv, read->key, read->read_seqno, ReadMode::kMayBlock, &size);
+      answer.number = static_cast<double>(size);
+      return status;
+    }
+    TreeHit hit;
+    Status status = Tree::Get(sv, read->key, read->read_seqno, ReadMode::kMayBlock, &hit);
+    if (status.ok()) answer.bytes.assign(hit.value.data(), hit.value.size());
     return status;
   }
 };

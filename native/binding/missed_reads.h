@@ -17,7 +17,6 @@
 namespace shale {
 
 struct MissedRead {
-  Ref<Tree> tree;
   Ref<SuperVersion> super_version;
   Seqno read_seqno = 0;
   std::string key;

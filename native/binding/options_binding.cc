@@ -29,6 +29,7 @@ enum Given : uint32_t {
   kExpectPointReadHits = 1 << 12,
   kCompaction = 1 << 13,
   kDurability = 1 << 14,
+  kKvSeparation = 1 << 15,
 };
 
 void ReadStrategyFields(JsReader* reader, StrategyOptions* strategy) {
@@ -43,6 +44,16 @@ void ReadStrategyFields(JsReader* reader, StrategyOptions* strategy) {
   reader->Number("minRuns", &strategy->min_runs);
   reader->Number("limit", &strategy->limit);
   if (reader->Has("ttlSeconds")) reader->Number("ttlSeconds", &strategy->ttl_seconds.emplace());
+}
+
+Status ReadKvSeparation(napi_env env, napi_value setting, KvSeparation* separation) {
+  JsReader reader(env, setting);
+  reader.Number("threshold", &separation->threshold);
+  reader.Number("fileSize", &separation->file_size);
+  reader.Enum("compression", kCodecNames, &separation->compression);
+  reader.Number("stalenessThreshold", &separation->staleness_threshold);
+  reader.Number("ageCutoff", &separation->age_cutoff);
+  return OutcomeOf(reader);
 }
 
 FilterPolicy ReadFilter(napi_env env, napi_value value, JsReader* outer) {
@@ -135,6 +146,12 @@ Status GivenTreeOptions::Read(napi_env env, napi_value given, GivenTreeOptions* 
       SHALE_RETURN_IF_ERROR(ReadStrategy(env, setting, &v->strategy));
     }
   }
+  if (present("kvSeparation", kKvSeparation)) {
+    napi_value setting;
+    if (r.Get("kvSeparation", &setting)) {
+      SHALE_RETURN_IF_ERROR(ReadKvSeparation(env, setting, &v->kv_separation.emplace()));
+    }
+  }
   if (present("durability", kDurability)) {
     r.Enum("durability", kDurabilityNames, &v->durability);
     v->durability_inherited = false;
@@ -162,6 +179,12 @@ void GivenTreeOptions::ApplyTo(TreeOptions* options) const {
   if (given(kPartitionFilter)) options->partition_filter = v.partition_filter;
   if (given(kExpectPointReadHits)) options->expect_point_read_hits = v.expect_point_read_hits;
   if (given(kCompaction)) options->strategy = v.strategy;
+  if (given(kKvSeparation)) {
+    // What this version does not know of it stays.
+    KvSeparation next = *v.kv_separation;
+    if (options->kv_separation) next.unknown_fields = options->kv_separation->unknown_fields;
+    options->kv_separation = std::move(next);
+  }
   if (given(kDurability)) {
     options->durability = v.durability;
     options->durability_inherited = false;
@@ -169,7 +192,11 @@ void GivenTreeOptions::ApplyTo(TreeOptions* options) const {
 }
 
 std::function<Status(bool, TreeOptions*)> GivenTreeOptions::Merge() const {
-  return [given = *this](bool, TreeOptions* options) {
+  return [given = *this](bool exists, TreeOptions* options) {
+    if (exists && given.values_.kv_separation && !options->kv_separation) {
+      return Status(Code::kInvalidOption,
+                    "option kvSeparation cannot be switched on: it was off at the creation");
+    }
     given.ApplyTo(options);
     return Status::Ok();
   };

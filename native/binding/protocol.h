@@ -13,7 +13,7 @@
 namespace shale {
 
 // A difference means that the TypeScript and the binary come from two versions of the package.
-inline constexpr uint32_t kProtocolVersion = 2;
+inline constexpr uint32_t kProtocolVersion = 3;
 
 // --- words of the register file ---
 inline constexpr uint32_t kMetaStatus = 0;     // out: 0, a length, or a status

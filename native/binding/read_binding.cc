@@ -6,6 +6,7 @@
 
 #include "base/epoch.h"
 #include "binding/environment.h"
+#include "binding/hand_out.h"
 #include "binding/missed_reads.h"
 #include "binding/open_core.h"
 #include "binding/view.h"
@@ -13,17 +14,26 @@
 namespace shale {
 namespace {
 
-// Statuses of absence and of "not in memory" carry nothing; others leave their details.
-void SetOutcome(Environment* e, Status status) {
-  if (status.Is(Code::kNotFound) || status.Is(Code::kWouldBlock)) {
-    e->meta()[kMetaStatus] = kStatusMin + static_cast<uint32_t>(status.code());
-  } else {
-    e->Fail(std::move(status));
+// How a key is looked for: what is found is handed to `use` while it is there.
+struct FindValue {
+  using Found = Slice;
+  static Status Find(const SuperVersion* sv, Slice key, Seqno seqno, ReadMode mode, TreeHit* hit,
+                     Slice* value) {
+    Status status = Tree::Get(sv, key, seqno, mode, hit);
+    if (status.ok()) *value = hit->value;
+    return status;
   }
-}
+};
+struct FindSize {
+  using Found = uint64_t;
+  static Status Find(const SuperVersion* sv, Slice key, Seqno seqno, ReadMode mode, TreeHit*,
+                     uint64_t* size) {
+    return Tree::SizeOf(sv, key, seqno, mode, size);
+  }
+};
 
-// Finds the value of the key in argument 0 and calls use(value) while it is there.
-template <size_t kArguments, typename Use>
+// Looks for the key in argument 0 and calls use(found) while that is there.
+template <typename What = FindValue, size_t kArguments, typename Use>
 inline napi_value Look(Call<kArguments>& call, Use use) {
   auto* target = call.template Find<ReadTarget>();
   if (target == nullptr) return nullptr;
@@ -39,46 +49,29 @@ inline napi_value Look(Call<kArguments>& call, Use use) {
   }
   Tree* const tree = target->tree();
   TreeHit hit;
+  typename What::Found found{};
   const uint32_t flags = call.meta[kMetaFlags];
   if ((flags & kReadMayBlock) == 0) {
     const EpochGuard guard;
     const SuperVersion* current = tree->current();
-    Status status =
-        tree->Get(current, key.slice(), target->ReadSeqno(given), ReadMode::kMemoryOnly, &hit);
-    if (status.ok()) return use(hit.value);
-    SetOutcome(call.environment, std::move(status));
+    Status status = What::Find(current, key.slice(), target->ReadSeqno(given),
+                               ReadMode::kMemoryOnly, &hit, &found);
+    if (status.ok()) return use(found);
+    call.environment->ReportRead(std::move(status));
     return nullptr;
   }
   const PinnedState& many = call.environment->many;
   const bool pinned = (flags & kReadPinned) != 0 && many.super_version;
   const Ref<SuperVersion> pin = pinned ? many.super_version : tree->Pin();
   const Seqno read_seqno = pinned ? many.read_seqno : target->ReadSeqno(given);
-  Status status = tree->Get(pin.get(), key.slice(), read_seqno, ReadMode::kMayBlock, &hit);
-  if (status.ok()) return use(hit.value);
-  SetOutcome(call.environment, std::move(status));
+  Status status = What::Find(pin.get(), key.slice(), read_seqno, ReadMode::kMayBlock, &hit, &found);
+  if (status.ok()) return use(found);
+  call.environment->ReportRead(std::move(status));
   return nullptr;
 }
 
-// The value goes to the slab at kMetaOffset. One that is too large for that is kStatusTooBig, and
-// with kReadOwn the result, in a Buffer of its own.
 napi_value Get(Call<1>& call) {
-  return Look(call, [&call](Slice value) -> napi_value {
-    const Environment& e = *call.environment;
-    const uint32_t offset = call.meta[kMetaOffset];
-    const size_t size = value.size();
-    call.meta[kMetaLength] = static_cast<uint32_t>(size);
-    if (size < kOwnBufferMin && offset <= e.slab_bytes() && size <= e.slab_bytes() - offset) {
-      std::memcpy(e.slab() + offset, value.data(), size);
-      call.SetStatus(static_cast<uint32_t>(size));
-      return nullptr;
-    }
-    if ((call.meta[kMetaFlags] & kReadOwn) == 0) {
-      call.SetStatus(kStatusTooBig);
-      return nullptr;
-    }
-    call.SetStatus(static_cast<uint32_t>(size));
-    return JsBytes(call.env, value);
-  });
+  return Look(call, [&call](Slice value) { return HandOut(call, value); });
 }
 
 // Returns the value as a string.
@@ -116,8 +109,8 @@ napi_value GetInto(Call<2>& call) {
 }
 
 napi_value SizeOf(Call<1>& call) {
-  return Look(call, [&call](Slice value) -> napi_value {
-    call.SetStatus(static_cast<uint32_t>(value.size()));
+  return Look<FindSize>(call, [&call](uint64_t size) -> napi_value {
+    call.SetStatus(static_cast<uint32_t>(size));
     return nullptr;
   });
 }
@@ -201,15 +194,15 @@ class ManyReads {
     TreeHit hit;
     if ((call_.meta[kMetaFlags] & kReadMayBlock) == 0) {
       const EpochGuard guard;
-      return Store(words,
-                   target_->tree()->Get(many.super_version.get(), Key(i), many.read_seqno,
-                                        ReadMode::kMemoryOnly, &hit),
-                   hit.value);
+      return Store(
+          words,
+          Tree::Get(many.super_version.get(), Key(i), many.read_seqno, ReadMode::kMemoryOnly, &hit),
+          hit.value);
     }
-    return Store(words,
-                 target_->tree()->Get(many.super_version.get(), Key(i), many.read_seqno,
-                                      ReadMode::kMayBlock, &hit),
-                 hit.value);
+    return Store(
+        words,
+        Tree::Get(many.super_version.get(), Key(i), many.read_seqno, ReadMode::kMayBlock, &hit),
+        hit.value);
   }
 
   bool Store(uint32_t* words, Status status, Slice value) {
@@ -313,7 +306,6 @@ napi_value GetLater(Call<1>& call) {
   const uint32_t flags = call.meta[kMetaFlags];
   const bool pinned = (flags & kReadPinned) != 0 && e->many.super_version.get() != nullptr;
   MissedRead read;
-  read.tree = Ref<Tree>::Share(target->tree());
   read.super_version = pinned ? e->many.super_version : target->tree()->Pin();
   read.read_seqno = pinned ? e->many.read_seqno : target->ReadSeqno(given);
   read.key = key.slice().ToString();

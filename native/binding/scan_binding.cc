@@ -9,7 +9,10 @@
 #include <optional>
 #include <utility>
 
+#include "base/epoch.h"
 #include "binding/environment.h"
+#include "binding/hand_out.h"
+#include "binding/missed_reads.h"
 #include "binding/open_core.h"
 #include "binding/view.h"
 #include "tree/cursor.h"
@@ -71,6 +74,10 @@ class Scan : public RefCounted {
         filled.needed = size;
         return filled;
       }
+      if (limits.content != RowContent::kKey) {
+        filled.code = e.cursor->LoadValue(limits.mode);
+        if (filled.code != Code::kOk) return filled;
+      }
       PutRow(*e.cursor, limits.content, dst + filled.bytes);
       filled.bytes += size;
       filled.rows++;
@@ -88,6 +95,8 @@ class Scan : public RefCounted {
 
   Status StatusOf(bool back) const { return ends_[back ? 1 : 0].cursor->status(); }
   const Ref<RefCounted>& core() const { return core_; }
+  const Ref<SuperVersion>& pin() const { return pin_; }
+  Seqno read_seqno() const { return read_seqno_; }
 
  private:
   End& PreparedEnd(bool back) {
@@ -104,7 +113,7 @@ class Scan : public RefCounted {
   static uint32_t RowSize(const Cursor& cursor, RowContent content) {
     size_t size = 8 + 3;
     if (content != RowContent::kValue) size += cursor.key().size();
-    if (content != RowContent::kKey) size += cursor.value().size();
+    if (content != RowContent::kKey) size += cursor.value_size();
     return static_cast<uint32_t>(size) & ~3u;
   }
 
@@ -112,7 +121,7 @@ class Scan : public RefCounted {
     const Slice key = cursor.key();
     const Slice value = cursor.value();
     const uint32_t lengths[2] = {static_cast<uint32_t>(key.size()),
-                                 static_cast<uint32_t>(value.size())};
+                                 static_cast<uint32_t>(cursor.value_size())};
     std::memcpy(dst, lengths, sizeof(lengths));
     dst += sizeof(lengths);
     if (content != RowContent::kValue) {
@@ -184,15 +193,20 @@ FillLimits LimitsOf(const uint32_t* meta) {
   return limits;
 }
 
-// The scan in kMetaHandle, if its core is open and the end that the flags name is free.
+// The scan in kMetaHandle, if its core is open.
+template <size_t kArguments>
+ScanHandle* FindOpen(const Call<kArguments>& call) {
+  auto* handle = call.template Find<ScanHandle>();
+  if (handle == nullptr || handle->scan()) return handle;
+  call.environment->Fail(Code::kDbClosed);
+  return nullptr;
+}
+
+// The same, if the end that the flags name is free.
 template <size_t kArguments>
 ScanHandle* FindFree(const Call<kArguments>& call) {
-  auto* handle = call.template Find<ScanHandle>();
+  ScanHandle* handle = FindOpen(call);
   if (handle == nullptr) return nullptr;
-  if (!handle->scan()) {
-    call.environment->Fail(Code::kDbClosed);
-    return nullptr;
-  }
   const bool back = (call.meta[kMetaFlags] & kFillBack) != 0;
   if (handle->scan()->end(back).busy.load(std::memory_order_acquire)) {
     call.SetStatus(kStatusBusy);
@@ -326,10 +340,62 @@ napi_value SeekScan(Call<1>& call) {
   return nullptr;
 }
 
+// --- single values of the state that a scan has pinned -----------------------------------------
+
+// As `get` of a tree.
+napi_value ScanValue(Call<1>& call) {
+  ScanHandle* handle = FindOpen(call);
+  if (handle == nullptr) return nullptr;
+  KeyArgument key;
+  if (!key.Read(call.env, call.arguments[0], &call.environment->key_scratch)) {
+    call.SetStatus(kStatusBadKey);
+    return nullptr;
+  }
+  const Scan& scan = *handle->scan();
+  TreeHit hit;
+  Status status;
+  if ((call.meta[kMetaFlags] & kReadMayBlock) == 0) {
+    const EpochGuard guard;
+    status =
+        Tree::Get(scan.pin().get(), key.slice(), scan.read_seqno(), ReadMode::kMemoryOnly, &hit);
+    if (status.ok()) return HandOut(call, hit.value);
+  } else {
+    status = Tree::Get(scan.pin().get(), key.slice(), scan.read_seqno(), ReadMode::kMayBlock, &hit);
+    if (status.ok()) return HandOut(call, hit.value);
+  }
+  call.environment->ReportRead(std::move(status));
+  return nullptr;
+}
+
+// As `getLater` of a tree.
+napi_value ScanValueLater(Call<1>& call) {
+  Environment* e = call.environment;
+  ScanHandle* handle = FindOpen(call);
+  if (handle == nullptr) return nullptr;
+  KeyArgument key;
+  if (!key.Read(call.env, call.arguments[0], &e->key_scratch)) {
+    call.SetStatus(kStatusBadKey);
+    return nullptr;
+  }
+  MissedRead read;
+  read.super_version = handle->scan()->pin();
+  read.read_seqno = handle->scan()->read_seqno();
+  read.key = key.slice().ToString();
+  std::shared_ptr<Reply> reply = e->PrepareReply();
+  read.reply = reply;
+  e->missed->Add(handle->open(), handle->scan()->core(), std::move(read));
+  e->ReportAsync(Code::kWouldBlock, std::move(reply));
+  return nullptr;
+}
+
 constexpr Export kExports[] = {
-    {"openScan", Enter<2, OpenScan>},     {"fillSlab", Enter<0, FillSlab>},
-    {"fillBuffer", Enter<1, FillBuffer>}, {"fillLater", Enter<0, FillLater>},
+    {"openScan", Enter<2, OpenScan>},
+    {"fillSlab", Enter<0, FillSlab>},
+    {"fillBuffer", Enter<1, FillBuffer>},
+    {"fillLater", Enter<0, FillLater>},
     {"seekScan", Enter<1, SeekScan>},
+    {"scanValue", Enter<1, ScanValue>},
+    {"scanValueLater", Enter<1, ScanValueLater>},
 };
 
 }  // namespace

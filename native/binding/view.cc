@@ -38,6 +38,22 @@ napi_value TableObject(napi_env env, int level, const TableMeta& meta) {
       .Number("createdAt", meta.created_at_ms)
       .Text("compression", CodecName(meta.codec))
       .Number("blockCount", meta.block_count)
+      .Set("blobs", JsArray(env, meta.blobs,
+                            [env](const BlobReference& blob) {
+                              return JsObject(env)
+                                  .Number("id", blob.number)
+                                  .Number("bytes", blob.frame_bytes)
+                                  .value();
+                            }))
+      .value();
+}
+
+napi_value BlobFileObject(napi_env env, const BlobFileUse& use) {
+  return JsObject(env)
+      .Number("id", use.number())
+      .Number("size", use.file->meta().size)
+      .Number("itemCount", use.file->meta().item_count)
+      .Number("staleBytes", use.stale_bytes())
       .value();
 }
 
@@ -100,6 +116,17 @@ napi_value StrategyObject(napi_env env, const StrategyOptions& strategy) {
   }
 }
 
+napi_value KvSeparationValue(napi_env env, const std::optional<KvSeparation>& separation) {
+  if (!separation.has_value()) return JsUndefined(env);
+  return JsObject(env)
+      .Number("threshold", separation->threshold)
+      .Number("fileSize", separation->file_size)
+      .Text("compression", CodecName(separation->compression))
+      .Real("stalenessThreshold", separation->staleness_threshold)
+      .Real("ageCutoff", separation->age_cutoff)
+      .value();
+}
+
 }  // namespace
 
 napi_value VersionObject(napi_env env, const Version& version) {
@@ -113,7 +140,12 @@ napi_value VersionObject(napi_env env, const Version& version) {
     });
     (void)napi_set_element(env, levels, static_cast<uint32_t>(i), runs);
   }
-  return JsObject(env).Number("id", version.id()).Set("levels", levels).value();
+  return JsObject(env)
+      .Number("id", version.id())
+      .Set("levels", levels)
+      .Set("blobFiles", JsArray(env, version.blob_files(),
+                                [env](const BlobFileUse& use) { return BlobFileObject(env, use); }))
+      .value();
 }
 
 napi_value SuperVersionObject(napi_env env, const SuperVersion& version) {
@@ -140,7 +172,9 @@ napi_value TreeFiguresObject(napi_env env, const ReadTarget& target) {
       .Number("memtableSize", tree.memtable_bytes())
       .Number("tableCount", pin->version->table_count())
       .Number("l0TableCount", l0_tables)
-      .Number("diskSpace", tree.table_bytes())
+      .Number("diskSpace", pin->version->bytes() + pin->version->blob_bytes())
+      .Number("blobFileCount", pin->version->blob_files().size())
+      .Number("fragmentedBlobBytes", pin->version->stale_blob_bytes())
       .Set("highestSeqno", OptionalSeqno(env, highest != 0 || items != 0, highest))
       .Set("highestPersistedSeqno", OptionalSeqno(env, flushed != 0, flushed - 1))
       .value();
@@ -172,6 +206,7 @@ napi_value TreeSettingsObject(napi_env env, const TreeOptions& options) {
       .Set("partitionFilter", JsArray(env, options.partition_filter, flag))
       .Bool("expectPointReadHits", options.expect_point_read_hits)
       .Set("compaction", StrategyObject(env, options.strategy))
+      .Set("kvSeparation", KvSeparationValue(env, options.kv_separation))
       .Set("durability", options.durability_inherited
                              ? JsUndefined(env)
                              : JsText(env, kDurabilities[options.durability % 3]))

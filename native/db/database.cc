@@ -75,7 +75,7 @@ DatabaseFigures Database::Impl::figures() const {
   figures.journal_bytes_written = journal_.bytes_written();
   figures.disk_bytes = figures.journal_bytes + manifest_->bytes();
   for (const Ref<Keyspace>& keyspace : AllKeyspaces()) {
-    figures.disk_bytes += keyspace->tree()->table_bytes();
+    figures.disk_bytes += keyspace->tree()->table_bytes() + keyspace->tree()->blob_bytes();
     figures.outstanding_flushes += static_cast<uint32_t>(keyspace->tree()->sealed_count());
   }
   figures.stalls = control_->stalls();

@@ -49,7 +49,7 @@ struct DatabaseFigures {
   double compacting_ms = 0;
   uint32_t journal_count = 0;
   uint64_t journal_bytes = 0;
-  uint64_t disk_bytes = 0;  // journals, tables, manifests
+  uint64_t disk_bytes = 0;  // journals, tables, blob files, manifests
   uint64_t flushes_completed = 0;
   uint64_t flush_bytes_written = 0;
   uint64_t compaction_bytes_read = 0;

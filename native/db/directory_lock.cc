@@ -9,8 +9,8 @@
 
 #include "base/coding.h"
 #include "base/crc32c.h"
+#include "base/file_header.h"
 #include "base/seeded_bug.h"
-#include "journal/log_format.h"
 #include "vfs/file_name.h"
 
 namespace shale {

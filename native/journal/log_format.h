@@ -3,13 +3,7 @@
 // File header (32 bytes), then records back to back. After the last record a file may hold zeros
 // (space reserved in advance).
 //
-//   header   0  8  magic "SHALEJNL" or "SHALEMAN"
-//            8  2  format major (1)
-//           10  2  format minor (0)
-//           12  4  feature bits (unknown: FORMAT_TOO_NEW)
-//           16  8  file number
-//           24  4  reserved, zero
-//           28  4  crc32c keyed (file number, 0) over bytes 0..27
+//   header   see base/file_header.h; magic "SHALEJNL" or "SHALEMAN"
 //
 //   record   0  4  crc32c keyed (file number, offset of the record) over bytes 4 to the end
 //            4  4  payload length
@@ -24,18 +18,15 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/file_header.h"
 #include "base/internal_key.h"
 #include "base/slice.h"
-#include "base/status.h"
 
 namespace shale {
 
-inline constexpr size_t kLogHeaderBytes = 32;
+inline constexpr size_t kLogHeaderBytes = kFileHeaderBytes;
 inline constexpr size_t kLogRecordHeaderBytes = 32;
 inline constexpr uint64_t kLogPayloadBytesMax = kBatchBytesMax;
-inline constexpr uint16_t kFormatMajor = 1;
-inline constexpr uint16_t kFormatMinor = 0;
-inline constexpr uint32_t kKnownFeatures = 0;
 inline constexpr char kJournalMagic[9] = "SHALEJNL";
 inline constexpr char kManifestMagic[9] = "SHALEMAN";
 
@@ -49,12 +40,9 @@ struct LogRecordHeader {
   Seqno seqno = 0;
 };
 
-// Writes the 32 header bytes of a file / of a record. The record checksum covers `payload`.
-void EncodeLogHeader(const char* magic, uint64_t file_number, char* dst);
+// Writes the 32 header bytes of a record, whose checksum covers `payload`.
 void EncodeLogRecordHeader(const LogRecordHeader& h, uint64_t file_number, uint64_t offset,
                            Slice payload, char* dst);
-// kCorruption (bad checksum, wrong number), kNotADatabase (wrong magic), kFormatTooNew.
-Status DecodeLogHeader(Slice bytes, const char* magic, uint64_t file_number);
 
 // Reads the fields of the 32 bytes at `src`, a record header at file offset `offset`. True if they
 // obey the format (the checksum is the caller's to check, and whether the payload lies in the

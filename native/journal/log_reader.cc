@@ -29,7 +29,7 @@ Status LogReader::Open(File* file, const char* magic, uint64_t file_number, uint
   char header[kLogHeaderBytes];
   size_t got = 0;
   SHALE_RETURN_IF_ERROR(file->Read(0, sizeof header, header, &got));
-  Status s = DecodeLogHeader(Slice(header, got), magic, file_number);
+  Status s = DecodeFileHeader(Slice(header, got), magic, file_number);
   if (!s.ok()) return s.WithPath(file->path(), 0);
   const uint64_t readable = std::max<uint64_t>(std::min(size, end), kLogHeaderBytes);
   reader->reset(new LogReader(file, file_number, known_durable, readable));

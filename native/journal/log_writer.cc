@@ -51,7 +51,7 @@ Status LogWriter::Create(Vfs* vfs, const std::string& path, const char* magic, u
   w->step_max_ = std::min(preallocate_bytes, kReserveStepMax);
   w->Reserve(kLogHeaderBytes);
   char header[kLogHeaderBytes];
-  EncodeLogHeader(magic, file_number, header);
+  EncodeFileHeader(magic, file_number, header);
   if (Status s = w->file_->Write(0, Slice(header, sizeof header)); !s.ok()) {
     w.reset();
     // The first error is what matters; a file that stays behind is removed at the next open.

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/blob_pointer.h"
 #include "base/hash.h"
 #include "table/table_format.h"
 
@@ -30,7 +31,7 @@ const char* DataEntry::DecodeChecked(const char* p, const char* limit, DataEntry
       if (value_size != 0) return nullptr;
       break;
     case Kind::kBlobPointer:
-      if (value_size != kBlobPointerBytes) return nullptr;
+      if (!BlobPointer::IsSound(Slice(p + rest_size, value_size))) return nullptr;
       break;
     default:
       return nullptr;

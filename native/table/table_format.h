@@ -30,8 +30,6 @@ inline constexpr size_t kBlockStoredBytesMax = size_t{32} << 20;
 inline constexpr size_t kBlockRawBytesMax = size_t{64} << 20;
 // One entry that is too large for the limits above is alone in an uncompressed data block.
 inline constexpr size_t kLargeBlockBytesMax = (size_t{1} << 30) + (size_t{1} << 17);
-inline constexpr size_t kBlobPointerBytes = 24;
-inline constexpr size_t kBlobFrameHeaderBytes = 24;
 
 // Where a block lies; its trailer follows its `length` stored bytes.
 struct BlockHandle {
@@ -112,26 +110,6 @@ Status DecodeTableFooter(Slice bytes, uint64_t file_number, uint64_t offset, Tab
 
 // True if the block lies whole before `limit`, the offset of the footer.
 bool HandleFits(BlockHandle handle, BlockType type, uint64_t limit);
-
-// ---- blob pointers ----
-
-// The value of an entry of Kind::kBlobPointer.
-struct BlobPointer {
-  uint64_t file_number = 0;
-  uint64_t offset = 0;
-  uint32_t stored_length = 0;
-  uint32_t raw_length = 0;
-};
-// Requires kBlobPointerBytes.
-inline BlobPointer DecodeBlobPointer(Slice bytes) {
-  Reader reader(bytes);
-  BlobPointer p;
-  p.file_number = reader.U64();
-  p.offset = reader.U64();
-  p.stored_length = reader.U32();
-  p.raw_length = reader.U32();
-  return p;
-}
 
 // ---- keys ----
 

@@ -10,6 +10,7 @@ Status TableParts::Open(const TableOpenOptions& options) {
   SHALE_RETURN_IF_ERROR(file.CheckSize());
   SHALE_RETURN_IF_ERROR(OpenFooter());
   SHALE_RETURN_IF_ERROR(OpenProperties());
+  SHALE_RETURN_IF_ERROR(OpenBlobReferences());
   SHALE_RETURN_IF_ERROR(OpenRanges());
   SHALE_RETURN_IF_ERROR(OpenIndex(options.pin_index));
   return filter.Open(footer.filter, properties.filter_kind, options.pin_filter);
@@ -86,6 +87,24 @@ Status TableParts::CheckRanges() const {
     return Status::Corruption("range tombstones do not match what the table says of them");
   }
   return Status::Ok();
+}
+
+Status TableParts::OpenBlobReferences() {
+  const BlockHandle handle = properties.blob_references;
+  const uint64_t place = handle.is_null() ? footer.properties.offset : handle.offset;
+  BlobReferences references;
+  if (!handle.is_null()) {
+    BlockBuffer stored;
+    BlockBuffer buffer;
+    Slice raw;
+    SHALE_RETURN_IF_ERROR(
+        file.ReadBlock(handle, BlockType::kIndex, kPastCache, nullptr, &stored, &buffer, &raw));
+    const Status status = DecodeBlobReferences(raw, &references);
+    if (!status.ok()) return file.Located(status, place);
+  }
+  if (references == meta.blobs) return Status::Ok();
+  return file.Located(
+      Status::Corruption("the table has other blob references than the manifest says"), place);
 }
 
 Status TableParts::CompareWithMeta() const {

@@ -46,6 +46,7 @@ struct TableParts {
   Status OpenIndex(bool pin);
   Status OpenRanges();
   Status CheckRanges() const;
+  Status OpenBlobReferences();
   Status CompareWithMeta() const;
 };
 

@@ -1,7 +1,6 @@
 #include "table/table_writer.h"
 
 #include <algorithm>
-#include <map>
 #include <utility>
 
 #include "base/hash.h"
@@ -60,10 +59,6 @@ class TableWriter::Impl {
     std::string end;
     Seqno seqno;
   };
-  struct BlobUse {
-    uint64_t items = 0;
-    uint64_t bytes = 0;
-  };
 
   bool has_filter() const { return options_.filter_bits_per_key > 0; }
   // Partitions grow with their number, so that the top block stays small whatever the table's size.
@@ -113,7 +108,7 @@ class TableWriter::Impl {
   Seqno last_seqno_ = 0;
   TableProperties properties_;
   std::vector<Range> ranges_;
-  std::map<uint64_t, BlobUse> blob_uses_;  // by file number
+  BlobReferenceCounter blobs_;
 };
 
 // ---- entries ----
@@ -131,7 +126,7 @@ Status TableWriter::Impl::CheckEntry(const Entry& entry) const {
       if (!entry.value.empty()) wrong = "the value of a tombstone";
       break;
     case Kind::kBlobPointer:
-      if (entry.value.size() != kBlobPointerBytes) wrong = "the length of a blob pointer";
+      if (!BlobPointer::IsSound(entry.value)) wrong = "what is no blob pointer";
       break;
     default:
       wrong = "the kind of the entry";
@@ -205,10 +200,7 @@ void TableWriter::Impl::Count(const Entry& entry, bool new_key) {
   p.lowest_seqno = std::min(p.lowest_seqno, entry.seqno());
   p.highest_seqno = std::max(p.highest_seqno, entry.seqno());
   if (entry.kind() == Kind::kBlobPointer) {
-    const BlobPointer pointer = DecodeBlobPointer(entry.value);
-    BlobUse& use = blob_uses_[pointer.file_number];
-    use.items++;
-    use.bytes += kBlobFrameHeaderBytes + entry.key.size() + pointer.stored_length;
+    blobs_.Add(BlobPointer::Decode(entry.value.data()), entry.key.size());
   }
 }
 
@@ -345,15 +337,10 @@ Status TableWriter::Impl::WriteRanges() {
 }
 
 Status TableWriter::Impl::WriteBlobReferences() {
-  if (blob_uses_.empty()) return Status::Ok();
-  std::string raw;
-  PutU32(&raw, static_cast<uint32_t>(blob_uses_.size()));
-  for (const auto& [file_number, use] : blob_uses_) {
-    PutU64(&raw, file_number);
-    PutU64(&raw, use.items);
-    PutU64(&raw, use.bytes);
-  }
-  return WriteBlock(raw, options_.index_codec, &properties_.blob_references);
+  const BlobReferences references = blobs_.Sum();
+  if (references.empty()) return Status::Ok();
+  return WriteBlock(EncodeBlobReferences(references), options_.index_codec,
+                    &properties_.blob_references);
 }
 
 // ---- the end ----
@@ -415,6 +402,7 @@ void TableWriter::Impl::Describe(TableMeta* meta) const {
   meta->highest_seqno = properties_.highest_seqno;
   meta->created_at_ms = properties_.created_at_ms;
   meta->codec = properties_.codec;
+  meta->blobs = blobs_.Sum();
 }
 
 void TableWriter::Impl::Abandon() {

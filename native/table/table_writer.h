@@ -14,6 +14,7 @@
 #include "base/compression.h"
 #include "base/internal_key.h"
 #include "base/range_tombstone.h"
+#include "table/blob_references.h"
 #include "vfs/vfs.h"
 
 namespace shale {
@@ -48,6 +49,7 @@ struct TableMeta {
   Seqno global_seqno = 0;  // ingested tables: added to every seqno read; else 0
   uint64_t created_at_ms = 0;
   Codec codec = Codec::kNone;
+  BlobReferences blobs;
 
   // Whether the table ends before `key`.
   bool EndsBefore(Slice key) const { return shale::EndsBefore(last_key, last_key_bound, key); }

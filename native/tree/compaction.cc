@@ -2,7 +2,8 @@
 // that is stopped or fails changes nothing.
 //
 //   merge  the inputs, newest first, through retention into tables of the destination; their range
-//          tombstones are cut into disjoint pieces, and go where nothing is left to hide
+//          tombstones are cut into disjoint pieces, and go where nothing is left to hide.
+//          Separated values stay in their blob files, unless too much of one is garbage
 //   move   the inputs change their place; not a byte is written
 //   drop   the inputs leave the version
 // Afterwards inputs that left the version go with their last reader.
@@ -12,6 +13,7 @@
 #include <utility>
 
 #include "base/seeded_bug.h"
+#include "tree/blob_garbage.h"
 #include "tree/covered.h"
 #include "tree/placement.h"
 #include "tree/range_fragments.h"
@@ -59,7 +61,12 @@ class Tree::CompactionJob {
 
  private:
   Status Merge(JobStats* stats) {
-    TableOutput output(OutputOptions());
+    const TreeOptions options = tree_->options();
+    JobOutput output(OutputOptions(options));
+    if (options.kv_separation && !base_->blob_files().empty()) {
+      output.SetRelocated(
+          ChooseRelocated(*base_, placement_.inputs(), *options.kv_separation, plan_.all_garbage));
+    }
     SHALE_RETURN_IF_ERROR(Stream(&output));
     SHALE_RETURN_IF_ERROR(Commit(&output));
     if (stats != nullptr) {
@@ -72,15 +79,12 @@ class Tree::CompactionJob {
     return Status::Ok();
   }
 
-  TableOutputOptions OutputOptions() const {
-    const TreeOptions options = tree_->options();
+  JobOutputOptions OutputOptions(const TreeOptions& options) const {
     const Version& version = *base_;
     const int level = plan_.destination_level;
     const int policy_level = placement_.PolicyLevel(version);
-    TableOutputOptions o;
-    o.tables = tree_->table_context();
-    o.manifest = tree_->context_.manifest;
-    o.counters = tree_->counters_;
+    JobOutputOptions job = tree_->OutputOptions(options);
+    TableOutputOptions& o = job.tables;
     o.write = options.WriteOptions(policy_level, level == kLevelCount - 1);
     o.open = options.OpenOptions(policy_level);
     o.target_size = plan_.target_size != 0 ? plan_.target_size : options.strategy.OutputSize();
@@ -98,7 +102,7 @@ class Tree::CompactionJob {
       o.below_bytes_max = kBelowFactor * std::min(o.target_size, UINT64_MAX / kBelowFactor);
     }
     o.throttle = tree_->context_.throttle;
-    return o;
+    return job;
   }
 
   // The inputs, put back together to runs, newest first.
@@ -139,7 +143,7 @@ class Tree::CompactionJob {
     return ranges;
   }
 
-  Status Stream(TableOutput* output) {
+  Status Stream(JobOutput* output) {
     read_context_.fill_cache = false;
     read_context_.read_ahead_bytes = kReadAheadBytes;
     RetentionView view = tree_->context_.retention();
@@ -174,7 +178,7 @@ class Tree::CompactionJob {
     return Status::Ok();
   }
 
-  Status Commit(TableOutput* output) {
+  Status Commit(JobOutput* output) {
     std::lock_guard<std::mutex> lock(tree_->install_mutex_);
     // Other jobs may have committed since the claim.
     const Ref<Version> now = tree_->Pin()->version;
@@ -188,7 +192,7 @@ class Tree::CompactionJob {
     // runs out.
     if (output != nullptr) output->Keep();
     const bool is_visible = plan_.type == CompactionPlan::Type::kDrop && plan_.is_visible;
-    const Status s = tree_->CommitChange(std::move(change), added, {}, is_visible);
+    const Status s = tree_->CommitChange(std::move(change), output, {}, is_visible);
     if (output != nullptr && !s.ok() && tree_->context_.manifest->failure().ok()) {
       output->Discard();
     }
@@ -212,7 +216,7 @@ class Tree::CompactionJob {
           placement.ChooseRunOrder(version, outputs, tree_->next_run_order_, &place.run_order));
       tree_->next_run_order_ = std::max(tree_->next_run_order_, place.run_order + 1);
     }
-    for (const auto& table : added) change->version.added.push_back({table.meta, place, {}});
+    for (const auto& table : added) change->version.added.push_back({table.meta, place});
     for (const InputTable& input : placement.inputs()) {
       const uint64_t number = input.table->meta().number;
       if (move) {

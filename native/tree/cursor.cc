@@ -111,6 +111,22 @@ Code Cursor::Next(ReadMode mode) {
   return SettleReverse();
 }
 
+Code Cursor::LoadBlob(ReadMode mode) {
+  ReadContext context;
+  context.mode = mode;
+  // The values of a file lie in the order of their keys.
+  if (direction_ == Direction::kForward) context.read_ahead_bytes = context_.read_ahead_bytes;
+  BlobHit hit;
+  status_ = pin_->version->ReadBlob(entry_.key, entry_.value, context, /*keep=*/true, &hit);
+  if (!status_.ok()) return status_.code();
+  blob_ = std::move(hit.pin);
+  entry_.value = hit.value;
+  entry_.tag = MakeTag(entry_.seqno(), Kind::kValue);
+  scanned_bytes_ += hit.value.size();
+  if (scanned_bytes_ >= grow_at_) GrowReadAhead();
+  return Code::kOk;
+}
+
 // ---- forward ----
 
 void Cursor::PositionForward() {

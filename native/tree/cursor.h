@@ -52,7 +52,14 @@ class Cursor {
   // failure.
   Code Next(ReadMode mode);
   Slice key() const { return entry_.key; }
+  // What the entry holds: of a separated value a pointer, until LoadValue().
   Slice value() const { return entry_.value; }
+  uint64_t value_size() const { return ValueSize(entry_); }
+  // Puts the value into the place of a pointer. Anything but kOk: as for Next(), and the cursor
+  // stays on the entry.
+  Code LoadValue(ReadMode mode) {
+    return entry_.kind() != Kind::kBlobPointer ? Code::kOk : LoadBlob(mode);
+  }
   // Of the last call; ok at the end.
   const Status& status() const { return status_; }
 
@@ -68,6 +75,7 @@ class Cursor {
   // Where the next call has to go on when the iterator has no position.
   enum class Resume : uint8_t { kStart, kBehindLast, kAtSeek };
 
+  Code LoadBlob(ReadMode mode);
   void OpenSources();
   void AddRun(const Run& run, std::vector<std::unique_ptr<Iterator>>* sources);
   void PositionForward();
@@ -107,7 +115,8 @@ class Cursor {
   std::unique_ptr<Iterator> iterator_;
   std::unique_ptr<RangeCover> ranges_;  // null if there are no range tombstones
   Entry entry_;
-  Slice last_;  // the last key that is dealt with; in last_key_ unless stable_
+  Ref<CacheValue> blob_;  // holds entry_.value once it was loaded
+  Slice last_;            // the last key that is dealt with; in last_key_ unless stable_
   bool has_last_ = false;
   std::string last_key_;
   Entry group_;  // reverse: the key at hand and its newest visible version so far

@@ -4,7 +4,8 @@
 // Runs may overlap as they like.
 //
 // The first-in-first-out strategy is for data that ages: nothing is merged; dropped is what was
-// written `ttl_seconds` ago or longer, and then the oldest until `limit` bytes are left.
+// written `ttl_seconds` ago or longer, and then the oldest until `limit` bytes are left,
+// counting with a table what it points to in blob files.
 #include <algorithm>
 #include <functional>
 #include <set>
@@ -30,7 +31,7 @@ class Drops {
         for (const TableSummary& table : run->tables) {
           runs_.back().push_back(&table);
           // What a job has may be dropped already.
-          if (busy_.count(table.number) == 0) size_ += table.size;
+          if (busy_.count(table.number) == 0) size_ += table.size + table.blob_bytes;
         }
         std::sort(runs_.back().begin(), runs_.back().end(), IsOlder);
       }
@@ -56,7 +57,7 @@ class Drops {
           continue;
         }
         dropped_.push_back(table->number);
-        size_ -= table->size;
+        size_ -= table->size + table->blob_bytes;
       }
       run = std::move(rest);
       kept.insert(kept.end(), run.begin(), run.end());

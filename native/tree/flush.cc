@@ -2,11 +2,11 @@
 //
 //   1. All sealed memtables are merged, newest first, through retention into tables of up to 64
 //      MiB. Tombstones stay, whatever lies below: only compactions drop them. Range tombstones are
-//      cut into disjoint pieces.
-//   2. The tables and their directory entries are synced.
+//      cut into disjoint pieces. Large values go to blob files where values are separated.
+//   2. The files and their directory entries are synced.
 //   3. The journal is synced up to the last entry (before_commit), so that no keyspace can survive
 //      a power cut further than the others.
-//   4. The manifest names the run and how far the tree is flushed, in one record.
+//   4. The manifest names the run, its blob files and how far the tree is flushed, in one record.
 //   5. A super version without the memtables and with the run is installed.
 // A failure before 4 leaves nothing behind; the memtables stay sealed and are flushed by the next
 // call.
@@ -51,15 +51,12 @@ class Tree::FlushJob {
   }
 
  private:
-  TableOutputOptions OutputOptions() const {
+  JobOutputOptions OutputOptions() const {
     const TreeOptions options = tree_->options();
-    TableOutputOptions o;
-    o.tables = tree_->table_context();
-    o.manifest = tree_->context_.manifest;
-    o.counters = tree_->counters_;
-    o.write = options.WriteOptions(0, false);
-    o.open = options.OpenOptions(0);
-    o.target_size = kFlushTableBytes;
+    JobOutputOptions o = tree_->OutputOptions(options);
+    o.tables.write = options.WriteOptions(0, false);
+    o.tables.open = options.OpenOptions(0);
+    o.tables.target_size = kFlushTableBytes;
     return o;
   }
 
@@ -125,12 +122,12 @@ class Tree::FlushJob {
     change.flushed_seqno = Highest() + 1;
     const uint64_t order = tree_->next_run_order_++;
     for (const auto& table : output_.tables()) {
-      change.version.added.push_back({table.meta, {0, order}, {}});
+      change.version.added.push_back({table.meta, {0, order}});
     }
     // Until it is certain that the manifest does not name them, the files stay: also if memory
     // runs out.
     output_.Keep();
-    const Status s = tree_->CommitChange(std::move(change), output_.tables(), base_->sealed);
+    const Status s = tree_->CommitChange(std::move(change), &output_, base_->sealed);
     if (!s.ok() && tree_->context_.manifest->failure().ok()) output_.Discard();
     return s;
   }
@@ -138,7 +135,7 @@ class Tree::FlushJob {
   Tree* const tree_;
   const Ref<SuperVersion> base_;
   JobControl* const control_;
-  TableOutput output_;
+  JobOutput output_;
   uint64_t items_read_ = 0;
 };
 

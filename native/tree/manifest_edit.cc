@@ -79,8 +79,8 @@ std::string EncodeAdded(uint32_t tree, const VersionEdit::Added& added) {
     PutVarint(&out, v);
   }
   PutU8(&out, static_cast<uint8_t>(m.codec));
-  PutVarint(&out, added.blobs.size());
-  for (const auto& b : added.blobs) {
+  PutVarint(&out, m.blobs.size());
+  for (const BlobReference& b : m.blobs) {
     PutVarint(&out, b.number);
     PutVarint(&out, b.item_count);
     PutVarint(&out, b.frame_bytes);
@@ -214,12 +214,12 @@ VersionEdit::Added DecodeAdded(BodyReader* r) {
   const uint64_t count = r->Varint();
   r->Require(count <= r->remaining() / 3);
   for (uint64_t i = 0; i < count && r->remaining() != 0; i++) {
-    VersionEdit::BlobReference b;
+    BlobReference b;
     b.number = r->File();
     b.item_count = r->Varint();
     b.frame_bytes = r->Varint();
-    r->Require(added.blobs.empty() || added.blobs.back().number < b.number);
-    added.blobs.push_back(b);
+    r->Require(b.item_count != 0 && (m.blobs.empty() || m.blobs.back().number < b.number));
+    m.blobs.push_back(b);
   }
   return added;
 }

@@ -176,7 +176,7 @@ class Checker {
 
   Status CheckBlobFiles(const TreeState& tree, const ManifestEdit::TreeChange& change) {
     std::set<uint64_t> removed;
-    std::set<uint64_t> added;
+    std::map<uint64_t, const BlobFileState*> added;
     for (uint64_t number : change.removed_blob_files) {
       if (tree.blob_files.count(number) == 0 || !removed.insert(number).second) {
         return Misfit("a blob file that does not exist is removed");
@@ -184,16 +184,42 @@ class Checker {
     }
     for (const auto& [number, blob] : change.added_blob_files) {
       SHALE_RETURN_IF_ERROR(NewFile(number));
-      added.insert(number);
+      added.emplace(number, &blob);
     }
+    // What there is after the edit; null if it is not there.
+    const auto find = [&](uint64_t number) -> const BlobFileState* {
+      if (const auto it = added.find(number); it != added.end()) return it->second;
+      const auto it = tree.blob_files.find(number);
+      return it == tree.blob_files.end() || removed.count(number) != 0 ? nullptr : &it->second;
+    };
     for (const auto& stale : change.stale_blobs) {
-      const bool listed =
-          tree.blob_files.count(stale.number) != 0 && removed.count(stale.number) == 0;
-      if (!listed && added.count(stale.number) == 0) {
-        return Misfit("a blob file that does not exist is changed");
+      const BlobFileState* blob = find(stale.number);
+      if (blob == nullptr) return Misfit("a blob file that does not exist is changed");
+      if (stale.items > blob->item_count || stale.frame_bytes > blob->frame_bytes) {
+        return Misfit("a blob file has more garbage than content");
       }
     }
-    return Status::Ok();
+    return CheckBlobReferences(tree, change, find);
+  }
+
+  // Tables point into blob files of their tree.
+  template <typename Find>
+  static Status CheckBlobReferences(const TreeState& tree, const ManifestEdit::TreeChange& change,
+                                    const Find& find) {
+    const auto are_there = [&](const Added& table) {
+      return std::all_of(table.meta.blobs.begin(), table.meta.blobs.end(),
+                         [&](const BlobReference& b) { return find(b.number) != nullptr; });
+    };
+    const auto& tables = change.version;
+    bool sound = std::all_of(tables.added.begin(), tables.added.end(), are_there);
+    // Those that were there before lose something only with a file.
+    if (!change.removed_blob_files.empty()) {
+      const std::set<uint64_t> gone(tables.removed.begin(), tables.removed.end());
+      for (const auto& [number, table] : tree.tables) {
+        sound = sound && (gone.count(number) != 0 || are_there(table));
+      }
+    }
+    return sound ? Status::Ok() : Misfit("a table points into a blob file that does not exist");
   }
 
   const ManifestEdit& edit_;

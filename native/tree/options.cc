@@ -31,6 +31,7 @@ enum Option : uint64_t {
   kPartitionFilter = 12,
   kExpectPointReadHits = 13,
   kCompaction = 14,
+  kKvSeparation = 15,
   kDurability = 16,
 };
 
@@ -46,6 +47,18 @@ enum CompactionField : uint64_t {
   kLimit = 9,
   kTtl = 10,
 };
+
+enum KvSeparationField : uint64_t {
+  kThreshold = 1,
+  kFileSize = 2,
+  kBlobCompression = 3,
+  kStalenessThreshold = 4,
+  kAgeCutoff = 5,
+};
+
+constexpr uint64_t kThresholdMax = uint64_t{1} << 30;
+constexpr uint64_t kFileSizeMin = 4096;
+constexpr uint64_t kFileSizeMax = uint64_t{1} << 40;
 
 // Below it tiers would not grow.
 constexpr double kRatioMin = 1.01;
@@ -318,6 +331,34 @@ Status DecodeStrategy(Slice bytes, StrategyOptions* strategy) {
   return reader.status();
 }
 
+std::string EncodeKvSeparation(const KvSeparation& separation) {
+  Fields fields;
+  AddUnknown(separation.unknown_fields, &fields);
+  fields[kThreshold] = VarintField(separation.threshold);
+  fields[kFileSize] = VarintField(separation.file_size);
+  fields[kBlobCompression] = ByteField(static_cast<uint8_t>(separation.compression));
+  fields[kStalenessThreshold] = RealField(separation.staleness_threshold);
+  fields[kAgeCutoff] = RealField(separation.age_cutoff);
+  return JoinFields(fields);
+}
+
+Status DecodeKvSeparation(Slice bytes, KvSeparation* separation) {
+  Fields fields;
+  SHALE_RETURN_IF_ERROR(SplitFields(bytes, &fields));
+  FieldReader reader(&fields);
+  reader.Varint(kThreshold, 1, kThresholdMax, &separation->threshold);
+  reader.Varint(kFileSize, kFileSizeMin, kFileSizeMax, &separation->file_size);
+  if (const auto codec = reader.Byte(kBlobCompression)) {
+    if (*codec > kCodecMax) reader.Fail("a codec");
+    separation->compression = static_cast<Codec>(*codec);
+  }
+  reader.Real(kStalenessThreshold, 0, &separation->staleness_threshold);
+  reader.Real(kAgeCutoff, 0, &separation->age_cutoff);
+  if (separation->staleness_threshold > 1 || separation->age_cutoff > 1) reader.Fail("a share");
+  separation->unknown_fields = JoinFields(fields);
+  return reader.status();
+}
+
 // ---- filters ----
 
 // Rate of false positives of a filter of 512-bit lines: a line holds a Poisson-distributed number
@@ -402,6 +443,7 @@ std::string TreeOptions::Encode() const {
   fields[kPartitionFilter] = FlagsField(partition_filter);
   fields[kExpectPointReadHits] = ByteField(expect_point_read_hits ? 1 : 0);
   fields[kCompaction] = EncodeStrategy(strategy);
+  if (kv_separation) fields[kKvSeparation] = EncodeKvSeparation(*kv_separation);
   if (!durability_inherited) fields[kDurability] = ByteField(durability);
   return JoinFields(fields);
 }
@@ -439,6 +481,9 @@ Status TreeOptions::Decode(Slice bytes, TreeOptions* options) {
   }
   if (const auto strategy = reader.Take(kCompaction)) {
     SHALE_RETURN_IF_ERROR(DecodeStrategy(*strategy, &o.strategy));
+  }
+  if (const auto separation = reader.Take(kKvSeparation)) {
+    SHALE_RETURN_IF_ERROR(DecodeKvSeparation(*separation, &o.kv_separation.emplace()));
   }
   if (const auto durability = reader.Byte(kDurability)) {
     if (*durability > 2) reader.Fail("durability");

@@ -56,6 +56,16 @@ struct StrategyOptions {
   uint64_t OutputSize() const;
 };
 
+// Values of `threshold` bytes and more lie in blob files.
+struct KvSeparation {
+  uint64_t threshold = 1024;
+  uint64_t file_size = uint64_t{64} << 20;  // bytes after which a blob file is closed
+  Codec compression = Codec::kLz4;
+  double staleness_threshold = 0.25;  // share of garbage from which a blob file is rewritten
+  double age_cutoff = 0.25;           // of those, the share that one compaction rewrites
+  std::string unknown_fields;         // tagged fields that are none of these, kept as they are
+};
+
 struct TreeOptions {
   uint64_t max_memtable_size = uint64_t{64} << 20;
   MemtableKind memtable = MemtableKind::kRadix;
@@ -73,9 +83,10 @@ struct TreeOptions {
   PerLevel<bool> partition_filter = {false, false, false, true};
   bool expect_point_read_hits = false;
   StrategyOptions strategy;
-  uint8_t durability = 1;            // 0 buffered, 1 os, 2 sync; see db
-  bool durability_inherited = true;  // the database's
-  std::string unknown_fields;        // tagged fields this version does not know, kept as they are
+  std::optional<KvSeparation> kv_separation;  // decided when the tree is created
+  uint8_t durability = 1;                     // 0 buffered, 1 os, 2 sync; see db
+  bool durability_inherited = true;           // the database's
+  std::string unknown_fields;  // tagged fields this version does not know, kept as they are
 
   // `policy_level`: see Version::PolicyLevel. `last_level`: nothing lies below.
   TableWriteOptions WriteOptions(int policy_level, bool last_level) const;

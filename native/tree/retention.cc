@@ -67,7 +67,7 @@ Status Retention::NewStratum(const Entry& entry) {
 
 Status Retention::SameStratumAs(const Entry& entry) {
   if (!IsTombstone(entry.kind())) {
-    if (cover_ == Cover::kWeak && entry.kind() == Kind::kValue) cover_ = Cover::kWeakPair;
+    if (cover_ == Cover::kWeak) cover_ = Cover::kWeakPair;
     return Status::Ok();
   }
   if (cover_ == Cover::kRegular) return Status::Ok();

@@ -24,6 +24,7 @@ VersionSummary Summarise(const Version& version) {
         TableSummary t;
         t.number = m.number;
         t.size = m.size;
+        for (const BlobReference& blob : m.blobs) t.blob_bytes += blob.frame_bytes;
         t.first_key = m.first_key;
         t.last_key = m.last_key;
         t.last_key_bound = m.last_key_bound;

@@ -20,12 +20,15 @@ struct CompactionPlan {
   int destination_level = 0;
   uint64_t target_size = 0;  // bytes of an output table (kMerge)
   bool is_visible = true;    // kDrop: false if no read can tell
+  // kMerge: moves the values out of every blob file with garbage, not only of those that are due.
+  bool all_garbage = false;
 };
 
 // What a strategy may look at: plain data, so that cases can be written as text.
 struct TableSummary {
   uint64_t number = 0;
   uint64_t size = 0;
+  uint64_t blob_bytes = 0;  // that it points to
   std::string first_key;
   std::string last_key;
   KeyBound last_key_bound = KeyBound::kInclusive;

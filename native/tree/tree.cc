@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/epoch.h"
+#include "tree/blob_garbage.h"
 #include "tree/placement.h"
 #include "vfs/file_name.h"
 
@@ -19,6 +20,7 @@ Tree::Tree(const TreeContext& context, const TreeState& state, TreeOptions optio
       name_(state.name),
       list_(std::make_shared<SuperVersionList>()),
       counters_(std::make_shared<TableCounters>()),
+      blob_counters_(std::make_shared<BlobCounters>()),
       options_(std::move(options)),
       flushed_seqno_(state.flushed_seqno) {}
 
@@ -29,6 +31,28 @@ Tree::~Tree() {
 
 TableContext Tree::table_context() const {
   return {context_.vfs, context_.directory, context_.cache, context_.files};
+}
+
+BlobContext Tree::blob_context() const {
+  return {context_.vfs, context_.directory, context_.cache, context_.files};
+}
+
+// What the jobs have in common.
+JobOutputOptions Tree::OutputOptions(const TreeOptions& options) const {
+  JobOutputOptions o;
+  o.tables.tables = table_context();
+  o.tables.manifest = context_.manifest;
+  o.tables.counters = counters_;
+  if (options.kv_separation) {
+    BlobOutputOptions& blobs = o.blobs.emplace();
+    blobs.blobs = blob_context();
+    blobs.counters = blob_counters_;
+    blobs.new_file_number = [manifest = context_.manifest] { return manifest->NewFileNumber(); };
+    blobs.write.codec = options.kv_separation->compression;
+    blobs.file_size = options.kv_separation->file_size;
+    o.threshold = options.kv_separation->threshold;
+  }
+  return o;
 }
 
 // ---- opening ----
@@ -47,16 +71,23 @@ namespace {
 Status OpenTable(const TableContext& context, const VersionEdit::Added& added,
                  const TableOpenOptions& options, const std::shared_ptr<TableCounters>& counters,
                  Ref<TableReader>* table) {
-  const std::string path = FileName(context.directory, FileKind::kTable, added.meta.number);
-  if (!added.blobs.empty()) {
-    return Status(Code::kNotSupported, "a table with blob pointers").WithPath(path);
-  }
   const Status s = TableReader::Open(context, added.meta, options, counters, table);
   if (!IsErrno(s, ENOENT)) return s;
+  const std::string path = FileName(context.directory, FileKind::kTable, added.meta.number);
   return Status::Corruption("the manifest names a table that is missing", path);
 }
 
 }  // namespace
+
+Status Tree::OpenBlobFiles(const TreeState& state, std::vector<Ref<BlobFile>>* files) const {
+  files->reserve(state.blob_files.size());
+  for (const auto& [number, blob] : state.blob_files) {
+    const BlobFileMeta meta{number, blob.size, blob.item_count, blob.frame_bytes, blob.raw_bytes};
+    SHALE_RETURN_IF_ERROR(
+        BlobFile::Open(blob_context(), meta, blob_counters_, &files->emplace_back()));
+  }
+  return Status::Ok();
+}
 
 Status Tree::OpenTables(const TreeState& state) {
   int base_level = kLevelCount;
@@ -86,7 +117,10 @@ Status Tree::OpenTables(const TreeState& state) {
       levels[i].push_back(std::move(run));
     }
   }
-  Ref<Version> version = MakeRef<Version>(next_version_id_++, std::move(levels));
+  std::vector<Ref<BlobFile>> blob_files;
+  SHALE_RETURN_IF_ERROR(OpenBlobFiles(state, &blob_files));
+  Ref<Version> version =
+      MakeRef<Version>(next_version_id_++, std::move(levels), std::move(blob_files));
   SHALE_RETURN_IF_ERROR(version->CheckInvariants());
   highest_seqno_.store(highest, std::memory_order_relaxed);
   highest_sealed_seqno_.store(highest, std::memory_order_relaxed);
@@ -189,11 +223,40 @@ std::vector<Ref<SuperVersion>> Tree::history() const {
   return list_->Living();
 }
 
-Status Tree::CommitChange(ManifestEdit::TreeChange change,
-                          const std::vector<TableOutput::Table>& added,
+namespace {
+
+// What an edit says of the blob files that differ between two versions.
+void DescribeBlobFiles(const Version& from, const Version& to, ManifestEdit::TreeChange* change) {
+  for (const BlobFileUse& use : from.blob_files()) {
+    if (to.FindBlobFile(use.number()) == nullptr) {
+      change->removed_blob_files.push_back(use.number());
+    }
+  }
+  for (const BlobFileUse& use : to.blob_files()) {
+    const BlobFileUse* before = from.FindBlobFile(use.number());
+    const BlobFileMeta& m = use.file->meta();
+    if (before == nullptr) {
+      change->added_blob_files.push_back(
+          {m.number, {m.size, m.item_count, m.frame_bytes, m.raw_bytes, 0, 0}});
+    }
+    if (use.stale_items() != (before == nullptr ? 0 : before->stale_items())) {
+      change->stale_blobs.push_back({m.number, use.stale_items(), use.stale_bytes()});
+    }
+  }
+}
+
+}  // namespace
+
+Status Tree::CommitChange(ManifestEdit::TreeChange change, const JobOutput* output,
                           const std::vector<Ref<Memtable>>& flushed, bool is_visible) {
   if (deleted()) return Status(Code::kAborted, "the tree was deleted");
   const Ref<SuperVersion> base = Pin();  // its version stays the current one until we are done
+  const std::vector<TableOutput::Table> none;
+  const std::vector<TableOutput::Table>& added = output != nullptr ? output->tables() : none;
+  std::vector<Ref<BlobFile>> blob_files;
+  if (output != nullptr) {
+    for (const auto& written : output->blob_files()) blob_files.push_back(written.file);
+  }
   const auto open = [&](uint64_t number) {
     for (const auto& table : added) {
       if (table.meta.number == number) return table.reader;
@@ -201,7 +264,10 @@ Status Tree::CommitChange(ManifestEdit::TreeChange change,
     return Ref<TableReader>();
   };
   Ref<Version> version;
-  SHALE_RETURN_IF_ERROR(base->version->Apply(change.version, next_version_id_++, open, &version));
+  SHALE_RETURN_IF_ERROR(
+      base->version->Apply(change.version, next_version_id_++, open, &version, blob_files));
+  DescribeBlobFiles(*base->version, *version, &change);
+  const std::vector<uint64_t> removed_blob_files = change.removed_blob_files;
   const std::optional<Seqno> flushed_seqno = change.flushed_seqno;
   ManifestEdit edit;
   edit.changes.push_back(std::move(change));
@@ -225,12 +291,16 @@ Status Tree::CommitChange(ManifestEdit::TreeChange change,
     if (flushed_seqno) flushed_seqno_ = std::max(flushed_seqno_, *flushed_seqno);
     if (deleted()) {
       for (const auto& table : added) table.reader->MarkObsolete();
+      for (const auto& file : blob_files) file->MarkObsolete();
     }
     Install(MakeRef<SuperVersion>(now->active, std::move(sealed), std::move(version),
                                   highest_seqno(), list_, now->held));
   } catch (const std::bad_alloc&) {
     // What is read here is now behind the manifest: nothing may be built upon it.
     return context_.manifest->Fail(Code::kOutOfMemory);
+  }
+  for (uint64_t number : removed_blob_files) {
+    base->version->FindBlobFile(number)->file->MarkObsolete();
   }
   RetireSuperseded();
   return Status::Ok();
@@ -310,6 +380,7 @@ void Tree::MarkDeleted() {
       for (const auto& table : run.tables) table->MarkObsolete();
     }
   }
+  for (const BlobFileUse& use : sv->version->blob_files()) use.file->MarkObsolete();
 }
 
 // ---- claims ----
@@ -332,22 +403,32 @@ Status Tree::Claim(const CompactionPlan& plan) {
 }
 
 std::optional<CompactionPlan> Tree::ChooseAndClaim(uint64_t now_ms) {
-  return ChooseAndClaim(options().strategy, now_ms);
+  const TreeOptions now = options();
+  std::optional<CompactionPlan> plan = ChooseAndClaim(now.strategy, now_ms);
+  if (plan || !now.kv_separation) return plan;
+  return ClaimChosen([&](const Version& version, const std::set<uint64_t>& busy) {
+    return ChooseStale(version, now, busy);
+  });
 }
 
 std::optional<CompactionPlan> Tree::ChooseAndClaim(const StrategyOptions& strategy,
                                                    uint64_t now_ms) {
+  return ClaimChosen([&](const Version& version, const std::set<uint64_t>& busy) {
+    return Choose(Summarise(version), strategy, {busy, now_ms});
+  });
+}
+
+std::optional<CompactionPlan> Tree::ClaimChosen(const Chooser& choose) {
   // Another job may claim between choice and claim; then there is something new to choose from.
   for (int attempt = 0; attempt < 8; attempt++) {
-    StrategyContext context;
-    context.now_ms = now_ms;
+    std::set<uint64_t> busy;
     Ref<SuperVersion> sv;
     {
       std::lock_guard<std::mutex> lock(mutex_);
-      context.busy_tables = claimed_;
+      busy = claimed_;
       sv = Ref<SuperVersion>::Share(current());
     }
-    std::optional<CompactionPlan> plan = Choose(Summarise(*sv->version), strategy, context);
+    std::optional<CompactionPlan> plan = choose(*sv->version, busy);
     if (!plan || Claim(*plan).ok()) return plan;
   }
   return std::nullopt;
@@ -366,6 +447,7 @@ std::optional<CompactionPlan> Tree::MajorPlan(uint64_t target_size) const {
   CompactionPlan plan;
   plan.destination_level = kLevelCount - 1;
   plan.target_size = target_size;
+  plan.all_garbage = true;
   for (int level = 0; level < kLevelCount; level++) {
     for (const Run& run : sv->version->level(level)) {
       for (const auto& table : run.tables) plan.tables.push_back(table->meta().number);
@@ -424,6 +506,16 @@ size_t Tree::level0_runs() const {
 uint64_t Tree::table_bytes() const {
   EpochGuard guard;
   return current()->version->bytes();
+}
+
+uint64_t Tree::blob_bytes() const {
+  EpochGuard guard;
+  return current()->version->blob_bytes();
+}
+
+uint64_t Tree::stale_blob_bytes() const {
+  EpochGuard guard;
+  return current()->version->stale_blob_bytes();
 }
 
 uint64_t Tree::approximate_len() const {

@@ -20,11 +20,11 @@
 #include <vector>
 
 #include "tree/cursor.h"
+#include "tree/job_output.h"
 #include "tree/manifest.h"
 #include "tree/retention.h"
 #include "tree/strategy.h"
 #include "tree/super_version.h"
-#include "tree/table_output.h"
 
 namespace shale {
 
@@ -48,7 +48,7 @@ struct TreeContext {
 struct TreeHit {
   Slice value;
   Ref<SuperVersion> super_version;
-  Ref<CacheValue> block;
+  Ref<CacheValue> block;  // of the cache: a data block, or a value of a blob file
 };
 
 struct JobStats {
@@ -101,8 +101,11 @@ class Tree : public RefCounted {
   // Newest living value of `key` at `read_seqno` in `sv`. kNotFound, kWouldBlock, or a failure.
   // kMemoryOnly: the hit borrows (EpochGuard held by the caller), never allocates. kMayBlock: the
   // caller holds a Ref on `sv` and no guard.
-  Status Get(const SuperVersion* sv, Slice key, Seqno read_seqno, ReadMode mode,
-             TreeHit* hit) const;
+  static Status Get(const SuperVersion* sv, Slice key, Seqno read_seqno, ReadMode mode,
+                    TreeHit* hit);
+  // The length of that value; reads no blob.
+  static Status SizeOf(const SuperVersion* sv, Slice key, Seqno read_seqno, ReadMode mode,
+                       uint64_t* size);
 
   // --- jobs: background threads ---
   bool HasSealed() const;
@@ -116,6 +119,7 @@ class Tree : public RefCounted {
   Status Claim(const CompactionPlan& plan);
   // Asks the strategy and claims; nullopt if it has nothing to do. Without `strategy` the tree's
   // own.
+  // What it leaves alone may have garbage in blob files: then a table that points into one.
   std::optional<CompactionPlan> ChooseAndClaim(uint64_t now_ms);
   std::optional<CompactionPlan> ChooseAndClaim(const StrategyOptions& strategy, uint64_t now_ms);
   // Milliseconds until the strategy has something to do although nothing is written; nullopt:
@@ -140,9 +144,12 @@ class Tree : public RefCounted {
   size_t sealed_count() const;
   size_t level0_runs() const;
   uint64_t table_bytes() const;
+  uint64_t blob_bytes() const;        // of blob files
+  uint64_t stale_blob_bytes() const;  // of frames in them that no table points to
   uint64_t approximate_len() const;
   Seqno flushed_seqno() const;  // exclusive; as in the manifest
   std::shared_ptr<TableCounters> counters() const { return counters_; }
+  std::shared_ptr<BlobCounters> blob_counters() const { return blob_counters_; }
   // Super versions still pinned by someone, newest (current) first.
   std::vector<Ref<SuperVersion>> history() const;
   // What a read at `read_seqno` goes to.
@@ -160,6 +167,7 @@ class Tree : public RefCounted {
  private:
   Tree(const TreeContext& context, const TreeState& state, TreeOptions options);
   Status OpenTables(const TreeState& state);
+  Status OpenBlobFiles(const TreeState& state, std::vector<Ref<BlobFile>>* files) const;
   Ref<Memtable> NewMemtable(const TreeOptions& options);
   // Replaces the super version; mutex_ held. The old one waits in superseded_ until it is retired
   // outside of locks, because releasing it may remove files.
@@ -168,21 +176,30 @@ class Tree : public RefCounted {
 
   class FlushJob;
   class CompactionJob;
-  // Makes a change of the version durable and installs it; install_mutex_ held. `flushed`:
-  // memtables that it replaces. `is_visible`: reads can tell it from what was there before.
-  Status CommitChange(ManifestEdit::TreeChange change, const std::vector<TableOutput::Table>& added,
+  Status RunClaimed(const CompactionPlan& plan, JobControl* control, JobStats* stats);
+  // Makes a change of the version durable and installs it; install_mutex_ held. `output`: what it
+  // adds, null if nothing; `flushed`: memtables that it replaces. The blob files are its own: it
+  // adds those of the output, and removes those that lose their last reference. `is_visible`: reads
+  // can tell it from what was there before.
+  Status CommitChange(ManifestEdit::TreeChange change, const JobOutput* output,
                       const std::vector<Ref<Memtable>>& flushed, bool is_visible = false);
+  using Chooser = std::function<std::optional<CompactionPlan>(const Version& version,
+                                                              const std::set<uint64_t>& busy)>;
+  std::optional<CompactionPlan> ClaimChosen(const Chooser& choose);
   void ReleaseHeldBut(const RetentionView& view);
   // Installs a version in which something is missing that reads at `at` and below still see.
   void InstallVisible(Ref<Version> version, Seqno at);
   bool deleted() const { return deleted_.load(std::memory_order_acquire); }
   TableContext table_context() const;
+  BlobContext blob_context() const;
+  JobOutputOptions OutputOptions(const TreeOptions& options) const;
 
   const TreeContext context_;
   const uint32_t id_;
   const std::string name_;
   const std::shared_ptr<SuperVersionList> list_;
   const std::shared_ptr<TableCounters> counters_;
+  const std::shared_ptr<BlobCounters> blob_counters_;
 
   std::mutex flush_mutex_;        // one flush at a time; held across I/O
   std::mutex install_mutex_;      // taken inside flush_mutex_; held across I/O

@@ -7,11 +7,10 @@
 namespace shale {
 namespace {
 
-// Fills the hit from a version that decides about the key: a tombstone is a hit too. `cover` is the
-// seqno of the newest range tombstone over it, or 0.
-Status Decide(const Entry& entry, Seqno cover, TreeHit* hit) {
+// Of a version that decides about the key: a tombstone is a hit too. `cover` is the seqno of the
+// newest range tombstone over it, or 0.
+Status Decide(const Entry& entry, Seqno cover) {
   if (IsTombstone(entry.kind()) || entry.seqno() < cover) return Code::kNotFound;
-  hit->value = entry.value;
   return Status::Ok();
 }
 
@@ -31,19 +30,16 @@ bool FindInMemtables(const SuperVersion* sv, Slice key, Seqno read_seqno, Entry*
   return false;
 }
 
-}  // namespace
-
-Status Tree::Get(const SuperVersion* sv, Slice key, Seqno read_seqno, ReadMode mode,
-                 TreeHit* hit) const {
+// The newest living entry of the key, as it is in memtable or table.
+inline Status Find(const SuperVersion* sv, Slice key, Seqno read_seqno, ReadMode mode, Entry* entry,
+                   TreeHit* hit) {
   if (read_seqno == 0) return Code::kNotFound;
-  sv = sv->For(read_seqno);
-  Entry entry;
   Seqno cover = 0;
-  if (FindInMemtables(sv, key, read_seqno, &entry, &cover)) {
+  if (FindInMemtables(sv, key, read_seqno, entry, &cover)) {
     if (mode == ReadMode::kMayBlock) {
       hit->super_version = Ref<SuperVersion>::Share(const_cast<SuperVersion*>(sv));
     }
-    return Decide(entry, cover, hit);
+    return Decide(*entry, cover);
   }
   const Version& version = *sv->version;
   if (version.empty()) return Code::kNotFound;
@@ -65,10 +61,40 @@ Status Tree::Get(const SuperVersion* sv, Slice key, Seqno read_seqno, ReadMode m
       if (s.Is(Code::kNotFound)) continue;
       if (!s.ok()) return s;
       hit->block = std::move(found.pin);
-      return Decide(found.entry, cover, hit);
+      *entry = found.entry;
+      return Decide(found.entry, cover);
     }
   }
   return Code::kNotFound;
+}
+
+}  // namespace
+
+Status Tree::Get(const SuperVersion* sv, Slice key, Seqno read_seqno, ReadMode mode, TreeHit* hit) {
+  sv = sv->For(read_seqno);
+  Entry entry;
+  Status s = Find(sv, key, read_seqno, mode, &entry, hit);
+  if (!s.ok()) return s;
+  if (entry.kind() != Kind::kBlobPointer) [[likely]] {
+    hit->value = entry.value;
+    return s;
+  }
+  ReadContext context;
+  context.mode = mode;
+  BlobHit blob;
+  SHALE_RETURN_IF_ERROR(sv->version->ReadBlob(key, entry.value, context, false, &blob));
+  hit->value = blob.value;
+  hit->block = std::move(blob.pin);
+  return s;
+}
+
+Status Tree::SizeOf(const SuperVersion* sv, Slice key, Seqno read_seqno, ReadMode mode,
+                    uint64_t* size) {
+  Entry entry;
+  TreeHit hit;
+  Status s = Find(sv->For(read_seqno), key, read_seqno, mode, &entry, &hit);
+  if (s.ok()) *size = ValueSize(entry);
+  return s;
 }
 
 Status Tree::ApproximateSize(const Bounds& range, ReadMode mode, uint64_t* bytes) const {

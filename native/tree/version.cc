@@ -64,9 +64,14 @@ uint64_t Run::bytes() const {
   return sum;
 }
 
-Version::Version(uint64_t id, std::vector<std::vector<Run>> levels)
+Version::Version(uint64_t id, std::vector<std::vector<Run>> levels,
+                 std::vector<Ref<BlobFile>> blob_files)
     : id_(id), levels_(std::move(levels)) {
   levels_.resize(kLevelCount);
+  blob_files_.reserve(blob_files.size());
+  for (Ref<BlobFile>& file : blob_files) blob_files_.push_back({std::move(file), 0, 0});
+  std::sort(blob_files_.begin(), blob_files_.end(),
+            [](const BlobFileUse& a, const BlobFileUse& b) { return a.number() < b.number(); });
   for (auto& level : levels_) {
     for (Run& run : level) {
       run.Index();
@@ -75,9 +80,46 @@ Version::Version(uint64_t id, std::vector<std::vector<Run>> levels)
       for (const auto& t : run.tables) {
         item_count_ += t->meta().item_count;
         bytes_ += t->meta().size;
+        CountReferences(t->meta().blobs);
       }
     }
   }
+}
+
+void Version::CountReferences(const BlobReferences& references) {
+  for (const BlobReference& reference : references) {
+    auto* use = const_cast<BlobFileUse*>(FindBlobFile(reference.number));
+    if (use == nullptr) continue;  // CheckInvariants finds it
+    use->live_items += reference.item_count;
+    use->live_bytes += reference.frame_bytes;
+  }
+}
+
+const BlobFileUse* Version::FindBlobFile(uint64_t number) const {
+  const auto it =
+      std::lower_bound(blob_files_.begin(), blob_files_.end(), number,
+                       [](const BlobFileUse& use, uint64_t n) { return use.number() < n; });
+  return it == blob_files_.end() || it->number() != number ? nullptr : &*it;
+}
+
+Status Version::ReadBlob(Slice key, Slice pointer, const ReadContext& context, bool keep,
+                         BlobHit* hit) const {
+  const BlobPointer to = BlobPointer::Decode(pointer.data());
+  const BlobFileUse* use = FindBlobFile(to.file_number);
+  if (use == nullptr) return Status::Corruption("a blob pointer names a file that does not exist");
+  return use->file->Get(key, to, context, hit, keep);
+}
+
+uint64_t Version::blob_bytes() const {
+  uint64_t sum = 0;
+  for (const BlobFileUse& use : blob_files_) sum += use.file->meta().size;
+  return sum;
+}
+
+uint64_t Version::stale_blob_bytes() const {
+  uint64_t sum = 0;
+  for (const BlobFileUse& use : blob_files_) sum += use.stale_bytes();
+  return sum;
 }
 
 uint64_t Version::LevelBytes(int i) const {
@@ -139,11 +181,35 @@ Status FinishDraft(Draft draft, std::vector<std::vector<Run>>* levels) {
   return Status::Ok();
 }
 
+// Of both lists, those that a table points into.
+std::vector<Ref<BlobFile>> Referenced(const std::vector<std::vector<Run>>& levels,
+                                      const std::vector<BlobFileUse>& files,
+                                      const std::vector<Ref<BlobFile>>& new_files) {
+  std::vector<Ref<BlobFile>> referenced;
+  if (files.empty() && new_files.empty()) return referenced;
+  std::unordered_set<uint64_t> numbers;
+  for (const auto& level : levels) {
+    for (const Run& run : level) {
+      for (const auto& table : run.tables) {
+        for (const BlobReference& reference : table->meta().blobs) numbers.insert(reference.number);
+      }
+    }
+  }
+  for (const BlobFileUse& use : files) {
+    if (numbers.count(use.number()) != 0) referenced.push_back(use.file);
+  }
+  for (const Ref<BlobFile>& file : new_files) {
+    if (numbers.count(file->meta().number) != 0) referenced.push_back(file);
+  }
+  return referenced;
+}
+
 }  // namespace
 
 Status Version::Apply(const VersionEdit& edit, uint64_t new_id,
                       const std::function<Ref<TableReader>(uint64_t number)>& open,
-                      Ref<Version>* result) const {
+                      Ref<Version>* result,
+                      const std::vector<Ref<BlobFile>>& new_blob_files) const {
   std::unordered_set<uint64_t> removed(edit.removed.begin(), edit.removed.end());
   std::unordered_map<uint64_t, TablePlace> moved;
   for (const auto& m : edit.moved) moved.emplace(m.number, m.place);
@@ -182,7 +248,7 @@ Status Version::Apply(const VersionEdit& edit, uint64_t new_id,
 
   std::vector<std::vector<Run>> levels;
   SHALE_RETURN_IF_ERROR(FinishDraft(std::move(draft), &levels));
-  *result = MakeRef<Version>(new_id, std::move(levels));
+  *result = MakeRef<Version>(new_id, levels, Referenced(levels, blob_files_, new_blob_files));
   return Status::Ok();
 }
 
@@ -198,6 +264,10 @@ Status Version::CheckInvariants() const {
       for (size_t i = 0; i < run.tables.size(); i++) {
         const TableMeta& m = run.tables[i]->meta();
         if (!numbers.insert(m.number).second) return Status::Corruption("a table is listed twice");
+        for (const BlobReference& reference : m.blobs) {
+          if (FindBlobFile(reference.number) != nullptr) continue;
+          return Status::Corruption("a table points into a blob file that does not exist");
+        }
         if (m.EndsBefore(m.first_key)) {
           return Status::Corruption("a table ends before it starts");
         }
@@ -206,6 +276,12 @@ Status Version::CheckInvariants() const {
         }
       }
     }
+  }
+  for (const BlobFileUse& use : blob_files_) {
+    const BlobFileMeta& m = use.file->meta();
+    if (use.live_items <= m.item_count && use.live_bytes <= m.frame_bytes) continue;
+    return use.file->Located(Status::Corruption("tables point to more of a blob file than it has"),
+                             use.file->footer_offset());
   }
   return Status::Ok();
 }

@@ -1,11 +1,13 @@
-// Version: which tables make up a tree, at one moment. Immutable.
+// Version: which tables and blob files make up a tree, at one moment. Immutable.
 //
 // A level is a list of runs, newest first; a run is a list of tables in key order with disjoint
 // ranges, of which range tombstones are a part: a table may end (exclusively) where the next one
 // starts. Runs carry an order number: of two runs in one level the one with the higher number is
 // newer. Levels above 0 usually hold one run.
 //
-// Threads: any. Lifetime: shared; tables live as long as a version that lists them.
+// What of a blob file is garbage follows from what the tables reference.
+//
+// Threads: any. Lifetime: shared; tables and blob files live as long as a version that lists them.
 // Invariants:
 //   I1  runs of a level in descending order number; tables of a run ascending and disjoint by user
 //       key (all versions of a key, and what covers it, are in one table of a run);
@@ -18,6 +20,7 @@
 #include <vector>
 
 #include "base/ref.h"
+#include "blob/blob_file.h"
 #include "table/table_reader.h"
 #include "tree/options.h"
 
@@ -58,15 +61,9 @@ struct TablePlace {
 
 // The change from one version to the next; also what the manifest records.
 struct VersionEdit {
-  struct BlobReference {
-    uint64_t number = 0;       // of the blob file
-    uint64_t item_count = 0;   // pointers into it
-    uint64_t frame_bytes = 0;  // whole frames that they name
-  };
   struct Added {
     TableMeta meta;
     TablePlace place;
-    std::vector<BlobReference> blobs;
   };
   struct Moved {
     uint64_t number = 0;
@@ -77,9 +74,34 @@ struct VersionEdit {
   std::vector<Moved> moved;
 };
 
+// A blob file with what the tables of the version reference of it.
+struct BlobFileUse {
+  Ref<BlobFile> file;
+  uint64_t live_items = 0;
+  uint64_t live_bytes = 0;  // of frames
+
+  uint64_t number() const { return file->meta().number; }
+  uint64_t stale_items() const { return file->meta().item_count - live_items; }
+  uint64_t stale_bytes() const { return file->meta().frame_bytes - live_bytes; }
+  // Of its frames, from 0 to 1.
+  double StaleShare() const {
+    const auto all = static_cast<double>(file->meta().frame_bytes);
+    return static_cast<double>(stale_bytes()) / all;
+  }
+};
+
+// Of the value that the entry stands for.
+inline uint64_t ValueSize(const Entry& entry) {
+  if (entry.kind() != Kind::kBlobPointer) [[likely]]
+    return entry.value.size();
+  return BlobPointer::Decode(entry.value.data()).raw_length;
+}
+
 class Version : public RefCounted {
  public:
-  Version(uint64_t id, std::vector<std::vector<Run>> levels);
+  // `blob_files`: all that the tables reference, in any order.
+  Version(uint64_t id, std::vector<std::vector<Run>> levels,
+          std::vector<Ref<BlobFile>> blob_files = {});
 
   uint64_t id() const { return id_; }
   const std::vector<Run>& level(int i) const { return levels_[static_cast<size_t>(i)]; }
@@ -95,17 +117,29 @@ class Version : public RefCounted {
   bool has_ranges() const { return has_ranges_; }
   TableReader* FindTable(uint64_t number, TablePlace* place) const;  // null if absent
 
+  // By ascending number.
+  const std::vector<BlobFileUse>& blob_files() const { return blob_files_; }
+  const BlobFileUse* FindBlobFile(uint64_t number) const;  // null if absent
+  // The value of an entry that is a pointer; see BlobFile::Get.
+  Status ReadBlob(Slice key, Slice pointer, const ReadContext& context, bool keep,
+                  BlobHit* hit) const;
+  uint64_t blob_bytes() const;  // of the files
+  uint64_t stale_blob_bytes() const;
+
   // A new version with the edit applied; `open` turns an added table into a reader that the caller
-  // opened before. kCorruption/kPlanStale if the edit does not fit (missing table, overlap in a
-  // run).
+  // opened before. `new_blob_files` come along; those that nothing references any more stay behind.
+  // kCorruption/kPlanStale if the edit does not fit (missing table, overlap in a run).
   Status Apply(const VersionEdit& edit, uint64_t new_id,
-               const std::function<Ref<TableReader>(uint64_t number)>& open,
-               Ref<Version>* result) const;
+               const std::function<Ref<TableReader>(uint64_t number)>& open, Ref<Version>* result,
+               const std::vector<Ref<BlobFile>>& new_blob_files = {}) const;
   Status CheckInvariants() const;
 
  private:
+  void CountReferences(const BlobReferences& references);
+
   uint64_t id_;
   std::vector<std::vector<Run>> levels_;  // kLevelCount of them
+  std::vector<BlobFileUse> blob_files_;
   size_t table_count_ = 0;
   uint64_t item_count_ = 0;
   uint64_t bytes_ = 0;

@@ -8,7 +8,6 @@ import { Cache } from '../../lib/typescript/base/cache.ts'
 import { runSync } from '../../lib/typescript/base/flow.ts'
 import { BatchReader } from '../../lib/typescript/db/write-batch.ts'
 import { LogReader } from '../../lib/typescript/journal/log-reader.ts'
-import type { Block } from '../../lib/typescript/table/table-file.ts'
 import { TableReader } from '../../lib/typescript/table/table-reader.ts'
 import { loadGeneration } from '../../lib/typescript/tree/manifest-load.ts'
 import type { TableMeta } from '../../lib/typescript/tree/table-meta.ts'
@@ -61,7 +60,8 @@ function entriesOf(directory: string, meta: TableMeta): string[] {
       fileNumber: meta.fileNumber,
       size: meta.size,
       globalSeqno: meta.globalSeqno,
-      cache: new Cache<Block>(1 << 20),
+      blobs: meta.blobs,
+      cache: new Cache(1 << 20),
       pinIndex: true,
       pinFilter: true,
     }),

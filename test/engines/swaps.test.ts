@@ -4,7 +4,7 @@
 import { renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { Database, Tree, type Engine, type Keyspace } from '../../lib/index.ts'
+import { Database, Tree, type Engine, type Keyspace, type TreeOptions } from '../../lib/index.ts'
 import { scaled, scratchDirectory, testSeed } from '../support/scratch.ts'
 import { Draw } from './support/draw.ts'
 import { copyOpen } from './support/images.ts'
@@ -63,7 +63,10 @@ class DatabaseLife {
     const keyspaces = await Promise.all(
       this.#names.map(async (name) => {
         const isNew = !db.keyspaceExists(name)
-        const options = draw.treeOptions(['none', 'lz4', 'zstd'])
+        const codecs = ['none', 'lz4', 'zstd'] as const
+        const isSeparated = name === 'second'
+        const separation = isSeparated ? { kvSeparation: draw.separation(codecs) } : {}
+        const options = { ...draw.treeOptions(codecs), ...separation }
         return db.keyspace(name, isNew || draw.oneIn(8) ? options : {})
       }),
     )
@@ -146,17 +149,26 @@ class TreeLife {
   readonly #draw: Draw
   readonly #path: string
   readonly #versions = new Map<string, [seqno: number, value: Buffer | undefined][]>()
+  readonly #isSeparated: boolean
   #seqno = 1
   #gcSeqno = 0
 
   constructor(draw: Draw, path: string) {
     this.#draw = draw
     this.#path = path
+    this.#isSeparated = draw.oneIn(2)
+  }
+
+  #options(): TreeOptions {
+    const draw = this.#draw
+    const codecs = ['none', 'lz4'] as const
+    const options = draw.treeOptions(codecs)
+    return this.#isSeparated ? { ...options, kvSeparation: draw.separation(codecs) } : options
   }
 
   async turn(engine: Engine, title: string): Promise<void> {
     const draw = this.#draw
-    const options = this.writes === 0 || draw.oneIn(8) ? draw.treeOptions(['none', 'lz4']) : {}
+    const options = this.writes === 0 || draw.oneIn(8) ? this.#options() : {}
     const tree = await Tree.open(this.#path, { ...options, engine })
     expect(tree.gcSeqno, title).toBe(this.#gcSeqno)
     for (const seqno of [this.#seqno, draw.between(this.#gcSeqno, this.#seqno)]) {

@@ -28,7 +28,7 @@ void Check(bool ok) {
 // a right checksum, whatever its fields are. A length of 255 leaves a hole instead.
 std::string Sealed(const uint8_t* data, size_t size) {
   std::string bytes(shale::kLogHeaderBytes, '\0');
-  shale::EncodeLogHeader(shale::kJournalMagic, kNumber, bytes.data());
+  shale::EncodeFileHeader(shale::kJournalMagic, kNumber, bytes.data());
   for (size_t p = 0; p + 29 <= size;) {
     const size_t length = data[p];
     if (length == 255) {
@@ -53,7 +53,7 @@ std::string Sealed(const uint8_t* data, size_t size) {
 
 std::string Raw(const uint8_t* data, size_t size) {
   std::string bytes(shale::kLogHeaderBytes, '\0');
-  shale::EncodeLogHeader(shale::kJournalMagic, kNumber, bytes.data());
+  shale::EncodeFileHeader(shale::kJournalMagic, kNumber, bytes.data());
   return bytes.append(reinterpret_cast<const char*>(data), size);
 }
 

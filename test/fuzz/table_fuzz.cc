@@ -58,7 +58,10 @@ std::string GoodTable(uint8_t choice) {
   for (uint64_t i = choice % 25 == 0 ? 90 : 0; i < 90; i++) {
     const std::string key = "key" + std::to_string(1000 + i / 2);
     const std::string value(i % 20, 'v');
-    Require(writer->Add({key, value, MakeTag(1000 - i, Kind::kValue)}));
+    const auto pointer = BlobPointer{7 + i % 3, 32 + i, 5, 5}.Encode();
+    const bool points = choice % 5 == 0 && i % 4 == 0;
+    Require(writer->Add({key, points ? Slice(pointer.data(), pointer.size()) : Slice(value),
+                         MakeTag(1000 - i, points ? Kind::kBlobPointer : Kind::kValue)}));
   }
   Require(writer->Finish(&meta));
   return ReadFile(&vfs, path);
@@ -95,8 +98,21 @@ void ResealIndex(std::string* file, BlockHandle handle, bool leaf) {
   }
 }
 
+// The block's references, if it can be read.
+BlobReferences ReferencesAt(std::string* file, BlockHandle handle) {
+  BlobReferences references;
+  BlockBuffer buffer;
+  Slice raw;
+  if (handle.is_null() || !ResealBlock(file, handle)) return references;
+  const Slice bytes = Slice(*file).Skip(handle.offset);
+  if (UnsealBlock(bytes, handle, BlockType::kIndex, kNumber, &buffer, &raw).ok()) {
+    static_cast<void>(DecodeBlobReferences(raw, &references));
+  }
+  return references;
+}
+
 // Makes all checksums right that can be found from the footer. False if there is no footer.
-bool Reseal(std::string* file, TableProperties* properties) {
+bool Reseal(std::string* file, TableProperties* properties, BlobReferences* blobs) {
   if (file->size() <= kTableFooterBytes) return false;
   const uint64_t offset = file->size() - kTableFooterBytes;
   char* footer_bytes = file->data() + offset;
@@ -115,6 +131,7 @@ bool Reseal(std::string* file, TableProperties* properties) {
     static_cast<void>(DecodeTableProperties(raw, properties));
   }
   ResealBlock(file, properties->range_tombstones);
+  *blobs = ReferencesAt(file, properties->blob_references);
   ResealIndex(file, footer.index, properties->index_kind == IndexKind::kWhole);
   if (properties->filter_kind == FilterKind::kPartitioned) {
     ResealIndex(file, footer.filter, true);
@@ -168,16 +185,16 @@ void ReadAll(const TableReader& table) {
 
 void Check(std::string file, bool pinned) {
   TableProperties properties;
-  if (!Reseal(&file, &properties)) return;
+  BlobReferences blobs;
+  if (!Reseal(&file, &properties, &blobs)) return;
   MemVfs vfs;
   Require(vfs.MakeDir("/db"));
   std::unique_ptr<File> out;
   Require(vfs.Open(FileName("/db", FileKind::kTable, kNumber), OpenMode::kCreateNew, &out));
   Require(out->Write(0, file));
   out.reset();
-  Cache cache(1 << 20);
-  FileCache files(&vfs, 4);
-  const TableContext context{&vfs, "/db", &cache, &files};
+  const TableContext context{&vfs, "/db", std::make_shared<Cache>(1 << 20),
+                             std::make_shared<FileCache>(&vfs, 4)};
   TableMeta meta;
   meta.number = kNumber;
   meta.size = file.size();
@@ -191,6 +208,7 @@ void Check(std::string file, bool pinned) {
   meta.last_key_bound = properties.last_key_bound;
   meta.lowest_seqno = properties.lowest_seqno;
   meta.highest_seqno = properties.highest_seqno;
+  meta.blobs = blobs;
   Ref<TableReader> table;
   const Status status =
       TableReader::Open(context, meta, {pinned, pinned}, std::make_shared<TableCounters>(), &table);

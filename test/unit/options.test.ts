@@ -135,6 +135,43 @@ test('filter policies', () => {
   }
 })
 
+test('kv separation is off unless given, and has defaults', () => {
+  expect(keyspaceSettings({ kvSeparation: undefined })).toEqual({})
+  const defaults = {
+    threshold: 1024,
+    fileSize: 64 * 2 ** 20,
+    compression: 'lz4',
+    stalenessThreshold: 0.25,
+    ageCutoff: 0.25,
+  }
+  expect(treeSettings({ kvSeparation: {} }).settings.tree.kvSeparation).toEqual(defaults)
+  const given = { threshold: 1, fileSize: 4096, compression: 'none', stalenessThreshold: 1 }
+  expect(keyspaceSettings({ kvSeparation: { ...given, ageCutoff: 0 } }).kvSeparation).toEqual({
+    ...given,
+    ageCutoff: 0,
+  })
+})
+
+test.each([
+  null,
+  true,
+  'lz4',
+  1024,
+  [],
+  { threshold: 0 },
+  { threshold: 2 ** 30 + 1 },
+  { fileSize: 4095 },
+  { fileSize: 2 ** 40 + 1 },
+  { compression: 'gzip' },
+  { stalenessThreshold: 0 },
+  { stalenessThreshold: 1.01 },
+  { ageCutoff: -0.1 },
+  { ageCutoff: NaN },
+  { treshold: 1 },
+])('kv separation that is none: %j', (kvSeparation) => {
+  expect(refusal(() => keyspaceSettings({ kvSeparation })).code).toBe('INVALID_OPTION')
+})
+
 test('a strategy is one of ours, with its numbers', () => {
   const compaction = new LeveledCompaction({ l0Threshold: 2, levelRatio: 4 })
   expect(treeSettings({ compaction }).settings.tree.compaction).toEqual({
@@ -193,4 +230,13 @@ test('of a strategy of the application only the name is stored', () => {
   const { compaction } = heldOptions({ compaction: setting } as unknown as TreeSettings, 'os')
   expect(compaction.name).toBe('mine')
   expect(compaction.choose(undefined as never, undefined as never)).toBeUndefined()
+})
+
+test('what holds of kv separation cannot be changed through the view of it', () => {
+  const kvSeparation = keyspaceSettings({ kvSeparation: {} }).kvSeparation!
+  const compaction: StrategySetting = { type: 'user', name: 'mine' }
+  const held = heldOptions({ compaction, kvSeparation } as unknown as TreeSettings, 'os')
+  expect(held.kvSeparation).toEqual(kvSeparation)
+  expect(Object.isFrozen(held.kvSeparation)).toBe(true)
+  expect(heldOptions({ compaction } as unknown as TreeSettings, 'os').kvSeparation).toBeUndefined()
 })

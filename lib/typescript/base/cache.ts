@@ -1,5 +1,5 @@
 /**
- * Blocks in memory, bounded by bytes, shared by all trees of a database.
+ * Blocks and values of blob files in memory, bounded by bytes, shared by all trees of a database.
  *
  * Eviction is S3-FIFO: new entries enter a small probationary queue (a tenth) and move to the main
  * queue only if they were used again, so that a scan passes through without washing out what is
@@ -19,20 +19,20 @@ const USES_MAX = 3
 const USES_TO_STAY = 2
 
 /** Undefined values are ghosts. Entries of a queue form a ring with the queue as its head. */
-class Entry<V> {
-  readonly file: CachedFile<V> | undefined
+class Entry {
+  readonly file: CachedFile<unknown> | undefined
   readonly offset: number
-  value: V | undefined
+  value: unknown
   readonly charge: number
-  queue: Queue<V> | undefined
+  queue: Queue | undefined
   uses = 0
-  newer: Entry<V> = this
-  older: Entry<V> = this
+  newer: Entry = this
+  older: Entry = this
 
   constructor(
-    file: CachedFile<V> | undefined,
+    file: CachedFile<unknown> | undefined,
     offset: number,
-    value: V | undefined,
+    value: unknown,
     charge: number,
   ) {
     this.file = file
@@ -42,17 +42,17 @@ class Entry<V> {
   }
 }
 
-class Queue<V> {
+class Queue {
   /** Its `older` is the newest entry, its `newer` the oldest. */
-  readonly #head = new Entry<V>(undefined, 0, undefined, 0)
+  readonly #head = new Entry(undefined, 0, undefined, 0)
   /** Charges of all entries. */
   size = 0
 
-  get oldest(): Entry<V> | undefined {
+  get oldest(): Entry | undefined {
     return this.#head.newer === this.#head ? undefined : this.#head.newer
   }
 
-  push(entry: Entry<V>): void {
+  push(entry: Entry): void {
     const head = this.#head
     entry.newer = head
     entry.older = head.older
@@ -62,7 +62,7 @@ class Queue<V> {
     this.size += entry.charge
   }
 
-  remove(entry: Entry<V>): void {
+  remove(entry: Entry): void {
     entry.newer.older = entry.older
     entry.older.newer = entry.newer
     entry.queue = undefined
@@ -77,13 +77,13 @@ export interface CacheStats {
   readonly misses: number
 }
 
-export class Cache<V> {
+export class Cache {
   readonly capacity: number
   hits = 0
   misses = 0
-  readonly #probation = new Queue<V>()
-  readonly #main = new Queue<V>()
-  readonly #ghosts = new Queue<V>()
+  readonly #probation = new Queue()
+  readonly #main = new Queue()
+  readonly #ghosts = new Queue()
 
   constructor(capacity: number) {
     this.capacity = capacity
@@ -95,8 +95,8 @@ export class Cache<V> {
   }
 
   /** The part of the cache for one file; to be cleared when the file is closed for good. */
-  file(): CachedFile<V> {
-    return new CachedFile(this)
+  file<V>(): CachedFile<V> {
+    return new CachedFile<V>(this)
   }
 
   stats(): CacheStats {
@@ -105,12 +105,12 @@ export class Cache<V> {
   }
 
   /** `entry` is new; `wasGhost`: it fell out of probation before. */
-  admit(entry: Entry<V>, wasGhost: boolean): void {
+  admit(entry: Entry, wasGhost: boolean): void {
     ;(wasGhost ? this.#main : this.#probation).push(entry)
     while (this.size > this.capacity) this.#evictOne()
   }
 
-  forget(entry: Entry<V>): void {
+  forget(entry: Entry): void {
     entry.queue?.remove(entry)
   }
 
@@ -125,7 +125,7 @@ export class Cache<V> {
     }
   }
 
-  #leaveProbation(entry: Entry<V>): void {
+  #leaveProbation(entry: Entry): void {
     this.#probation.remove(entry)
     if (entry.uses >= USES_TO_STAY) {
       entry.uses = 0
@@ -141,7 +141,7 @@ export class Cache<V> {
     }
   }
 
-  #leaveMain(entry: Entry<V>): void {
+  #leaveMain(entry: Entry): void {
     this.#main.remove(entry)
     if (entry.uses > 0) {
       entry.uses--
@@ -154,10 +154,10 @@ export class Cache<V> {
 
 /** What of one file is in the cache, by offset. */
 export class CachedFile<V> {
-  readonly #cache: Cache<V>
-  readonly #entries = new Map<number, Entry<V>>()
+  readonly #cache: Cache
+  readonly #entries = new Map<number, Entry>()
 
-  constructor(cache: Cache<V>) {
+  constructor(cache: Cache) {
     this.#cache = cache
   }
 
@@ -169,7 +169,7 @@ export class CachedFile<V> {
     }
     if (entry.uses < USES_MAX) entry.uses++
     this.#cache.hits++
-    return entry.value
+    return entry.value as V
   }
 
   /** Keeps `value` unless it is larger than the cache. What was there before goes. */
@@ -180,13 +180,13 @@ export class CachedFile<V> {
       this.#entries.delete(offset)
     }
     if (charge > this.#cache.capacity) return
-    const entry = new Entry<V>(this, offset, value, charge)
+    const entry = new Entry(this, offset, value, charge)
     this.#entries.set(offset, entry)
     this.#cache.admit(entry, before !== undefined && before.value === undefined)
   }
 
   /** The cache let go of `entry`. */
-  drop(entry: Entry<V>): void {
+  drop(entry: Entry): void {
     this.#entries.delete(entry.offset)
   }
 

@@ -26,7 +26,6 @@ import { READ_ALL } from '../base/internal-key.ts'
 import { BATCH_BYTES_MAX } from '../base/limits.ts'
 import { withKeyspace } from '../base/status.ts'
 import type { JournalManager } from '../journal/manager.ts'
-import type { Block } from '../table/table-file.ts'
 import { DATABASE } from '../tree/manifest-edit.ts'
 import type { ManifestEdit } from '../tree/manifest-edit.ts'
 import type { TreeState } from '../tree/manifest-state.ts'
@@ -74,7 +73,7 @@ export class Database {
   readonly maintenance: Maintenance
   readonly keyspaces: Keyspaces
   readonly writer: CommitWriter
-  readonly cache: Cache<Block>
+  readonly cache: Cache
   recovery: RecoveryFigures = NOTHING_RECOVERED
   readonly #vfs: ClosableVfs
   readonly #lock: DirectoryLock | undefined
@@ -176,14 +175,14 @@ export class Database {
    * The manifest has made a change of tables. It becomes visible as a commit of its own, so that a
    * snapshot is from before it or from after. If the journal takes none, the last one has to do.
    */
-  #changeTables(tree: Tree, install: (at: number) => void): void {
+  #changeTables(tree: number, install: (at: number) => void): void {
     this.#queue.drain()
     this.#mayHold = true
     if (this.snapshots.seqnos().length > 0) this.#rotateTree(tree)
     const nothing = new Uint8Array(0)
     let at = this.#queue.nextSeqno - 1
     try {
-      at = this.#appendRecord(encodeRecord(TABLES_CHANGED, tree.id, nothing, nothing))
+      at = this.#appendRecord(encodeRecord(TABLES_CHANGED, tree, nothing, nothing))
     } catch {
       // Told to the next who writes.
     }
@@ -305,8 +304,8 @@ export class Database {
     this.maintenance.readsEnded(seqno)
   }
 
-  #rotateTree(tree: Tree): void {
-    const keyspace = this.keyspaces.byId(tree.id)
+  #rotateTree(tree: number): void {
+    const keyspace = this.keyspaces.byId(tree)
     if (keyspace !== undefined) this.maintenance.rotate(keyspace)
   }
 
@@ -327,7 +326,9 @@ export class Database {
     const keyspaces = this.keyspaces.all()
     const journal = this.#journal
     const journalDiskSpace = journal === undefined ? 0 : journal.sealedBytes + journal.activeBytes
-    const tableBytes = keyspaces.map(({ tree }) => tree.superVersion.version.bytes)
+    const fileBytes = keyspaces.map(({ tree: { superVersion } }) => {
+      return superVersion.version.tableBytes + superVersion.version.blobBytes
+    })
     return {
       writeBufferSize: this.maintenance.memory,
       outstandingFlushes: sum(keyspaces.map(({ tree }) => tree.sealedCount)),
@@ -336,7 +337,7 @@ export class Database {
       timeCompacting: this.maintenance.figures.compacting,
       journalCount: journal === undefined ? 0 : journal.count,
       journalDiskSpace,
-      diskSpace: journalDiskSpace + this.#manifest.bytes + sum(tableBytes),
+      diskSpace: journalDiskSpace + this.#manifest.bytes + sum(fileBytes),
       cacheCapacity: this.cache.capacity,
       seqno: this.#queue.nextSeqno,
       visibleSeqno: this.#queue.visible,

@@ -222,8 +222,10 @@ export class Keyspaces {
 }
 
 /** NOT_SUPPORTED for a codec that this environment has not. */
-export function checkCodecs({ compression = [], indexCompression = [] }: TreeSettingsGiven): void {
+export function checkCodecs(given: TreeSettingsGiven): void {
+  const { compression = [], indexCompression = [], kvSeparation } = given
   for (const name of [...compression, ...indexCompression]) requireCodec(name)
+  if (kvSeparation !== undefined) requireCodec(kvSeparation.compression)
 }
 
 /** The entry of a commit that says something of a keyspace. */

@@ -370,9 +370,12 @@ export class Maintenance {
     })
   }
 
-  /** Tables that nobody can miss go before anything is merged. */
+  /**
+   * Tables that nobody can miss go before anything is merged; garbage in blob files goes when
+   * nothing else is left to do.
+   */
   *#choosePlan({ tree }: Keyspace): Flow<PlanData | undefined> {
-    return (yield* tree.coveredPlan()) ?? tree.choosePlan()
+    return (yield* tree.coveredPlan()) ?? tree.choosePlan() ?? tree.stalePlan()
   }
 
   /** Drops tables that nobody can miss, unless somebody else is about it. */

@@ -144,9 +144,9 @@ export class StandaloneTree {
       view: () => this.#view(),
       beforeFlushCommit: function* () {},
       // Reads at any seqno from the gc seqno on may come at any time.
-      atASeqno: (tree, install) => {
+      atASeqno: (_, install) => {
         this.rotate()
-        install(tree.highestSeqno)
+        install(this.tree.highestSeqno)
       },
       throttle: function* () {},
     }

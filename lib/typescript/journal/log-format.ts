@@ -5,14 +5,14 @@
  * was known to be durable when it was written; that is what tells a torn tail from damage.
  */
 
-import { ShaleError } from '../../errors.ts'
-import { getU16, getU32, getU64, putU16, putU32, putU64 } from '../base/coding.ts'
-import { crcBegin, crcEnd, crcUpdate, keyedCrc } from '../base/crc32c.ts'
-import { BATCH_BYTES_MAX, FORMAT_MAJOR, FORMAT_MINOR, KNOWN_FEATURES } from '../base/limits.ts'
+import type { ShaleError } from '../../errors.ts'
+import { getU32, getU64, putU32, putU64 } from '../base/coding.ts'
+import { crcBegin, crcEnd, crcUpdate } from '../base/crc32c.ts'
+import { encodeFileHeader, FILE_HEADER_BYTES, fileHeaderError } from '../base/file-header.ts'
+import { BATCH_BYTES_MAX } from '../base/limits.ts'
 import { SEQNO_MAX } from '../base/internal-key.ts'
-import { corruption } from '../base/status.ts'
 
-export const LOG_HEADER_BYTES = 32
+export const LOG_HEADER_BYTES: number = FILE_HEADER_BYTES
 export const RECORD_HEADER_BYTES = 32
 
 export type LogKind = 'journal' | 'manifest'
@@ -27,39 +27,17 @@ export const RECORD_DATA = 1
 export const RECORD_SYNCED_TO = 2
 
 export function encodeLogHeader(kind: LogKind, fileNumber: number): Uint8Array {
-  const bytes = new Uint8Array(LOG_HEADER_BYTES)
-  bytes.set(MAGICS[kind])
-  putU16(bytes, 8, FORMAT_MAJOR)
-  putU16(bytes, 10, FORMAT_MINOR)
-  putU64(bytes, 16, fileNumber)
-  putU32(bytes, 28, keyedCrc(fileNumber, 0, bytes, 0, 28))
-  return bytes
+  return encodeFileHeader(MAGICS[kind], fileNumber)
 }
 
-/** Why this is not the header of log `fileNumber`, in the order of the document; or undefined. */
+/** Why this is not the header of log `fileNumber`; or undefined. */
 export function logHeaderError(
   bytes: Uint8Array,
   kind: LogKind,
   fileNumber: number,
   path: string,
 ): ShaleError | undefined {
-  if (bytes.length < LOG_HEADER_BYTES) return corruption('the file has no whole header', path, 0)
-  if (MAGICS[kind].some((byte, i) => byte !== bytes[i])) {
-    const message = 'the file does not begin as a file of shale'
-    return new ShaleError('NOT_A_DATABASE', message, { path, offset: 0 })
-  }
-  if (keyedCrc(fileNumber, 0, bytes, 0, 28) !== getU32(bytes, 28)) {
-    return corruption('the checksum of the header is wrong', path, 0)
-  }
-  if (getU16(bytes, 8) > FORMAT_MAJOR || (getU32(bytes, 12) & ~KNOWN_FEATURES) !== 0) {
-    const message = 'the file was written by a newer version'
-    return new ShaleError('FORMAT_TOO_NEW', message, { path, offset: 0 })
-  }
-  const reserved = getU32(bytes, 24)
-  if (getU16(bytes, 8) === 0 || getU64(bytes, 16) !== fileNumber || reserved !== 0) {
-    return corruption('the header is not that of this file', path, 0)
-  }
-  return undefined
+  return fileHeaderError(bytes, MAGICS[kind], fileNumber, path)
 }
 
 /**

@@ -1,5 +1,6 @@
 /** A data block: entries with kind, seqno and value; docs/format.md, section 8.2. */
 
+import { isBlobPointer } from '../base/blob-pointer.ts'
 import { Decoder } from '../base/coding.ts'
 import type { Flow } from '../base/flow.ts'
 import {
@@ -17,7 +18,6 @@ import type { BlockEntry } from './sorted-block.ts'
 
 /** Of one whose key is that of its restart head. */
 const LEAST_ENTRY_BYTES = 5
-const BLOB_POINTER_BYTES = 24
 
 const decoder = new Decoder(new Uint8Array(0))
 
@@ -64,7 +64,8 @@ export class DataBlock extends SortedBlock {
       entry.seqno > SEQNO_MAX ||
       valueLength > VALUE_BYTES_MAX ||
       (isTombstone(entry.kind) && valueLength !== 0) ||
-      (entry.kind === KIND_BLOB_POINTER && valueLength !== BLOB_POINTER_BYTES)
+      (entry.kind === KIND_BLOB_POINTER &&
+        !isBlobPointer(this.bytes, entry.valueBegin, entry.valueEnd))
     ) {
       throw corruption('an entry of a block is none')
     }

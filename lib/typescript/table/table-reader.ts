@@ -5,6 +5,7 @@
  */
 
 import type { ShaleError } from '../../errors.ts'
+import type { BlobPointer } from '../base/blob-pointer.ts'
 import type { Cache, CachedFile } from '../base/cache.ts'
 import type { Flow } from '../base/flow.ts'
 import { KeyHash } from '../base/hash.ts'
@@ -15,7 +16,7 @@ import type { RangeTombstone } from '../base/range-tombstone.ts'
 import { compareBytes } from '../base/slice.ts'
 import { atPlace, corruption } from '../base/status.ts'
 import type { ReadFile } from '../vfs/vfs.ts'
-import { decodeBlobReferences } from './blob-references.ts'
+import { decodeBlobReferences, sameReferences } from './blob-references.ts'
 import type { BlobReference } from './blob-references.ts'
 import type { FilterBlock } from './filter-block.ts'
 import type { IndexBlock } from './index-block.ts'
@@ -44,6 +45,11 @@ export const FOUND = 1
 export const BLOCKED = 2
 export type Found = typeof ABSENT | typeof FOUND | typeof BLOCKED
 
+export interface FetchedValue {
+  readonly pointer: BlobPointer
+  readonly value: Uint8Array
+}
+
 /** A point read: what is looked for, and when it was found, the entry. */
 export class PointLookup extends BlockRequests {
   key: Uint8Array = new Uint8Array(0)
@@ -51,6 +57,10 @@ export class PointLookup extends BlockRequests {
   end = 0
   /** The read sees entries with a smaller seqno. */
   readSeqno = 0
+  /** A separated value is fetched; else its pointer will do. */
+  wantsValue = true
+  /** A separated value that had to be fetched. */
+  fetched: FetchedValue | undefined
   readonly #hash = new KeyHash()
   #hashed = false
 
@@ -60,13 +70,25 @@ export class PointLookup extends BlockRequests {
   valueBegin = 0
   valueEnd = 0
 
-  start(key: Uint8Array, begin: number, end: number, readSeqno: number): void {
+  start(
+    key: Uint8Array,
+    begin: number,
+    end: number,
+    readSeqno: number,
+    wantsValue: boolean = true,
+  ): void {
+    this.wantsValue = wantsValue
     this.key = key
     this.begin = begin
     this.end = end
     this.readSeqno = readSeqno
     this.#hashed = false
     this.settle()
+  }
+
+  override settle(): void {
+    super.settle()
+    this.fetched = undefined
   }
 
   /** Of the key; computed when the first filter asks. */
@@ -84,7 +106,9 @@ export interface TableOpenOptions {
   readonly size: number
   /** Added to every seqno that is stored; 0 unless the table was ingested. */
   readonly globalSeqno: number
-  readonly cache: Cache<Block>
+  /** What it points into, as the manifest says. */
+  readonly blobs: readonly BlobReference[]
+  readonly cache: Cache
   /** Keep the index, or the top of it, outside of the cache. */
   readonly pinIndex: boolean
   readonly pinFilter: boolean
@@ -157,6 +181,11 @@ export class TableReader {
       return decodeBlobReferences(raw)
     }
     const references = blobs.length > 0 ? yield* readPart(table, blobs, decode) : []
+    if (!sameReferences(references, options.blobs)) {
+      const message = 'the table has other blob references than the manifest says'
+      const place = blobs.length > 0 ? blobs.offset : footer.properties.offset
+      throw corruption(message, file.path, place)
+    }
     const { globalSeqno } = options
     const reader = new TableReader(table, globalSeqno, footer, properties, tombstones, references)
     yield* reader.#pin(options)

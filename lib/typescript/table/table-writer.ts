@@ -13,12 +13,14 @@ import { crcBegin, crcEnd, crcUpdate, crcUpdateInPieces } from '../base/crc32c.t
 import { breath, Io, runSync } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { KeyHash } from '../base/hash.ts'
-import { KIND_TOMBSTONE, KIND_WEAK_TOMBSTONE } from '../base/internal-key.ts'
+import { KIND_BLOB_POINTER, KIND_TOMBSTONE, KIND_WEAK_TOMBSTONE } from '../base/internal-key.ts'
 import { BLOCK_STORED_BYTES_MAX } from '../base/limits.ts'
 import { compareEnds } from '../base/range-tombstone.ts'
 import type { RangeTombstone } from '../base/range-tombstone.ts'
 import { compareBytes, compareRanges, copyOf } from '../base/slice.ts'
 import type { File } from '../vfs/vfs.ts'
+import { BlobReferenceCounter, encodeBlobReferences } from './blob-references.ts'
+import type { BlobReference } from './blob-references.ts'
 import { DataBlockBuilder, IndexBlockBuilder } from './block-builder.ts'
 import type { RawBlock } from './block-builder.ts'
 import { FilterBuilder } from './filter-block.ts'
@@ -71,6 +73,13 @@ const WHOLE_BYTES_MAX = 2 ** 24
 /** What footer and properties take, roughly. */
 const TAIL_BYTES = TABLE_FOOTER_BYTES + 160
 
+/** What a table is when it is finished. */
+export interface FinishedTable {
+  readonly size: number
+  readonly properties: TableProperties
+  readonly blobs: readonly BlobReference[]
+}
+
 /** A partition of index or filter that is complete; its raw bytes may have to be made. */
 interface Partition {
   readonly separator: Uint8Array
@@ -91,6 +100,7 @@ export class TableWriter {
   readonly #filterPartitions: Partition[] = []
   #partitionBytes = 0
   readonly #properties = noProperties()
+  readonly #blobs = new BlobReferenceCounter()
   readonly #hash = new KeyHash()
   #lastKey: Uint8Array = new Uint8Array(64)
   #lastKeyLength = 0
@@ -166,6 +176,7 @@ export class TableWriter {
     if ((isNewKey && bitsPerKey > 0) || hashIndexRatio > 0) this.#hash.of(key, keyBegin, keyEnd)
     if (isNewKey && bitsPerKey > 0) this.#filter.add(this.#hash.low, this.#hash.high)
     this.#count(kind, seqno, isNewKey)
+    if (kind === KIND_BLOB_POINTER) this.#blobs.add(value, valueBegin, keyEnd - keyBegin)
     this.#data.add(
       kind,
       seqno,
@@ -307,10 +318,7 @@ export class TableWriter {
    * Writes the rest, with the range tombstones of the table, in order, and syncs the file. There is
    * at least one of these or one entry.
    */
-  *finish(
-    file: File,
-    ranges: readonly RangeTombstone[] = [],
-  ): Flow<{ readonly size: number; readonly properties: TableProperties }> {
+  *finish(file: File, ranges: readonly RangeTombstone[] = []): Flow<FinishedTable> {
     const { fileNumber, codec, createdAt } = this.#options
     const properties = this.#properties
     const lastKey = copyOf(this.#lastKey, 0, this.#lastKeyLength)
@@ -320,6 +328,8 @@ export class TableWriter {
     yield* this.drain(file)
     properties.lastKey = lastKey
     if (ranges.length > 0) yield* this.#writeRanges(file, ranges)
+    const blobs = this.#blobs.sum()
+    if (blobs.length > 0) properties.blobReferences = yield* this.#writeBlobReferences(blobs)
     const filter = yield* this.#writeFilter(file, lastKey)
     const index = yield* this.#writeIndex(file, lastKey)
     properties.createdAt = createdAt
@@ -330,7 +340,14 @@ export class TableWriter {
     const size = this.#offset + this.#chunks.at(-1)!.length
     yield* file.write(this.#written, this.#chunks)
     yield* file.sync()
-    return { size, properties }
+    return { size, properties, blobs }
+  }
+
+  *#writeBlobReferences(references: readonly BlobReference[]): Flow<Handle> {
+    return yield* this.#writeBlock(
+      blockOf(encodeBlobReferences(references)),
+      this.#options.indexCodec,
+    )
   }
 
   /** They are part of what the table says of its keys and seqnos. */

@@ -1,12 +1,16 @@
 /** A compaction on its way: its claim on tables, how far it is, and whether it shall go on. */
 
 import type { PlanData } from '../../engine.ts'
+import type { BlobFile } from '../blob/blob-file.ts'
+import { release } from './opened.ts'
 import type { Table } from './table.ts'
 
 export class CompactionJob {
   readonly plan: PlanData
   /** They stay open while it runs. */
   readonly inputs: readonly Table[]
+  /** Blob files that it reads. */
+  #blobs: readonly BlobFile[] = []
   /** Bytes of the inputs: read so far, and in all. */
   done = 0
   readonly total: number
@@ -22,6 +26,12 @@ export class CompactionJob {
     this.total = inputs.reduce((sum, { meta }) => sum + meta.size, 0)
     this.#giveBackClaim = giveBackClaim
     for (const { shared } of inputs) shared.acquire()
+  }
+
+  /** Once. */
+  hold(blobs: readonly BlobFile[]): void {
+    this.#blobs = blobs
+    for (const file of blobs) file.acquire()
   }
 
   get isStopped(): boolean {
@@ -40,6 +50,6 @@ export class CompactionJob {
     if (this.#hasEnded) return
     this.#hasEnded = true
     this.#giveBackClaim()
-    for (const { shared } of this.inputs) shared.release()
+    release({ tables: this.inputs, blobs: this.#blobs })
   }
 }

@@ -4,9 +4,10 @@
  * other.
  */
 
+import { blobValueLength } from '../base/blob-pointer.ts'
 import { breath } from '../base/flow.ts'
 import type { Io } from '../base/flow.ts'
-import { isTombstone, SEQNO_MAX } from '../base/internal-key.ts'
+import { isTombstone, KIND_BLOB_POINTER, KIND_VALUE, SEQNO_MAX } from '../base/internal-key.ts'
 import type { EntryIterator } from '../base/iterator.ts'
 import type { RangeTombstone } from '../base/range-tombstone.ts'
 import { compareBytes, compareRanges, copyOf, copyRange } from '../base/slice.ts'
@@ -84,6 +85,20 @@ export class Cursor {
     this.#backward = backward
     this.#coverage = coverage
     this.#entriesATurn = coverage === undefined ? ENTRIES_A_TURN : COVERED_A_TURN
+  }
+
+  /** Of the value, which may be a pointer here. */
+  get valueLength(): number {
+    if (this.kind === KIND_BLOB_POINTER) return blobValueLength(this.value, this.valueBegin)
+    return this.valueEnd - this.valueBegin
+  }
+
+  /** Puts the value of the row at hand in the place of its pointer. */
+  putValue(value: Uint8Array): void {
+    this.kind = KIND_VALUE
+    this.value = value
+    this.valueBegin = 0
+    this.valueEnd = value.length
   }
 
   /** To the first row of the range in the cursor's direction. */

@@ -10,18 +10,42 @@
 
 import type { Flow, Slice } from '../base/flow.ts'
 import { Heap } from '../base/heap.ts'
+import { highestOf } from '../base/numbers.ts'
 import type { RangeIndex } from '../base/range-index.ts'
 import { compareEnds, compareTombstones } from '../base/range-tombstone.ts'
 import type { RangeTombstone } from '../base/range-tombstone.ts'
 import { compareBytes, compareRanges } from '../base/slice.ts'
+import type { Memtable } from '../memtable/memtable.ts'
 import { stratumOf } from './retention.ts'
 import type { RetentionView } from './retention.ts'
+import type { Table } from './table.ts'
 
 /** Range tombstones of one memtable or table. */
 export interface RangeSource {
   readonly ranges: RangeIndex
   /** Added to every seqno. */
   readonly globalSeqno: number
+}
+
+/** Of one memtable. */
+export function rangesOfMemtable({ ranges }: Memtable): RangeSource[] {
+  if (ranges === undefined) return []
+  return ranges.indexes().map((index) => ({ ranges: index, globalSeqno: 0 }))
+}
+
+/** Of one table. */
+export function rangesOfTable({ shared: { reader } }: Table): RangeSource[] {
+  const { rangeTombstones: ranges, globalSeqno } = reader
+  return ranges === undefined ? [] : [{ ranges, globalSeqno }]
+}
+
+/** The highest seqno of a range tombstone; -1 if there is none. */
+export function highestRange(tables: readonly Table[]): number {
+  const sources = tables.flatMap(rangesOfTable)
+  return highestOf(
+    sources.map(({ ranges, globalSeqno }) => ranges.highestSeqno + globalSeqno),
+    -1,
+  )
 }
 
 /** Whether something that is no input, below the output, may be hidden by a range tombstone. */

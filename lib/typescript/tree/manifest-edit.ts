@@ -207,7 +207,9 @@ function readBlobs(body: Decoder): BlobReference[] {
   for (let i = 0; i < count; i++) {
     const number = fileNumber(body)
     check(number > (blobs.at(-1)?.fileNumber ?? 0), 'blob references do not ascend')
-    blobs.push({ fileNumber: number, itemCount: body.varint(), bytes: body.varint() })
+    const itemCount = body.varint()
+    check(itemCount > 0, 'a blob reference is none')
+    blobs.push({ fileNumber: number, itemCount, bytes: body.varint() })
   }
   return blobs
 }

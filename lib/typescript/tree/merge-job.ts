@@ -4,8 +4,10 @@
  * stop.
  */
 
+import { decodeBlobPointer } from '../base/blob-pointer.ts'
 import { Slice } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
+import { KIND_BLOB_POINTER } from '../base/internal-key.ts'
 import { settled } from '../base/iterator.ts'
 import type { EntryIterator } from '../base/iterator.ts'
 import { compareRanges } from '../base/slice.ts'
@@ -55,6 +57,7 @@ function* copyKept(job: MergeJob): Flow<void> {
   if (entries.missing !== undefined) yield* settled(entries)
   while (entries.valid) {
     const length = entries.keyEnd - entries.keyBegin + entries.valueEnd - entries.valueBegin
+    if (entries.kind === KIND_BLOB_POINTER) work += frameWork(entries)
     if (ranges !== undefined) {
       const { key, keyBegin, keyEnd } = entries
       retention.reach(key, keyBegin, keyEnd)
@@ -79,6 +82,11 @@ function* copyKept(job: MergeJob): Flow<void> {
   }
   retention.finish()
   if (ranges !== undefined) yield* passRanges(ranges, output, slice, () => true)
+}
+
+/** Of a frame that is relocated, perhaps. */
+function frameWork({ value, valueBegin }: EntryIterator): number {
+  return decodeBlobPointer(value, valueBegin).storedLength >>> 10
 }
 
 /** Hands on the range tombstones that start where the entries have got to. */

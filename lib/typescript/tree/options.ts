@@ -9,12 +9,14 @@ import type {
   Compression,
   Durability,
   FilterSetting,
+  KvSeparationSetting,
   LeveledSetting,
   SizeTieredSetting,
   StrategySetting,
   TreeSettings,
   TreeSettingsGiven,
 } from '../../engine.ts'
+import { ShaleError } from '../../errors.ts'
 import { Decoder, Encoder, TaggedFields } from '../base/coding.ts'
 import { BLOCK_STORED_BYTES_MAX, LEVEL_LIST_MAX } from '../base/limits.ts'
 import { corruption } from '../base/status.ts'
@@ -40,16 +42,26 @@ export const DEFAULT_SETTINGS: TreeSettings = {
     targetSize: 2 ** 26,
     levelRatio: [10],
   },
+  kvSeparation: undefined,
   durability: undefined,
+}
+
+const DEFAULT_KV_SEPARATION: KvSeparationSetting = {
+  threshold: 1024,
+  fileSize: 2 ** 26,
+  compression: 'lz4',
+  stalenessThreshold: 0.25,
+  ageCutoff: 0.25,
 }
 
 export interface StoredOptions {
   readonly settings: TreeSettings
   /** Number of the kind of the strategy, of which this version may know only the name. */
   readonly strategy: number
-  /** Fields to be written back as they are, of the options and inside `compaction`. */
+  /** Fields to be written back as they are, of the options and inside nested ones. */
   readonly kept: readonly KeptField[]
   readonly keptOfCompaction: readonly KeptField[]
+  readonly keptOfKvSeparation: readonly KeptField[]
 }
 
 interface KeptField {
@@ -61,11 +73,15 @@ interface KeptField {
 export function newOptions(given: TreeSettingsGiven): StoredOptions {
   const settings = { ...DEFAULT_SETTINGS, ...given }
   const strategy = STRATEGY_TYPES.indexOf(settings.compaction.type)
-  return { settings, strategy, kept: [], keptOfCompaction: [] }
+  return { settings, strategy, kept: [], keptOfCompaction: [], keptOfKvSeparation: [] }
 }
 
-/** With what is given in place of what was stored. */
+/** With what is given in place of what was stored. INVALID_OPTION if that cannot be changed. */
 export function changedOptions(stored: StoredOptions, given: TreeSettingsGiven): StoredOptions {
+  if (given.kvSeparation !== undefined && stored.settings.kvSeparation === undefined) {
+    const message = 'option kvSeparation cannot be switched on: it was off at the creation'
+    throw new ShaleError('INVALID_OPTION', message)
+  }
   const settings = { ...stored.settings, ...given }
   if (given.compaction === undefined) return { ...stored, settings }
   // What was kept may be numbers of the strategy that is replaced.
@@ -213,6 +229,16 @@ const FIELDS: readonly Field<Omit<TreeSettings, 'compaction' | 'durability'>>[] 
   [13, 'expectPointReadHits', flag],
 ]
 
+const KV_SEPARATION = 15
+/** Inside `kv separation`. */
+const KV_SEPARATION_FIELDS = codersOf<KvSeparationSetting>([
+  [1, 'threshold', integer('kv separation threshold', 1)],
+  [2, 'fileSize', integer('blob file size', 1)],
+  [3, 'compression', codec],
+  [4, 'stalenessThreshold', real('staleness threshold', 0, 1)],
+  [5, 'ageCutoff', real('age cutoff', 0, 1)],
+])
+
 const DURABILITY = 16
 const durability = named<Durability>('durability', ['buffered', 'os', 'sync'])
 
@@ -274,6 +300,7 @@ export function decodeOptions(bytes: Uint8Array): StoredOptions {
     setting: DEFAULT_SETTINGS.compaction,
     kept: [] as KeptField[],
   }
+  let kvSeparation: ReturnType<typeof decodeKvSeparation> | undefined
   const fields = new TaggedFields(bytes)
   while (fields.next()) {
     const { id, content } = fields
@@ -283,6 +310,8 @@ export function decodeOptions(bytes: Uint8Array): StoredOptions {
       content.finish()
     } else if (id === COMPACTION) {
       compaction = decodeCompaction(content)
+    } else if (id === KV_SEPARATION) {
+      kvSeparation = decodeKvSeparation(content)
     } else if (id === DURABILITY) {
       settings['durability'] = durability.read(content)
       content.finish()
@@ -291,10 +320,16 @@ export function decodeOptions(bytes: Uint8Array): StoredOptions {
     }
   }
   return {
-    settings: { ...DEFAULT_SETTINGS, ...settings, compaction: compaction.setting },
+    settings: {
+      ...DEFAULT_SETTINGS,
+      ...settings,
+      compaction: compaction.setting,
+      kvSeparation: kvSeparation?.setting,
+    },
     strategy: compaction.strategy,
     kept,
     keptOfCompaction: compaction.kept,
+    keptOfKvSeparation: kvSeparation?.kept ?? [],
   }
 }
 
@@ -331,12 +366,30 @@ function decodeCompaction({ bytes, at, end }: Decoder) {
   return { strategy, setting: setting as unknown as StrategySetting, kept }
 }
 
+function decodeKvSeparation({ bytes, at, end }: Decoder) {
+  const setting: Record<string, unknown> = { ...DEFAULT_KV_SEPARATION }
+  const kept: KeptField[] = []
+  const fields = new TaggedFields(bytes, at, end)
+  while (fields.next()) {
+    const { id, content } = fields
+    const known = KV_SEPARATION_FIELDS.get(id)
+    if (known === undefined) {
+      kept.push({ id, content: contentOf(content) })
+    } else {
+      setting[known[0]] = known[1].read(content)
+      content.finish()
+    }
+  }
+  return { setting: setting as unknown as KvSeparationSetting, kept }
+}
+
 /** Every option with its value. */
 export function encodeOptions({
   settings,
   strategy,
   kept,
   keptOfCompaction,
+  keptOfKvSeparation,
 }: StoredOptions): Uint8Array {
   const compaction = [
     { id: STRATEGY_KIND, content: Uint8Array.of(strategy) },
@@ -349,6 +402,11 @@ export function encodeOptions({
     { id: COMPACTION, content: join(compaction) },
     ...kept,
   ]
+  const { kvSeparation } = settings
+  if (kvSeparation !== undefined) {
+    const numbers = encodeFields(KV_SEPARATION_FIELDS, kvSeparation)
+    fields.push({ id: KV_SEPARATION, content: join([...numbers, ...keptOfKvSeparation]) })
+  }
   if (settings.durability !== undefined) {
     const out = new Encoder()
     durability.write(out, settings.durability)

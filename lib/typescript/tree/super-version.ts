@@ -1,10 +1,13 @@
 /**
  * What a read needs, of one moment: the memtables, and the tables in their levels. It never
  * changes; rotation, flush and compaction make the next one. Whoever reads across a wait holds it,
- * and with it the files of its tables.
+ * and with it the files of its tables and values.
  */
 
+import { decodeBlobPointer } from '../base/blob-pointer.ts'
+import { Io } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
+import { KIND_BLOB_POINTER, KIND_VALUE } from '../base/internal-key.ts'
 import type { EntryIterator } from '../base/iterator.ts'
 import { compareBytes, compareRanges } from '../base/slice.ts'
 import type { Memtable } from '../memtable/memtable.ts'
@@ -21,6 +24,7 @@ import { RunIterator, tableAtOrBehind } from './run-iterator.ts'
 import { endsWithin } from './table-meta.ts'
 import type { RetentionView } from './retention.ts'
 import type { Table } from './table.ts'
+import { blobFileOf } from './version-blobs.ts'
 import type { Version } from './version.ts'
 
 /** Reads at `until` and below, down to the one before in the list, see what was there then. */
@@ -76,6 +80,7 @@ export class SuperVersion {
       version.rangeTombstoneCount > 0 || sealed.some(({ ranges }) => ranges !== undefined)
     this.#onReleased = onReleased
     for (const { shared } of version.tables()) shared.acquire()
+    for (const { file } of version.blobs.values()) file.acquire()
   }
 
   acquire(): void {
@@ -86,6 +91,7 @@ export class SuperVersion {
     if (--this.#holders > 0) return
     for (const { shared } of this.version.tables()) shared.release()
     for (const { superVersion } of this.held) superVersion.release()
+    for (const { file } of this.version.blobs.values()) file.release()
     this.#onReleased?.(this)
   }
 
@@ -96,10 +102,39 @@ export class SuperVersion {
   }
 
   /**
-   * The newest version of the key that the lookup sees: what is newer is asked first, and the first
-   * hit decides, a tombstone as well. BLOCKED: call `lookup.missing` and ask again.
+   * The newest version of the key that the lookup sees, with its value. BLOCKED: call
+   * `lookup.missing` and ask again.
    */
   find(lookup: PointLookup): Found {
+    const found = this.#findNewest(lookup)
+    const isPointer = found === FOUND && lookup.kind === KIND_BLOB_POINTER
+    return isPointer && lookup.wantsValue ? this.#findValue(lookup) : found
+  }
+
+  /** Puts the value in the place of its pointer. */
+  #findValue(lookup: PointLookup): Found {
+    const { key, begin, end, fetched } = lookup
+    const pointer = decodeBlobPointer(lookup.value, lookup.valueBegin)
+    const file = blobFileOf(this.version.blobs, pointer)
+    const { fileNumber, offset } = pointer
+    const isFetched =
+      fetched?.pointer.fileNumber === fileNumber && fetched.pointer.offset === offset
+    const value = isFetched ? fetched.value : file.cached(pointer, key, begin, end)
+    if (value === undefined) {
+      lookup.missing = Io.flow(function* () {
+        lookup.fetched = { pointer, value: yield* file.load(pointer, key, begin, end) }
+      })
+      return BLOCKED
+    }
+    lookup.kind = KIND_VALUE
+    lookup.value = value
+    lookup.valueBegin = 0
+    lookup.valueEnd = value.length
+    return FOUND
+  }
+
+  /** What is newer is asked first, and the first hit decides, a tombstone as well. */
+  #findNewest(lookup: PointLookup): Found {
     if (this.#hasRanges || this.active.ranges !== undefined) return this.#findCovered(lookup)
     if (findInMemtable(this.active, lookup)) return FOUND
     for (const memtable of this.sealed) if (findInMemtable(memtable, lookup)) return FOUND
@@ -111,7 +146,7 @@ export class SuperVersion {
   }
 
   /**
-   * As `find`, where there are range tombstones: the newest one so far decides against what is
+   * The same, where there are range tombstones: the newest one so far decides against what is
    * older, and ends the search where all that follows is.
    */
   #findCovered(lookup: PointLookup): Found {

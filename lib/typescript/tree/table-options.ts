@@ -2,6 +2,7 @@
 
 import type { FilterSetting, TreeSettings } from '../../engine.ts'
 import { CODECS } from '../base/compression.ts'
+import type { PinOptions } from './table.ts'
 
 const BITS_PER_KEY_MAX = 100
 const BITS_PER_KEY_MIN = 0.25
@@ -41,10 +42,7 @@ export function writeOptions(
   }
 }
 
-export function pinOptions(
-  settings: TreeSettings,
-  policyLevel: number,
-): { readonly pinIndex: boolean; readonly pinFilter: boolean } {
+export function pinOptions(settings: TreeSettings, policyLevel: number): PinOptions {
   return {
     pinIndex: at(settings.pinIndex, policyLevel),
     pinFilter: at(settings.pinFilter, policyLevel),

@@ -10,10 +10,10 @@ import type { Flow } from '../base/flow.ts'
 import type { File, Vfs } from '../vfs/vfs.ts'
 import { syncDirectory } from '../vfs/directory.ts'
 import { fileName, pathIn } from '../vfs/file-name.ts'
+import type { BlobFileMeta } from '../blob/blob-writer.ts'
 import { rangeBytes } from '../table/range-tombstones.ts'
 import { TableWriter } from '../table/table-writer.ts'
-import type { TableProperties } from '../table/table-format.ts'
-import type { TableWriteOptions } from '../table/table-writer.ts'
+import type { FinishedTable, TableWriteOptions } from '../table/table-writer.ts'
 import type { EntrySink } from './retention.ts'
 import { endsBefore } from './table-meta.ts'
 import type { TableMeta } from './table-meta.ts'
@@ -34,15 +34,13 @@ export interface OutputOptions extends Omit<TableWriteOptions, 'fileNumber'> {
   readonly throttle?: (bytes: number) => Flow<void>
 }
 
-export interface WrittenTable {
+export interface WrittenTable extends FinishedTable {
   readonly fileNumber: number
-  readonly size: number
-  readonly properties: TableProperties
 }
 
 /** What the manifest says of a table that this engine wrote, once its place is known. */
 export function metaOf(table: WrittenTable, { level, runOrder }: TablePlace): TableMeta {
-  const { fileNumber, size, properties } = table
+  const { fileNumber, size, properties, blobs } = table
   const {
     itemCount,
     tombstoneCount,
@@ -75,7 +73,7 @@ export function metaOf(table: WrittenTable, { level, runOrder }: TablePlace): Ta
     globalSeqno: 0,
     createdAt,
     codec,
-    blobs: [],
+    blobs,
   }
 }
 
@@ -121,6 +119,11 @@ export class TableOutput implements EntrySink {
     this.#options = options
   }
 
+  /** What was written besides the tables. */
+  get blobFiles(): readonly BlobFileMeta[] {
+    return []
+  }
+
   /** Whether `drain` has something to do. */
   get isFull(): boolean {
     return this.#ended.length > 0 || this.#current?.writer.isFull === true
@@ -139,6 +142,11 @@ export class TableOutput implements EntrySink {
     this.#unpaid += keyEnd - keyBegin + valueEnd - valueBegin
     const output = this.#outputFor(key, keyBegin, keyEnd)
     output.writer.add(kind, seqno, key, keyBegin, keyEnd, value, valueBegin, valueEnd)
+  }
+
+  /** Other bytes that are written. */
+  protected charge(bytes: number): void {
+    this.#unpaid += bytes
   }
 
   /** In order, and before the entries from its start on. */
@@ -289,10 +297,10 @@ export class TableOutput implements EntrySink {
 
   *#end(output: Output): Flow<void> {
     const file = yield* this.#open(output)
-    const { size, properties } = yield* output.writer.finish(file, output.ranges)
+    const finished = yield* output.writer.finish(file, output.ranges)
     file.close()
     output.file = undefined
-    this.#tables.push({ fileNumber: output.fileNumber, size, properties })
+    this.#tables.push({ fileNumber: output.fileNumber, ...finished })
   }
 }
 

@@ -6,13 +6,12 @@ import type { Cache } from '../base/cache.ts'
 import type { Flow } from '../base/flow.ts'
 import { compareBytes } from '../base/slice.ts'
 import { corruption, isErrno } from '../base/status.ts'
-import { ShaleError } from '../../errors.ts'
-import type { Block } from '../table/table-file.ts'
 import type { TableProperties } from '../table/table-format.ts'
 import { TableReader } from '../table/table-reader.ts'
 import type { FileCache } from '../vfs/file-cache.ts'
 import { fileName, pathIn } from '../vfs/file-name.ts'
 import type { TableMeta } from './table-meta.ts'
+import type { TablePlace } from './version.ts'
 
 /** Of one version; a table that was moved is another one over the same file. */
 export interface Table {
@@ -52,34 +51,24 @@ export class SharedTable {
   }
 }
 
-/** Lets go of tables that were written for nothing. */
-export function discard(tables: readonly Table[]): void {
-  for (const { shared } of tables) {
-    shared.replace()
-    shared.release()
-  }
+export interface PinOptions {
+  readonly pinIndex: boolean
+  readonly pinFilter: boolean
 }
 
 export interface TableContext {
   readonly directory: string
-  readonly cache: Cache<Block>
+  readonly cache: Cache
   readonly files: FileCache
   /** Removes a file that nobody reads and the manifest does not name. */
   readonly remove: (path: string, bytes: number) => void
 }
 
 /** A table that the manifest names, or is about to; held once. */
-export function* openTable(
-  context: TableContext,
-  meta: TableMeta,
-  pins: { readonly pinIndex: boolean; readonly pinFilter: boolean },
-): Flow<Table> {
+export function* openTable(context: TableContext, meta: TableMeta, pins: PinOptions): Flow<Table> {
   const { directory, cache, files, remove } = context
-  const { fileNumber, size, globalSeqno } = meta
+  const { fileNumber, size, globalSeqno, blobs } = meta
   const path = pathIn(directory, fileName('table', fileNumber))
-  if (meta.blobs.length > 0) {
-    throw new ShaleError('NOT_SUPPORTED', 'a table with blob pointers', { path })
-  }
   const file = files.file(path)
   try {
     const found = yield* file.size()
@@ -88,7 +77,7 @@ export function* openTable(
       throw corruption('the table has another size than the manifest says', path, least)
     }
     const isIt = (properties: TableProperties): boolean => agrees(meta, properties)
-    const options = { file, fileNumber, size, globalSeqno, cache, ...pins, agrees: isIt }
+    const options = { file, fileNumber, size, globalSeqno, blobs, cache, ...pins, agrees: isIt }
     const reader = yield* TableReader.open(options)
     return { meta, shared: new SharedTable(reader, () => remove(path, size)) }
   } catch (error) {
@@ -110,7 +99,11 @@ function agrees(meta: TableMeta, properties: TableProperties): boolean {
     compareBytes(properties.lastKey, meta.lastKey) === 0 &&
     properties.lastKeyBound === meta.lastKeyBound &&
     properties.lowestSeqno + meta.globalSeqno === meta.lowestSeqno &&
-    properties.highestSeqno + meta.globalSeqno === meta.highestSeqno &&
-    properties.blobReferences.length > 0 === meta.blobs.length > 0
+    properties.highestSeqno + meta.globalSeqno === meta.highestSeqno
   )
+}
+
+/** The same table in another place. */
+export function placed(table: Table, place: TablePlace): Table {
+  return { meta: { ...table.meta, ...place }, shared: table.shared }
 }

@@ -12,19 +12,22 @@
 import type { PlanData, StrategySetting, TreeSettings } from '../../engine.ts'
 import { ShaleError } from '../../errors.ts'
 import { chooseDropRange } from '../../drops.ts'
-import { choosePlan, dueAt, outputSize } from '../../strategy.ts'
-import type { Flow, Io } from '../base/flow.ts'
+import { choosePlan, outputSize } from '../../strategy.ts'
+import { BlobCounters } from '../blob/blob-file.ts'
+import type { BlobFile } from '../blob/blob-file.ts'
+import type { Flow } from '../base/flow.ts'
 import { Gate } from '../base/gate.ts'
-import { LEVEL_COUNT } from '../base/limits.ts'
 import { highestOf } from '../base/numbers.ts'
 import type { RangeTombstone } from '../base/range-tombstone.ts'
 import { Memtable, MEMTABLE_BYTES_MAX, MEMTABLE_RANGE_BYTES_MAX } from '../memtable/memtable.ts'
-import type { Vfs } from '../vfs/vfs.ts'
+import { relocatedFiles, stalePlan } from './blob-upkeep.ts'
 import { CompactionJob } from './compaction-job.ts'
+import { jobOutput } from './job-output.ts'
 import { anyMeet } from './levels.ts'
 import type { ManifestEdit } from './manifest-edit.ts'
 import type { TreeState } from './manifest-state.ts'
-import type { Manifest } from './manifest.ts'
+import { bytesOf, discard, openFiles, release, replace } from './opened.ts'
+import type { Opened } from './opened.ts'
 import { MergeIterator } from './merge-iterator.ts'
 import { runMerge } from './merge-job.ts'
 import { decodeOptions } from './options.ts'
@@ -32,22 +35,19 @@ import type { StoredOptions } from './options.ts'
 import { Placement } from './placement.ts'
 import type { RetentionView } from './retention.ts'
 import { RunIterator } from './run-iterator.ts'
-import {
-  coveredPlan,
-  highestRange,
-  majorPlan,
-  rangesOfMemtable,
-  rangesOfTable,
-  summariesOf,
-} from './plans.ts'
+import { highestRange, rangesOfMemtable, rangesOfTable } from './kept-ranges.ts'
+import { coveredPlan, dueIn, majorPlan } from './plans.ts'
 import { Hold, stillNeeded, SuperVersion } from './super-version.ts'
 import type { HeldVersion } from './super-version.ts'
 import { byFirstKey } from './table-meta.ts'
-import { pinOptions, writeOptions } from './table-options.ts'
-import { metaOf, TableOutput } from './table-output.ts'
-import type { OutputOptions, WrittenTable } from './table-output.ts'
-import { discard, openTable } from './table.ts'
-import type { Table, TableContext } from './table.ts'
+import { summaryLevels } from './table-summaries.ts'
+import { pinOptions } from './table-options.ts'
+import { metaOf } from './table-output.ts'
+import type { TableOutput, WrittenTable } from './table-output.ts'
+import { placed } from './table.ts'
+import type { Table } from './table.ts'
+import type { JobFigures, TreeContext } from './tree-context.ts'
+import { blobEdits, blobsOf } from './version-blobs.ts'
 import { Version } from './version.ts'
 import type { TablePlace, VersionEdit } from './version.ts'
 
@@ -58,33 +58,12 @@ const FLUSH_TABLE_BYTES = 64 * 2 ** 20
 /** Bytes of the level below that one output of a compaction may meet, in sizes of an output. */
 const BELOW_FACTOR = 10
 
-export interface TreeContext extends TableContext {
-  readonly vfs: Vfs
-  readonly manifest: Manifest
-  /** What may still be read; asked when a job begins. */
-  readonly view: () => Flow<RetentionView>
-  /** Makes the journal durable up to a seqno (inclusive) before a table with it is named. */
-  readonly beforeFlushCommit: (highest: number) => Flow<void>
-  /**
-   * Calls `install` with a seqno of its own: reads at that and below began before. Where one of
-   * them may last, the active memtable is sealed first.
-   */
-  readonly atASeqno: (tree: Tree, install: (at: number) => void) => void
-  /** A sync job gives back the room of files that nobody needs, if they take too much of it. */
-  readonly removeDue: Io<void>
-  /** Waits for what a compaction has written to be paid for. */
-  readonly throttle: (bytes: number) => Flow<void>
-}
-
-/** What one flush or compaction did. */
-export interface JobFigures {
-  bytesRead: number
-  bytesWritten: number
-}
+export type { JobFigures, TreeContext } from './tree-context.ts'
 
 export class Tree {
   readonly id: number
   readonly name: string
+  readonly blobCounters: BlobCounters
   readonly #context: TreeContext
   #stored: StoredOptions
   #super: SuperVersion
@@ -101,6 +80,8 @@ export class Tree {
   /** Async flushes write one after the other. */
   readonly #flushGate = new Gate()
   readonly #jobs = new Set<CompactionJob>()
+  /** Those that leave no garbage in blob files. */
+  readonly #majorPlans = new WeakSet<PlanData>()
   #flushedSeqno: number
   #highestSeqno: number
   #highestSealedSeqno: number
@@ -111,21 +92,26 @@ export class Tree {
     context: TreeContext,
     state: TreeState,
     stored: StoredOptions,
-    tables: readonly Table[],
+    opened: Opened,
+    blobCounters: BlobCounters,
   ) {
     this.id = state.id
     this.name = state.name
     this.#context = context
     this.#stored = stored
+    this.blobCounters = blobCounters
     this.#flushedSeqno = state.flushedSeqno
-    const persisted = tables.map(({ meta }) => meta.highestSeqno)
+    const { tables, blobs } = opened
+    const metas = tables.map(({ meta }) => meta)
+    const persisted = metas.map(({ highestSeqno }) => highestSeqno)
     this.#highestSeqno = highestOf(persisted, Math.max(0, state.flushedSeqno - 1))
     this.#highestSealedSeqno = this.#highestSeqno
-    this.#nextRunOrder = 1 + highestOf(tables.map(({ meta }) => meta.runOrder))
-    this.#super = this.#superVersion(new Memtable(1), [], Version.of(1, tables), [])
+    this.#nextRunOrder = 1 + highestOf(metas.map(({ runOrder }) => runOrder))
+    const version = Version.of(1, tables, blobsOf(blobs, metas))
+    this.#super = this.#superVersion(new Memtable(1), [], version, [])
   }
 
-  /** With the tables that the manifest names; each is opened and compared with what it says. */
+  /** With the files that the manifest names; each is opened and compared with what it says. */
   static *open(context: TreeContext, state: TreeState): Flow<Tree> {
     const stored = decodeOptions(state.options)
     const metas = [...state.tables.values()].toSorted((a, b) => a.fileNumber - b.fileNumber)
@@ -133,16 +119,17 @@ export class Tree {
       1,
       metas.map((meta) => ({ meta })),
     )
-    const tables: Table[] = []
+    const tables = metas.map((meta) => {
+      return { meta, pins: pinOptions(stored.settings, plain.policyLevel(meta.level)) }
+    })
+    const blobs = [...state.blobFiles].map(([fileNumber, file]) => ({ fileNumber, ...file }))
+    const counters = new BlobCounters()
+    const opened = yield* openFiles(context, tables, blobs, counters)
     try {
-      for (const meta of metas) {
-        const pins = pinOptions(stored.settings, plain.policyLevel(meta.level))
-        tables.push(yield* openTable(context, meta, pins))
-      }
-      return new Tree(context, state, stored, tables)
+      return new Tree(context, state, stored, opened, counters)
     } finally {
       // From here on the super version holds them, or nobody.
-      for (const { shared } of tables) shared.release()
+      release(opened)
     }
   }
 
@@ -151,7 +138,6 @@ export class Tree {
   get settings(): TreeSettings {
     return this.#stored.settings
   }
-
   get storedOptions(): StoredOptions {
     return this.#stored
   }
@@ -197,7 +183,6 @@ export class Tree {
   get highestSeqno(): number {
     return this.#highestSeqno
   }
-
   get highestSealedSeqno(): number {
     return this.#highestSealedSeqno
   }
@@ -305,7 +290,6 @@ export class Tree {
   get holdsOlder(): boolean {
     return this.#super.held.length > 0
   }
-
   /** Lets go of those whose reads have ended. */
   releaseHeld(view: RetentionView): void {
     const { active, sealed, version, held } = this.#super
@@ -350,7 +334,11 @@ export class Tree {
 
   *#flushSealed(figures: JobFigures): Flow<void> {
     const sealed = this.#unflushed()
-    const output = this.#output(0, 0, FLUSH_TABLE_BYTES)
+    const output = jobOutput(this.#context, this.settings, {
+      level: 0,
+      policyLevel: 0,
+      targetSize: FLUSH_TABLE_BYTES,
+    })
     const written = yield* runMerge({
       entries: new MergeIterator(sealed.map((memtable) => memtable.versions())),
       ranges: sealed.flatMap(rangesOfMemtable),
@@ -383,12 +371,13 @@ export class Tree {
     // run order.
     const place = { level: 0, runOrder: this.#nextRunOrder++ }
     const flushedSeqno = highest + 1
+    const added = opened.tables.map((table) => placed(table, place))
     yield* this.#commit(
-      { added: opened.map((table) => placed(table, place)) },
+      { added, blobsAdded: opened.blobs },
       { flushedSeqnos: [{ tree: this.id, seqno: flushedSeqno }] },
       { memtables: sealed, flushedSeqno },
     )
-    figures.bytesWritten += written.reduce((sum, { size }) => sum + size, 0)
+    figures.bytesWritten += bytesOf(opened)
   }
 
   // --- compaction --------------------------------------------------------------------------------
@@ -396,21 +385,27 @@ export class Tree {
   /** What a strategy would do now, the tree's own if none is given. */
   choosePlan(strategy?: StrategySetting): PlanData | undefined {
     const context = { busyTables: this.#busyTables(), now: this.#context.vfs.wallMillis() }
-    const levels = summariesOf(this.#super.version)
+    const levels = summaryLevels(this.#super.version)
     return choosePlan(levels, strategy ?? this.settings.compaction, context)
   }
 
   /** Milliseconds until the strategy has something to do although nothing is written. */
   get dueIn(): number | undefined {
-    const now = this.#context.vfs.wallMillis()
-    const due = dueAt(summariesOf(this.#super.version), this.settings.compaction, now)
-    return due === undefined ? undefined : due - now
+    return dueIn(this.#super.version, this.settings.compaction, this.#context.vfs.wallMillis())
   }
 
   /** Drops tables that nobody can miss; undefined if there is none. */
   *coveredPlan(): Flow<PlanData | undefined> {
     if (this.#super.version.rangeTombstoneCount === 0) return undefined
     return coveredPlan(this.#super.version, yield* this.#context.view(), this.#busyTables())
+  }
+
+  /** Gets rid of the garbage in blob files; undefined: it is not worth it. */
+  stalePlan(): PlanData | undefined {
+    const { version } = this.#super
+    return version.blobs.size === 0
+      ? undefined
+      : stalePlan(version, this.settings, this.#busyTables())
   }
 
   /** The highest seqno of a range tombstone in a table; -1 if there is none. */
@@ -421,7 +416,9 @@ export class Tree {
 
   /** All tables into the last level; undefined if there is none. */
   majorPlan(targetSize?: number): PlanData | undefined {
-    return majorPlan(this.#super.version, targetSize ?? outputSize(this.settings.compaction))
+    const plan = majorPlan(this.#super.version, targetSize ?? outputSize(this.settings.compaction))
+    if (plan !== undefined) this.#majorPlans.add(plan)
+    return plan
   }
 
   /** Drops the tables inside of the bounds; undefined if there is none. */
@@ -429,7 +426,7 @@ export class Tree {
     lower: Uint8Array | undefined,
     upper: Uint8Array | undefined,
   ): PlanData | undefined {
-    return chooseDropRange(summariesOf(this.#super.version), lower, upper)
+    return chooseDropRange(summaryLevels(this.#super.version), lower, upper)
   }
 
   #busyTables(): ReadonlySet<number> {
@@ -486,7 +483,11 @@ export class Tree {
   *#merge(job: CompactionJob, plan: PlanData & { kind: 'merge' }, figures: JobFigures): Flow<void> {
     const placement = new Placement(this.#super.version, plan)
     const { destinationLevel: level, targetSize } = plan
-    const output = this.#output(level, placement.policyLevel, targetSize, {
+    const output = jobOutput(this.#context, this.settings, {
+      level,
+      policyLevel: placement.policyLevel,
+      targetSize,
+      relocated: this.#relocated(job),
       fences: placement.fences(),
       below: placement.below(),
       belowBytesMax: BELOW_FACTOR * targetSize,
@@ -509,15 +510,27 @@ export class Tree {
     const opened = yield* this.#openWritten(written, level, output)
     let place: TablePlace
     try {
-      place = this.#place(plan, opened)
+      place = this.#place(plan, opened.tables)
     } catch (error) {
       discard(opened)
       throw error
     }
-    const added = opened.map((table) => placed(table, place))
-    yield* this.#commit({ added, removed: plan.tables }, {}, { job })
+    const added = opened.tables.map((table) => placed(table, place))
+    const edit = { added, removed: plan.tables, blobsAdded: opened.blobs }
+    yield* this.#commit(edit, {}, { job })
     figures.bytesRead += job.total
-    figures.bytesWritten += written.reduce((sum, { size }) => sum + size, 0)
+    figures.bytesWritten += bytesOf(opened)
+  }
+
+  /** Blob files that a merge moves values out of; the job holds them. */
+  #relocated(job: CompactionJob): readonly BlobFile[] {
+    const { kvSeparation } = this.settings
+    const { blobs } = this.#super.version
+    if (kvSeparation === undefined || blobs.size === 0) return []
+    const takesAll = this.#majorPlans.has(job.plan)
+    const files = relocatedFiles(blobs, job.inputs, kvSeparation, takesAll)
+    job.hold(files)
+    return files
   }
 
   *#move(job: CompactionJob, plan: PlanData): Flow<void> {
@@ -544,46 +557,23 @@ export class Tree {
 
   // --- jobs --------------------------------------------------------------------------------------
 
-  readonly #clock = (): number => this.#context.vfs.monotonicMillis()
-
-  #output(
-    level: number,
-    policyLevel: number,
-    targetSize: number,
-    more: Pick<OutputOptions, 'fences' | 'below' | 'belowBytesMax' | 'throttle'> = {},
-  ): TableOutput {
-    const { vfs, directory, manifest } = this.#context
-    return new TableOutput({
-      ...writeOptions(this.settings, policyLevel, level === LEVEL_COUNT - 1),
-      ...more,
-      vfs,
-      directory,
-      newFileNumber: () => manifest.newFileNumber(),
-      createdAt: vfs.wallMillis(),
-      targetSize,
-    })
-  }
-
-  /** Opens what a job wrote for a level; each is held once, and has its place later. */
+  /** Opens what a job wrote for a level; each is held once, and tables get their place later. */
   *#openWritten(
     written: readonly WrittenTable[],
     level: number,
     output: TableOutput,
-  ): Flow<Table[]> {
-    const tables: Table[] = []
+  ): Flow<Opened> {
     const pins = pinOptions(this.settings, this.#super.version.policyLevel(level))
+    const tables = written.map((one) => ({ meta: metaOf(one, { level, runOrder: 0 }), pins }))
     try {
-      for (const one of written) {
-        const meta = metaOf(one, { level, runOrder: 0 })
-        tables.push(yield* openTable(this.#context, meta, pins))
-      }
-      return tables
+      return yield* openFiles(this.#context, tables, output.blobFiles, this.blobCounters)
     } catch (error) {
-      for (const { shared } of tables) shared.release()
       yield* output.abandon()
       throw error
     }
   }
+
+  readonly #clock = (): number => this.#context.vfs.monotonicMillis()
 
   /** The version with all edits that are under way. */
   #planned(): Version<Table> {
@@ -608,21 +598,29 @@ export class Tree {
     },
   ): Flow<void> {
     const { manifest } = this.#context
-    const { added = [], removed = [], moved = new Map<number, TablePlace>() } = edit
+    const {
+      added = [],
+      removed = [],
+      moved = new Map<number, TablePlace>(),
+      blobsAdded = [],
+    } = edit
+    const opened = { tables: added, blobs: blobsAdded }
     const { memtables = [], flushedSeqno = 0, job, isVisible = false } = replaced
     const pending = { id: this.#nextVersionId++, edit }
     const tree = this.id
     const settled = (): void => {
       for (const memtable of memtables) this.#flushing.delete(memtable)
-      for (const { shared } of added) shared.release()
+      release(opened)
       job?.end()
       this.#pending = this.#pending.filter((other) => other !== pending)
     }
+    const before = this.#planned()
+    let after: Version<Table>
     try {
       if (job !== undefined) this.#checkJob(job)
-      this.#planned().apply(pending.id, edit, placed)
+      after = before.apply(pending.id, edit, placed)
     } catch (error) {
-      discard(added)
+      discard(opened)
       throw error
     }
     this.#pending.push(pending)
@@ -634,18 +632,22 @@ export class Tree {
         tablesAdded: added.map(({ meta }) => ({ tree, table: meta })),
         tablesRemoved: removed.map((file) => ({ tree, file })),
         tablesMoved: [...moved].map(([file, place]) => ({ tree, file, ...place })),
+        ...blobEdits(tree, before.blobs, after.blobs),
       },
       {
         durable: () => {
           const { active, sealed, version } = this.#super
           for (const number of removed) version.find(number)?.shared.replace()
-          if (this.#isDeleted) for (const { shared } of added) shared.replace()
+          for (const [number, { file }] of before.blobs) {
+            if (!after.blobs.has(number)) file.replace()
+          }
+          if (this.#isDeleted) replace(opened)
           this.#flushedSeqno = Math.max(this.#flushedSeqno, flushedSeqno)
           const next = version.apply(pending.id, edit, placed)
           if (this.#isClosed) {
             // Nobody reads any more.
           } else if (isVisible) {
-            this.#context.atASeqno(this, (at) => this.#installVisible(next, at))
+            this.#context.atASeqno(this.id, (at) => this.#installVisible(next, at))
           } else {
             const left = sealed.filter((memtable) => !memtables.includes(memtable))
             this.#install(active, left, next)
@@ -653,7 +655,7 @@ export class Tree {
           settled()
         },
         failed: () => {
-          if (manifest.failure === undefined) for (const { shared } of added) shared.replace()
+          if (manifest.failure === undefined) replace(opened)
           settled()
         },
       },
@@ -672,10 +674,14 @@ export class Tree {
 
   // --- the end -----------------------------------------------------------------------------------
 
-  /** Its tables go with their last reader; running jobs end without a commit. */
+  /** Its files go with their last reader; running jobs end without a commit. */
   delete(): void {
     this.#isDeleted = true
-    for (const { shared } of this.#super.version.tables()) shared.replace()
+    const { version } = this.#super
+    replace({
+      tables: version.tables(),
+      blobs: [...version.blobs.values()].map(({ file }) => file),
+    })
     this.#end()
   }
 
@@ -691,8 +697,4 @@ export class Tree {
     for (const job of this.#jobs) job.stop()
     this.#super.release()
   }
-}
-
-function placed(table: Table, place: TablePlace): Table {
-  return { meta: { ...table.meta, ...place }, shared: table.shared }
 }

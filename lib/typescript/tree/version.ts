@@ -8,9 +8,12 @@
 import { ShaleError } from '../../errors.ts'
 import { LEVEL_COUNT } from '../base/limits.ts'
 import { corruption } from '../base/status.ts'
+import type { BlobFile } from '../blob/blob-file.ts'
 import { changeLevels, NO_LEVELS } from './levels.ts'
 import type { Levels } from './levels.ts'
 import type { TableMeta } from './table-meta.ts'
+import { changeBlobs, NO_BLOBS } from './version-blobs.ts'
+import type { VersionBlobs } from './version-blobs.ts'
 
 /** A table of a version: its description, and what the owner of the version keeps with it. */
 export interface Listed {
@@ -28,6 +31,8 @@ export interface VersionEdit<T extends Listed> {
   readonly added?: readonly T[]
   /** File numbers. */
   readonly removed?: readonly number[]
+  /** Blob files that tables which are added point into. */
+  readonly blobsAdded?: readonly BlobFile[]
   /** By file number; `moved` makes the table that stands in the other place. */
   readonly moved?: ReadonlyMap<number, TablePlace>
 }
@@ -35,16 +40,21 @@ export interface VersionEdit<T extends Listed> {
 export class Version<T extends Listed> {
   readonly id: number
   readonly levels: Levels<T>
+  readonly blobs: VersionBlobs
   readonly tableCount: number
   readonly itemCount: number
   readonly rangeTombstoneCount: number
-  readonly bytes: number
+  /** Of tables. */
+  readonly tableBytes: number
+  /** Of blob files. */
+  readonly blobBytes: number
   /** Made by the first search. */
   #byNumber: ReadonlyMap<number, T> | undefined
 
-  private constructor(id: number, levels: Levels<T>) {
+  private constructor(id: number, levels: Levels<T>, blobs: VersionBlobs) {
     this.id = id
     this.levels = levels
+    this.blobs = blobs
     let [tableCount, itemCount, rangeTombstoneCount, bytes] = [0, 0, 0, 0]
     for (const run of levels.flat()) {
       tableCount += run.length
@@ -57,12 +67,19 @@ export class Version<T extends Listed> {
     this.tableCount = tableCount
     this.itemCount = itemCount
     this.rangeTombstoneCount = rangeTombstoneCount
-    this.bytes = bytes
+    this.tableBytes = bytes
+    let blobBytes = 0
+    for (const { file } of blobs.values()) blobBytes += file.meta.size
+    this.blobBytes = blobBytes
   }
 
   /** CORRUPTION if a table has no level, or tables of a run meet. */
-  static of<T extends Listed>(id: number, tables: Iterable<T>): Version<T> {
-    return new Version(id, changeLevels<T>(NO_LEVELS, new Set(), tables, metaOf))
+  static of<T extends Listed>(
+    id: number,
+    tables: Iterable<T>,
+    blobs: VersionBlobs = NO_BLOBS,
+  ): Version<T> {
+    return new Version(id, changeLevels<T>(NO_LEVELS, new Set(), tables, metaOf), blobs)
   }
 
   get isEmpty(): boolean {
@@ -96,7 +113,12 @@ export class Version<T extends Listed> {
    * another place.
    */
   apply(id: number, edit: VersionEdit<T>, place: (table: T, to: TablePlace) => T): Version<T> {
-    const { added = [], removed = [], moved = new Map<number, TablePlace>() } = edit
+    const {
+      added = [],
+      removed = [],
+      moved = new Map<number, TablePlace>(),
+      blobsAdded = [],
+    } = edit
     if (new Set(removed).size < removed.length) throw corruption('a table is removed twice')
     const gone = new Set(removed.map((number) => this.#present(number)))
     const come = new Map<number, T>()
@@ -116,11 +138,14 @@ export class Version<T extends Listed> {
     for (const { meta } of come.values()) {
       if (meta.level >= LEVEL_COUNT) throw corruption('a level does not exist')
     }
+    let levels: Levels<T>
     try {
-      return new Version(id, changeLevels(this.levels, gone, come.values(), metaOf))
+      levels = changeLevels(this.levels, gone, come.values(), metaOf)
     } catch (error) {
       throw stale('tables of a run would meet', error)
     }
+    const blobs = changeBlobs(this.blobs, blobsAdded, metasOf(gone), metasOf(come.values()))
+    return new Version(id, levels, blobs)
   }
 
   /** PLAN_STALE if it is gone. */
@@ -133,6 +158,10 @@ export class Version<T extends Listed> {
 
 function metaOf({ meta }: Listed): TableMeta {
   return meta
+}
+
+function metasOf(tables: Iterable<Listed>): TableMeta[] {
+  return Array.from(tables, metaOf)
 }
 
 function stale(message: string, cause?: unknown): ShaleError {

@@ -283,6 +283,10 @@ const scan = fc
       expect((await found.toArray()).map(textOf)).toEqual(expected)
       expect(Array.from(found.keys(), text)).toEqual(expected.map(([k]) => k))
       expect(Array.from(found.values(), text)).toEqual(expected.map(([, v]) => v))
+      const entries = [...found.entries()]
+      expect(entries.map(({ size }) => size)).toEqual(expected.map(([, v]) => v.length))
+      const values = await Promise.all(entries.map(async (entry) => entry.value()))
+      expect(values.map(text)).toEqual(expected.map(([, v]) => v))
       const visited: [string, string][] = []
       found.forEachSync((k, v) => {
         visited.push([text(k), text(v)])

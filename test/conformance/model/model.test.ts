@@ -39,6 +39,22 @@ const SETS: Record<string, Omit<Setup, 'path'>> = {
       },
     ],
   },
+  'separated values': {
+    options: { cacheSize: 20_000, maxOpenFiles: 16 },
+    keyspaceOptions: [
+      { ...tiny, kvSeparation: { threshold: 16, fileSize: 4096 } },
+      {
+        ...tiny,
+        kvSeparation: {
+          threshold: 1,
+          fileSize: 8192,
+          compression: 'none',
+          stalenessThreshold: 0.1,
+          ageCutoff: 1,
+        },
+      },
+    ],
+  },
   'many versions': {
     options: { durability: 'buffered', journalCompression: 'zstd' },
     keyspaceOptions: [

@@ -23,6 +23,17 @@ interface Written {
 const SETS: Record<string, TreeOptions> = {
   defaults: {},
   'small blocks': { dataBlockSize: 64, restartInterval: 2, compression: 'lz4', cacheSize: 10_000 },
+  'separated values': {
+    dataBlockSize: 64,
+    cacheSize: 10_000,
+    kvSeparation: { threshold: 8, fileSize: 4096 },
+  },
+  'separated in the background': {
+    backgroundCompaction: true,
+    maxMemtableSize: 8192,
+    compaction: new LeveledCompaction({ l0Threshold: 2, targetSize: 8192, levelRatio: 3 }),
+    kvSeparation: { threshold: 1, fileSize: 4096, stalenessThreshold: 0.1, compression: 'zstd' },
+  },
   'in the background': {
     backgroundCompaction: true,
     maxMemtableSize: 8192,
@@ -57,6 +68,13 @@ async function check(tree: Tree, written: readonly Written[], seqno: number): Pr
   const values = keys.map((key) => seenAt(written, seqno).get(key))
   expect(tree.getManySync(keys, seqno).map((value) => value?.toString())).toEqual(values)
   expect((await tree.getMany(keys, seqno)).map((value) => value?.toString())).toEqual(values)
+  const entries = [...tree.iter(seqno).entries()]
+  expect(entries.map(({ key, size }) => [key.toString(), size])).toEqual(
+    seen.map(([key, value]) => [key, value.length]),
+  )
+  expect(entries.map((entry) => `${entry.key.toString()},${entry.valueSync().toString()}`)).toEqual(
+    expected,
+  )
   expect(tree.firstKeyValueSync(seqno)?.join()).toBe(expected[0])
   expect(tree.lastKeyValueSync(seqno)?.join()).toBe(expected.at(-1))
 }

@@ -46,7 +46,7 @@ const WAYS: readonly (readonly [number, Way])[] = [
 /** Mostly a file of shale's; journals and manifests as often as the more numerous tables. */
 function pickFile({ draw, directory }: Damaged): string {
   const names = readdirSync(directory).toSorted()
-  const kind = draw.pick(['journal', 'manifest', 'table'])
+  const kind = draw.pick(['journal', 'manifest', 'table', 'blob'])
   const some = names.filter((name) => parseFileName(name).kind === kind)
   return draw.pick(some.length === 0 || draw.oneIn(10) ? names : some)
 }

@@ -19,6 +19,8 @@ import { Draw, shownKey, shownRange } from './draw.ts'
 import { Comparison, type Twin } from './twins.ts'
 
 const NAMES = ['plain', 'Größe', '日本', '__proto__', 'a b', '\u{10ffff}']
+/** Keyspaces that separate their values. */
+const SEPARATED: ReadonlySet<string> = new Set(['Größe', '__proto__', '\u{10ffff}'])
 /** Removed weakly only what was written once since its last removal. */
 const ONCE = 1
 
@@ -155,7 +157,9 @@ export class DatabaseRun {
       ...draw.treeOptions(['none', 'lz4', 'zstd']),
       ...(draw.oneIn(3) && { durability: draw.durability() }),
     }
-    this.#openKeyspace(name, draw.oneIn(2) ? options : {})
+    const codecs = ['none', 'lz4', 'zstd'] as const
+    const separation = SEPARATED.has(name) ? { kvSeparation: draw.separation(codecs) } : {}
+    this.#openKeyspace(name, { ...(draw.oneIn(2) && options), ...separation })
   }
 
   #openKeyspace(name: string, options: KeyspaceOptions): void {

@@ -10,6 +10,7 @@ import {
   type FilterPolicy,
   type KeyRange,
   type KeyspaceOptions,
+  type KvSeparationOptions,
   type PerLevel,
 } from '../../../lib/index.ts'
 import { Random } from '../../typescript/support/random.ts'
@@ -98,6 +99,17 @@ export class Draw extends Random {
       partitionFilter: flag(),
       expectPointReadHits: this.oneIn(4),
       compaction: this.strategy(),
+    }
+  }
+
+  /** Values of some bytes, files of a few values, garbage that goes soon or late. */
+  separation(codecs: readonly Compression[]): KvSeparationOptions {
+    return {
+      threshold: this.pick([1, 16, 100, 1000]),
+      fileSize: this.pick([4096, 20_000, 2 ** 26]),
+      compression: this.pick(codecs),
+      stalenessThreshold: this.pick([0.01, 0.25, 1]),
+      ageCutoff: this.pick([0, 0.25, 1]),
     }
   }
 

@@ -4,7 +4,7 @@ import { copyFileSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { Database, Tree } from '../../../lib/index.ts'
-import type { Engine, Keyspace } from '../../../lib/index.ts'
+import type { Engine, Keyspace, KeyspaceOptions } from '../../../lib/index.ts'
 import type { Draw } from './draw.ts'
 
 /** Commits between writing a key once and removing it weakly. */
@@ -74,12 +74,20 @@ interface Made {
   readonly older: string
 }
 
+const CODECS = ['none', 'none', 'lz4', 'zstd'] as const
+
+/** Now and then with values that are separated. */
+function optionsOf(draw: Draw): Omit<KeyspaceOptions, 'durability'> {
+  const options = draw.treeOptions(CODECS)
+  return draw.oneIn(3) ? { ...options, kvSeparation: draw.separation(CODECS) } : options
+}
+
 /* oxlint-disable no-await-in-loop */
 async function makeDatabase(draw: Draw, live: string, made: Made, engine: Engine): Promise<void> {
   const options = { ...draw.databaseOptions(), engine }
   let db = await Database.open(live, options)
   const names = ['plain', 'other', 'späte'].slice(0, draw.between(1, 3))
-  const settings = names.map(() => draw.treeOptions(['none', 'none', 'lz4', 'zstd']))
+  const settings = names.map(() => optionsOf(draw))
   const open = async (): Promise<Keyspace[]> =>
     Promise.all(names.map(async (name, i) => db.keyspace(name, settings[i])))
   let keyspaces = await open()
@@ -129,7 +137,7 @@ function writeBatch(
 }
 
 async function makeTree(draw: Draw, live: string, made: Made, engine: Engine): Promise<void> {
-  const options = { ...draw.treeOptions(['none', 'none', 'lz4', 'zstd']), engine }
+  const options = { ...optionsOf(draw), engine }
   let tree = await Tree.open(live, options)
   const steps = draw.between(50, 400)
   const copyAt = draw.below(steps)

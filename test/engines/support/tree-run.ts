@@ -36,6 +36,7 @@ export class TreeRun {
   /** Tables are the same to the byte. */
   readonly #isExact: boolean
   readonly #hasRanges: boolean
+  readonly #isSeparated: boolean
   #trees!: Twin<Tree>
   #cursors: OpenCursor[] = []
   #seqno = 1
@@ -46,6 +47,7 @@ export class TreeRun {
     this.#draw = new Draw(seed)
     this.#hasRanges = this.#draw.oneIn(3)
     this.#isExact = !this.#hasRanges && !this.#draw.oneIn(4)
+    this.#isSeparated = this.#draw.oneIn(3)
     this.#paths = { native: join(directory, 'n'), typescript: join(directory, 't') }
     this.comparison = new Comparison(title, this.#paths)
   }
@@ -67,8 +69,10 @@ export class TreeRun {
 
   #open(): void {
     const draw = this.#draw
+    const codecs = this.#isExact ? (['none'] as const) : (['none', 'lz4', 'zstd'] as const)
     const options: TreeOptions = {
-      ...draw.treeOptions(this.#isExact ? ['none'] : ['none', 'lz4', 'zstd']),
+      ...draw.treeOptions(codecs),
+      ...(this.#isSeparated && { kvSeparation: draw.separation(codecs) }),
       ...(this.#isExact && { pinFilter: true, partitionFilter: false }),
       cacheSize: draw.pick([0, 5000, 2 ** 20]),
       maxOpenFiles: draw.pick([16, 900]),
@@ -220,7 +224,16 @@ export class TreeRun {
     const start = prefix === undefined ? shownRange(range) : `prefix ${shownKey(prefix)}`
     const ranged = (tree: Tree) =>
       prefix === undefined ? tree.range(range, seqno) : tree.prefix(prefix, seqno, options)
-    const form = draw.pick(['pairs', 'pairs', 'pairs', 'keys', 'values', 'visit', 'async'] as const)
+    const form = draw.pick([
+      'pairs',
+      'pairs',
+      'pairs',
+      'keys',
+      'values',
+      'entries',
+      'visit',
+      'async',
+    ] as const)
     if (form === 'async') {
       await this.comparison.call(`scan ${start} @${seqno}`, this.#trees, async (tree) =>
         ranged(tree).toArray(),
@@ -231,6 +244,10 @@ export class TreeRun {
       if (form === 'keys') return [...ranged(tree).keys()]
       if (form === 'values') return [...ranged(tree).values()]
       if (form === 'pairs') return ranged(tree).toArraySync()
+      if (form === 'entries') {
+        const entries = [...ranged(tree).entries()]
+        return entries.map((entry) => [entry.key, entry.size, entry.valueSync()])
+      }
       const visited: [Buffer, Buffer][] = []
       ranged(tree).forEachSync((key, value) => {
         visited.push([Buffer.from(key), Buffer.from(value)])
@@ -334,11 +351,16 @@ export class TreeRun {
   }
 
   /** All that has to be equal. */
-  #versionView({ id, levels }: Version): unknown {
+  #versionView({ id, levels, blobFiles }: Version): unknown {
     const tables = levels.map((runs) =>
-      runs.map((run) => run.map((table) => ({ ...table, id: 0, createdAt: 0 }))),
+      runs.map((run) =>
+        run.map((table) => {
+          return { ...table, id: 0, createdAt: 0, blobs: table.blobs.map(({ bytes }) => bytes) }
+        }),
+      ),
     )
-    return { id, tables: this.#isExact ? tables : tables.map(({ length }) => length) }
+    if (!this.#isExact) return { id, tables: tables.map(({ length }) => length) }
+    return { id, tables, blobFiles: blobFiles.map((file) => ({ ...file, id: 0 })) }
   }
 
   #compareVersions(what: string): void {

@@ -74,8 +74,9 @@ inline Status ReadRows(const Keyspace& keyspace, Ref<SuperVersion> pin, Seqno se
   Cursor cursor(std::move(pin), seqno, Bounds(), direction);
   static_cast<void>(keyspace);
   for (;;) {
-    const Code code = cursor.Next(ReadMode::kMayBlock);
+    Code code = cursor.Next(ReadMode::kMayBlock);
     if (code == Code::kNotFound) return Status::Ok();
+    if (code == Code::kOk) code = cursor.LoadValue(ReadMode::kMayBlock);
     if (code != Code::kOk) return cursor.status().ok() ? Status(code) : cursor.status();
     (*rows)[cursor.key().ToString()] = cursor.value().ToString();
   }

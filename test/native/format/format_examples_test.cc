@@ -11,6 +11,8 @@
 #include "base/coding.h"
 #include "base/crc32c.h"
 #include "base/hash.h"
+#include "blob/blob_file.h"
+#include "blob/blob_writer.h"
 #include "db/directory_lock.h"
 #include "db/write_batch.h"
 #include "journal/log_reader.h"
@@ -20,6 +22,7 @@
 #include "table/table_format.h"
 #include "tree/manifest_edit.h"
 #include "tree/options.h"
+#include "vfs/file_name.h"
 #include "vfs/mem_vfs.h"
 
 namespace shale {
@@ -141,6 +144,51 @@ TEST(FormatExamples, TableBlocks) {
     EXPECT_TRUE(filter->MayContain(Hash64(key))) << key;
   }
   EXPECT_FALSE(filter->MayContain(Hash64("cherry")));
+}
+
+// Header, frame and footer are one whole file.
+TEST(FormatExamples, BlobFile) {
+  MemVfs vfs;
+  ASSERT_TRUE(vfs.MakeDir("/db").ok());
+  const std::string path = FileName("/db", FileKind::kBlob, 15);
+  std::unique_ptr<BlobWriter> writer;
+  ASSERT_TRUE(BlobWriter::Create(&vfs, path, 15, {Codec::kNone}, &writer).ok());
+  BlobPointer pointer;
+  ASSERT_TRUE(writer->Add("photo", 9, "a large value", &pointer).ok());
+  const auto bytes = pointer.Encode();
+  EXPECT_EQ(std::string(bytes.data(), bytes.size()), Get("blob-pointer").bytes);
+  BlobFileMeta meta;
+  ASSERT_TRUE(writer->Finish(&meta).ok());
+  // What is written is the example but for the time of its creation.
+  std::unique_ptr<File> file;
+  ASSERT_TRUE(vfs.Open(path, OpenMode::kReadWrite, &file).ok());
+  std::string written(meta.size, '\0');
+  size_t got = 0;
+  ASSERT_TRUE(file->Read(0, written.size(), written.data(), &got).ok());
+  std::string example;
+  for (const char* name : {"blob-header", "blob-frame", "blob-footer"}) {
+    EXPECT_EQ(Get(name).offset, example.size());
+    example += Get(name).bytes;
+  }
+  const uint64_t footer = Get("blob-footer").offset;
+  EXPECT_EQ(Slice(written).Prefix(footer + 48), Slice(example).Prefix(footer + 48));
+  BlobFooter stated;
+  ASSERT_TRUE(DecodeBlobFooter(Get("blob-footer").bytes, 15, footer, &stated).ok());
+  EXPECT_EQ(stated.created_at_ms, 1700000000000u);
+  EncodeBlobFooter(stated, 15, footer, written.data() + footer);
+  EXPECT_EQ(written, example);
+  // And read as the document says.
+  ASSERT_TRUE(file->Write(0, example).ok());
+  const BlobContext context{&vfs, "/db", std::make_shared<Cache>(1 << 20),
+                            std::make_shared<FileCache>(&vfs, 4)};
+  Ref<BlobFile> blob;
+  ASSERT_TRUE(BlobFile::Open(context, meta, std::make_shared<BlobCounters>(), &blob).ok());
+  BlobHit hit;
+  ASSERT_TRUE(
+      blob->Get("photo", BlobPointer::Decode(Get("blob-pointer").bytes.data()), ReadContext(), &hit)
+          .ok());
+  EXPECT_EQ(hit.value.ToString(), "a large value");
+  EXPECT_TRUE(blob->Verify().ok());
 }
 
 TEST(FormatExamples, Journal) {

@@ -20,7 +20,7 @@ std::string FromHex(const std::string& hex) {
 
 std::string Header(const char* magic, uint64_t number) {
   std::string out(kLogHeaderBytes, '\0');
-  EncodeLogHeader(magic, number, out.data());
+  EncodeFileHeader(magic, number, out.data());
   return out;
 }
 
@@ -46,10 +46,11 @@ TEST(LogFormat, EncodesTheExamplesOfTheDocument) {
 }
 
 TEST(LogFormat, HeaderOfTheRightFileDecodes) {
-  EXPECT_TRUE(DecodeLogHeader(Header(kJournalMagic, 7), kJournalMagic, 7).ok());
-  EXPECT_TRUE(DecodeLogHeader(Header(kManifestMagic, 7), kManifestMagic, 7).ok());
-  EXPECT_TRUE(DecodeLogHeader(Header(kManifestMagic, 7), kJournalMagic, 7).Is(Code::kNotADatabase));
-  EXPECT_TRUE(DecodeLogHeader(Header(kJournalMagic, 7), kJournalMagic, 8).Is(Code::kCorruption));
+  EXPECT_TRUE(DecodeFileHeader(Header(kJournalMagic, 7), kJournalMagic, 7).ok());
+  EXPECT_TRUE(DecodeFileHeader(Header(kManifestMagic, 7), kManifestMagic, 7).ok());
+  EXPECT_TRUE(
+      DecodeFileHeader(Header(kManifestMagic, 7), kJournalMagic, 7).Is(Code::kNotADatabase));
+  EXPECT_TRUE(DecodeFileHeader(Header(kJournalMagic, 7), kJournalMagic, 8).Is(Code::kCorruption));
 }
 
 TEST(LogFormat, EveryFlippedBitOfAHeaderIsReported) {
@@ -57,11 +58,11 @@ TEST(LogFormat, EveryFlippedBitOfAHeaderIsReported) {
   for (size_t bit = 0; bit < good.size() * 8; ++bit) {
     std::string bad = good;
     bad[bit / 8] = static_cast<char>(bad[bit / 8] ^ (1 << (bit % 8)));
-    const Status s = DecodeLogHeader(bad, kJournalMagic, 7);
+    const Status s = DecodeFileHeader(bad, kJournalMagic, 7);
     EXPECT_TRUE(s.Is(bit < 64 ? Code::kNotADatabase : Code::kCorruption)) << bit;
   }
   for (size_t n = 0; n < good.size(); ++n) {
-    EXPECT_TRUE(DecodeLogHeader(Slice(good).Prefix(n), kJournalMagic, 7).Is(Code::kCorruption));
+    EXPECT_TRUE(DecodeFileHeader(Slice(good).Prefix(n), kJournalMagic, 7).Is(Code::kCorruption));
   }
 }
 
@@ -69,34 +70,34 @@ TEST(LogFormat, NewerFormatsAreRefusedByName) {
   std::string newer = Header(kJournalMagic, 7);
   StoreLe<uint16_t>(newer.data() + 8, kFormatMajor + 1);
   Reseal(&newer, 7);
-  EXPECT_TRUE(DecodeLogHeader(newer, kJournalMagic, 7).Is(Code::kFormatTooNew));
+  EXPECT_TRUE(DecodeFileHeader(newer, kJournalMagic, 7).Is(Code::kFormatTooNew));
 
   for (int bit = 0; bit < 32; ++bit) {
     std::string feature = Header(kJournalMagic, 7);
     StoreLe<uint32_t>(feature.data() + 12, uint32_t{1} << bit);
     Reseal(&feature, 7);
-    EXPECT_TRUE(DecodeLogHeader(feature, kJournalMagic, 7).Is(Code::kFormatTooNew)) << bit;
+    EXPECT_TRUE(DecodeFileHeader(feature, kJournalMagic, 7).Is(Code::kFormatTooNew)) << bit;
   }
 
   std::string minor = Header(kJournalMagic, 7);
   StoreLe<uint16_t>(minor.data() + 10, 9);  // for information
   Reseal(&minor, 7);
-  EXPECT_TRUE(DecodeLogHeader(minor, kJournalMagic, 7).ok());
+  EXPECT_TRUE(DecodeFileHeader(minor, kJournalMagic, 7).ok());
 }
 
 TEST(LogFormat, ResealedNonsenseInAHeaderIsDamage) {
   std::string zero = Header(kJournalMagic, 7);
   StoreLe<uint16_t>(zero.data() + 8, 0);
   Reseal(&zero, 7);
-  EXPECT_TRUE(DecodeLogHeader(zero, kJournalMagic, 7).Is(Code::kCorruption));
+  EXPECT_TRUE(DecodeFileHeader(zero, kJournalMagic, 7).Is(Code::kCorruption));
   std::string number = Header(kJournalMagic, 7);
   StoreLe<uint64_t>(number.data() + 16, 8);
   Reseal(&number, 7);
-  EXPECT_TRUE(DecodeLogHeader(number, kJournalMagic, 7).Is(Code::kCorruption));
+  EXPECT_TRUE(DecodeFileHeader(number, kJournalMagic, 7).Is(Code::kCorruption));
   std::string reserved = Header(kJournalMagic, 7);
   reserved[24] = 1;
   Reseal(&reserved, 7);
-  EXPECT_TRUE(DecodeLogHeader(reserved, kJournalMagic, 7).Is(Code::kCorruption));
+  EXPECT_TRUE(DecodeFileHeader(reserved, kJournalMagic, 7).Is(Code::kCorruption));
 }
 
 TEST(LogFormat, RecordFieldsThatNoWriterMakesAreRefused) {

@@ -143,7 +143,7 @@ class LogBuilder {
   explicit LogBuilder(uint64_t file_number, const char* magic = kJournalMagic)
       : number_(file_number) {
     bytes_.resize(kLogHeaderBytes);
-    EncodeLogHeader(magic, number_, bytes_.data());
+    EncodeFileHeader(magic, number_, bytes_.data());
   }
   void Data(Seqno seqno, const std::string& payload, uint64_t synced_to) {
     Add({.type = RecordType::kData, .count = 1, .synced_to = synced_to, .seqno = seqno}, payload);

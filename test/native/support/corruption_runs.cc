@@ -80,8 +80,8 @@ std::unique_ptr<MemVfs> Specimen::Clone() const {
   return vfs_->CrashClone(CrashPolicy::All(), options_.seed);
 }
 
-// What the manifest names is needed: tables whole, sealed journals up to their final length, others
-// up to the end of their records (zeros behind them are checked as well).
+// What the manifest names is needed: tables and blob files whole, sealed journals up to their final
+// length, others up to the end of their records (zeros behind them are checked as well).
 void Specimen::FindFiles() {
   std::unique_ptr<Manifest> manifest;
   const auto image = Clone();
@@ -102,7 +102,8 @@ void Specimen::FindFiles() {
       if (journal != state.journals.end()) {
         file.needed = journal->second.final_length.value_or(file.size);
       }
-    } else if (state.Uses(parsed.number) && parsed.kind == FileKind::kTable) {
+    } else if (state.Uses(parsed.number) &&
+               (parsed.kind == FileKind::kTable || parsed.kind == FileKind::kBlob)) {
       file.needed = file.size;
     }
     files_.push_back(std::move(file));
@@ -124,7 +125,8 @@ std::unique_ptr<MemVfs> Specimen::Damaged(const NamedFile& file, const Change& c
   return image;
 }
 
-// Scans, point reads of what is there and what is not, and a verification of all tables.
+// Scans, point reads of what is there and what is not, and a verification of all tables and blob
+// files.
 std::string Specimen::Compare(Database* database, bool* reported) const {
   const Contents& truth = history_.states.back();
   const bool cut = database->recovery().bytes_dropped > 0;
@@ -155,14 +157,18 @@ std::string Specimen::Compare(Database* database, bool* reported) const {
         return "a point read gave something else at " + key + ": " + status.ToString();
       }
     }
+    std::vector<Status> verified;
     for (int level = 0; level < kLevelCount; ++level) {
       for (const Run& run : pin->version->level(level)) {
-        for (const Ref<TableReader>& table : run.tables) {
-          status = table->Verify();
-          if (!status.ok() && !IsDamage(status)) return "verify: " + status.ToString();
-          *reported = *reported || !status.ok();
-        }
+        for (const Ref<TableReader>& table : run.tables) verified.push_back(table->Verify());
       }
+    }
+    for (const BlobFileUse& use : pin->version->blob_files()) {
+      verified.push_back(use.file->Verify());
+    }
+    for (const Status& s : verified) {
+      if (!s.ok() && !IsDamage(s)) return "verify: " + s.ToString();
+      *reported = *reported || !s.ok();
     }
   }
   return "";

@@ -234,11 +234,18 @@ void Workload::WriteSeveral(bool async) {
 void Workload::OpenKeyspace() {
   const std::string name(1, static_cast<char>('a' + Below(4)));
   const uint64_t memtable = options_.memtable;
-  const auto merge = [memtable](bool exists, TreeOptions* options) {
+  // Every other keyspace.
+  const bool separated = name[0] % 2 == 0;
+  const auto merge = [memtable, separated](bool exists, TreeOptions* options) {
     if (exists) return Status::Ok();
     *options = SmallTreeOptions();
     options->max_memtable_size = memtable;
     options->strategy.l0_threshold = 2;
+    if (separated) {
+      options->kv_separation.emplace();
+      options->kv_separation->threshold = 20;
+      options->kv_separation->file_size = 4096;
+    }
     return Status::Ok();
   };
   Ref<Keyspace> keyspace;

@@ -289,6 +289,14 @@ TEST(DataBlock, RefusesWhatTheFormatForbids) {
   EXPECT_TRUE(refused(BuildRaw({good[0], good[0]}, {16, 0})));
   EXPECT_TRUE(refused(BuildRaw({{"a", 1, Kind::kTombstone, "value"}}, {16, 0})));
   EXPECT_TRUE(refused(BuildRaw({{"a", 1, Kind::kBlobPointer, "short"}}, {16, 0})));
+  const auto pointer = [](uint64_t file, uint64_t offset) {
+    const auto bytes = BlobPointer{file, offset, 5, 5}.Encode();
+    return BuildRaw({{"a", 1, Kind::kBlobPointer, std::string(bytes.data(), bytes.size())}},
+                    {16, 0});
+  };
+  EXPECT_FALSE(refused(pointer(7, kFileHeaderBytes)));
+  EXPECT_TRUE(refused(pointer(7, kFileHeaderBytes - 1)));
+  EXPECT_TRUE(refused(pointer(0, kFileHeaderBytes)));
   EXPECT_TRUE(refused(BuildRaw({{"a", 1, Kind::kRangeTombstone, ""}}, {16, 0})));
   EXPECT_TRUE(refused(BuildRaw({{"a", 1, Kind::kMergeOperand, ""}}, {16, 0})));
   EXPECT_TRUE(refused(BuildRaw({{"a", kSeqnoMax + 1, Kind::kValue, ""}}, {16, 0})));

@@ -64,6 +64,7 @@ TEST_F(WriterTest, RefusesWhatATableCannotHold) {
       {"b", 1, Kind::kTombstone, "value"},
       {"b", 1, Kind::kWeakTombstone, "value"},
       {"b", 1, Kind::kBlobPointer, "not 24 bytes"},
+      {"b", 1, Kind::kBlobPointer, std::string(24, '\0')},  // of no file
       {"b", 1, Kind::kRangeTombstone, ""},
       {"b", 1, Kind::kMergeOperand, ""},
   };
@@ -182,12 +183,44 @@ TEST_F(WriterTest, BlobReferencesAreKept) {
       Slice(bytes.data() + properties.blob_references.offset, properties.blob_references.length),
       Slice(expected));
   EXPECT_TRUE(env.MustOpen(meta)->Verify().ok());
+  const BlobReferences references = {{70, 1, 24 + 2 + 10}, {80, 2, 24 + 1 + 100 + 24 + 1 + 1}};
+  EXPECT_EQ(meta.blobs, references);
+  // The manifest says the same, or it is another table.
+  const auto open = [&](const BlobReferences& blobs) {
+    TableMeta other = meta;
+    other.blobs = blobs;
+    Ref<TableReader> table;
+    return env.Open(other, {}, &table);
+  };
+  for (const BlobReferences& other :
+       {BlobReferences{}, BlobReferences{references[0]},
+        BlobReferences{references[0], {80, 1, references[1].frame_bytes}},
+        BlobReferences{references[0], {80, 2, references[1].frame_bytes + 1}},
+        BlobReferences{references[0], {81, 2, references[1].frame_bytes}}}) {
+    const Status status = open(other);
+    EXPECT_TRUE(status.Is(Code::kCorruption)) << status.ToString();
+    EXPECT_EQ(status.details()->offset, properties.blob_references.offset);
+  }
   // Verification compares them with the entries.
   std::string damaged = bytes;
   damaged[properties.blob_references.offset + 12]++;
   Reseal(&damaged, properties.blob_references, 5);
   env.WriteFile(5, damaged);
-  EXPECT_TRUE(env.MustOpen(meta)->Verify().Is(Code::kCorruption));
+  EXPECT_TRUE(open(references).Is(Code::kCorruption));
+  TableMeta agreeing = meta;
+  agreeing.blobs[0].item_count++;
+  EXPECT_TRUE(env.MustOpen(agreeing)->Verify().Is(Code::kCorruption));
+}
+
+TEST_F(WriterTest, ATableWithoutBlobsHasNoReferences) {
+  ASSERT_TRUE(Create().ok());
+  ASSERT_TRUE(Add({"a", 5, Kind::kValue, "1"}).ok());
+  ASSERT_TRUE(writer->Finish(&meta).ok());
+  EXPECT_TRUE(meta.blobs.empty());
+  TableMeta other = meta;
+  other.blobs = {{70, 1, 30}};
+  Ref<TableReader> table;
+  EXPECT_TRUE(env.Open(other, {}, &table).Is(Code::kCorruption));
 }
 
 // An entry beyond the limits of a block is alone in a block of its own, uncompressed, among others.

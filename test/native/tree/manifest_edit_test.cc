@@ -47,7 +47,7 @@ ManifestState RichState() {
   a.tables[14] = Table(14, "l", "p", 6, 2);
   a.tables[14].meta.last_key_bound = KeyBound::kExclusive;
   a.tables[14].meta.range_tombstone_count = 1;
-  a.tables[14].blobs = {{30, 4, 400}, {31, 1, 9}};
+  a.tables[14].meta.blobs = {{30, 4, 400}, {31, 1, 9}};
   a.tables[15] = Table(15, "q", "", 6, 2);
   a.tables[15].meta.last_key_bound = KeyBound::kUnbounded;
   a.blob_files[30] = {5000, 50, 4000, 8000, 3, 300};
@@ -82,7 +82,7 @@ TEST(ManifestEdit, ASnapshotMakesTheSameState) {
   ManifestState back;
   ASSERT_OK(edit.ApplyTo(&back));
   EXPECT_EQ(Snapshot(back), Snapshot(state));
-  EXPECT_EQ(back.trees.at(1).tables.at(14).blobs[1].frame_bytes, 9u);
+  EXPECT_EQ(back.trees.at(1).tables.at(14).meta.blobs[1].frame_bytes, 9u);
   EXPECT_EQ(back.trees.at(1).blob_files.at(30).stale_items, 3u);
   EXPECT_EQ(back.trees.at(1).tables.at(12).meta.codec, Codec::kLz4);
   EXPECT_EQ(back.journals.at(20).final_length, 4096u);
@@ -148,9 +148,10 @@ TEST(ManifestEdit, EveryChangeComesBackAndIsApplied) {
   c.cleared_seqno = 4;
   c.gc_seqno = 5;
   c.options = "";
-  c.version.removed = {12};
+  c.version.removed = {12, 14};
   c.version.moved = {{13, {5, 9}}};
   c.version.added = {Table(101, "f", "j", 6, 2)};
+  c.version.added[0].meta.blobs = {{30, 1, 100}, {102, 2, 3}};
   c.removed_blob_files = {31};
   c.added_blob_files = {{102, {1, 2, 3, 4, 0, 0}}};
   c.stale_blobs = {{30, 4, 350}};
@@ -167,6 +168,7 @@ TEST(ManifestEdit, EveryChangeComesBackAndIsApplied) {
   EXPECT_EQ(t.gc_seqno, 5u);
   EXPECT_EQ(t.options, "");
   EXPECT_EQ(t.tables.count(12), 0u);
+  EXPECT_EQ(t.tables.count(14), 0u);
   EXPECT_EQ(t.tables.at(13).place.level, 5);
   EXPECT_EQ(t.tables.at(101).place.run_order, 2u);
   EXPECT_EQ(t.blob_files.at(30).stale_frame_bytes, 350u);
@@ -272,6 +274,47 @@ TEST(ManifestEdit, WhatDoesNotFitIsDamage) {
        [&](Edit* e) {
          change(e).stale_blobs = {{32, 1, 1}};
        }},
+      {"more stale items than items",
+       [&](Edit* e) {
+         change(e).stale_blobs = {{30, 51, 300}};
+       }},
+      {"more stale bytes than bytes",
+       [&](Edit* e) {
+         change(e).stale_blobs = {{30, 3, 4001}};
+       }},
+      {"more stale than what is added",
+       [&](Edit* e) {
+         change(e).added_blob_files = {{90, {1, 2, 3, 4, 0, 0}}};
+         e->changes[0].stale_blobs = {{90, 3, 1}};
+       }},
+      {"blob twice",
+       [&](Edit* e) {
+         change(e).added_blob_files = {{30, {1, 2, 3, 4, 0, 0}}};
+       }},
+      {"blob of another tree",
+       [&](Edit* e) {
+         change(e).removed_blob_files = {30};
+         e->changes[0].tree_id = 4;
+       }},
+      {"a table points to no file",
+       [&](Edit* e) {
+         change(e).version.added = {Table(50, "x", "y")};
+         e->changes[0].version.added[0].meta.blobs = {{30, 1, 1}, {32, 1, 1}};
+       }},
+      {"a table points to what goes",
+       [&](Edit* e) {
+         change(e).version.added = {Table(50, "x", "y")};
+         e->changes[0].version.added[0].meta.blobs = {{30, 1, 1}};
+         e->changes[0].version.removed = {14};
+         e->changes[0].removed_blob_files = {30};
+       }},
+      {"a table points to the file of another tree",
+       [&](Edit* e) {
+         change(e).version.added = {Table(50, "x", "y")};
+         e->changes[0].version.added[0].meta.blobs = {{30, 1, 1}};
+         e->changes[0].tree_id = 4;
+       }},
+      {"a file goes that a table points to", [&](Edit* e) { change(e).removed_blob_files = {31}; }},
       {"blob is a table",
        [&](Edit* e) {
          change(e).added_blob_files = {{12, {}}};
@@ -289,6 +332,14 @@ TEST(ManifestEdit, WhatDoesNotFitIsDamage) {
   e.next_file_number = 101;
   change(&e).version = {{Table(100, "p", "p5", 6, 2)}, {}, {}};
   EXPECT_OK(e.Check(RichState()));
+  // A blob file goes with the last table that points to it, and may be garbage as a whole.
+  Edit last;
+  change(&last).version.removed = {14};
+  last.changes[0].removed_blob_files = {30, 31};
+  EXPECT_OK(last.Check(RichState()));
+  Edit stale;
+  change(&stale).stale_blobs = {{30, 50, 4000}};
+  EXPECT_OK(stale.Check(RichState()));
 }
 
 // A look at every tree for each edit took 20,000 trees more than a minute.

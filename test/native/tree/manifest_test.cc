@@ -145,7 +145,7 @@ TEST(Manifest, TheKindOfTheDirectoryLimitsWhatItHolds) {
     auto vfs = EmptyMachine();
     std::string bytes(kLogHeaderBytes + kLogRecordHeaderBytes, '\0');
     const std::string payload = ManifestEdit::SnapshotOf(state).Encode();
-    EncodeLogHeader(kManifestMagic, 1, bytes.data());
+    EncodeFileHeader(kManifestMagic, 1, bytes.data());
     EncodeLogRecordHeader({}, 1, kLogHeaderBytes, payload, bytes.data() + kLogHeaderBytes);
     WriteAll(vfs.get(), Path(1), bytes + payload);
     std::unique_ptr<Manifest> m;
@@ -193,7 +193,7 @@ TEST(Manifest, ARecordWithASeqnoOrACountIsDamage) {
     header.seqno = seqno;
     std::string bytes(kLogHeaderBytes + kLogRecordHeaderBytes, '\0');
     const std::string payload = ManifestEdit::SnapshotOf(ManifestState()).Encode();
-    EncodeLogHeader(kManifestMagic, 1, bytes.data());
+    EncodeFileHeader(kManifestMagic, 1, bytes.data());
     EncodeLogRecordHeader(header, 1, kLogHeaderBytes, payload, bytes.data() + kLogHeaderBytes);
     WriteAll(vfs.get(), Path(1), bytes + payload);
     std::unique_ptr<Manifest> m;
@@ -414,7 +414,7 @@ TEST(Manifest, TheLowerOneIsToBlameUnlessTheHigherOneIsOfTomorrow) {
   std::string unsound = r.bytes;
   unsound[kLogHeaderBytes] ^= 1;
   std::string tomorrow(kLogHeaderBytes, '\0');
-  EncodeLogHeader(kManifestMagic, 90, tomorrow.data());
+  EncodeFileHeader(kManifestMagic, 90, tomorrow.data());
   StoreLe<uint16_t>(tomorrow.data() + 8, 2);
   StoreLe<uint32_t>(tomorrow.data() + 28, Crc32cKeyed(90, 0, Slice(tomorrow.data(), 28)));
   struct Case {

@@ -159,8 +159,13 @@ TEST(TreeOptions, WhatThisVersionDoesNotKnowIsKept) {
   PutBytes(&strategy, "limit");
   PutVarint(&bytes, 14);
   PutBytes(&bytes, strategy);
+  std::string separation;
+  PutVarint(&separation, 1);
+  PutBytes(&separation, "\x40");
+  PutVarint(&separation, 6);
+  PutBytes(&separation, "of tomorrow, too");
   PutVarint(&bytes, 15);
-  PutBytes(&bytes, "kv separation");
+  PutBytes(&bytes, separation);
   PutVarint(&bytes, 300);
   PutBytes(&bytes, "of tomorrow");
   TreeOptions o;
@@ -172,7 +177,10 @@ TEST(TreeOptions, WhatThisVersionDoesNotKnowIsKept) {
   EXPECT_EQ(static_cast<int>(back.strategy.kind), 9);
   EXPECT_EQ(back.strategy.unknown_fields, o.strategy.unknown_fields);
   EXPECT_NE(back.strategy.unknown_fields.find("limit"), std::string::npos);
-  EXPECT_NE(back.unknown_fields.find("kv separation"), std::string::npos);
+  ASSERT_TRUE(back.kv_separation.has_value());
+  EXPECT_EQ(back.kv_separation->threshold, 64u);
+  EXPECT_EQ(back.kv_separation->file_size, KvSeparation().file_size);
+  EXPECT_NE(back.kv_separation->unknown_fields.find("tomorrow"), std::string::npos);
   EXPECT_NE(back.unknown_fields.find("of tomorrow"), std::string::npos);
   EXPECT_EQ(Choose(VersionSummary{}, back.strategy, {}).has_value(), false);
 }

@@ -88,8 +88,10 @@ TEST(Retention, AWeakTombstoneGoesWithItsValue) {
   EXPECT_EQ(Kept("w5 v4 w3 v2"), "");
 }
 
-TEST(Retention, AWeakTombstoneStaysOverABlobPointer) {
-  EXPECT_EQ(Kept("w5 b4"), "w5");
+TEST(Retention, AWeakTombstoneGoesWithItsBlobPointer) {
+  EXPECT_EQ(Kept("w5 b4"), "");
+  EXPECT_EQ(Kept("w5 b4", {5}), "w5 b4");
+  EXPECT_EQ(Kept("w5 b4 w3 v2"), "");
   EXPECT_EQ(Kept("w5 b4", {}, 100, false), "");
 }
 

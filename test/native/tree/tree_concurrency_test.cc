@@ -46,6 +46,7 @@ std::string KeyOf(uint64_t k) { return "key" + std::to_string(100 + k); }
 // kClearEvery-th commit removes all keys before it writes its own.
 constexpr Seqno kClearEvery = 150;
 bool with_ranges = false;
+bool separated = false;
 
 std::string ValueAt(uint64_t k, Seqno r) {
   const Seqno last = r - 1;
@@ -96,6 +97,11 @@ class Stress {
   static TreeOptions Options() {
     TreeOptions o = TreeHarness::SmallOptions();
     o.strategy.l0_threshold = 2;
+    if (separated) {
+      o.kv_separation.emplace();
+      o.kv_separation->threshold = 2;
+      o.kv_separation->file_size = 4096;
+    }
     return o;
   }
 
@@ -169,6 +175,7 @@ class Stress {
       for (;;) {
         Code code = cursor.Next(ReadMode::kMemoryOnly);
         if (code == Code::kWouldBlock) code = cursor.Next(ReadMode::kMayBlock);
+        if (code == Code::kOk) code = cursor.LoadValue(ReadMode::kMayBlock);
         if (code != Code::kOk) {
           ASSERT_EQ(code, Code::kNotFound) << cursor.status().ToString();
           break;
@@ -223,6 +230,13 @@ TEST(TreeConcurrency, EveryReaderSeesWhatItsSeqnoSays) {
 TEST(TreeConcurrency, AlsoWhileRangesAreRemoved) {
   with_ranges = true;
   Stress().Run(Scaled(30000));
+  with_ranges = false;
+}
+
+TEST(TreeConcurrency, AlsoWhileValuesAreSeparatedAndMoved) {
+  separated = true;
+  Stress().Run(Scaled(30000));
+  separated = false;
 }
 
 }  // namespace

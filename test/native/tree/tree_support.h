@@ -238,12 +238,26 @@ class TreeHarness {
     for (;;) {
       Code code = cursor.Next(ReadMode::kMemoryOnly);
       if (code == Code::kWouldBlock) code = cursor.Next(ReadMode::kMayBlock);
+      if (code == Code::kOk) {
+        code = cursor.LoadValue(ReadMode::kMemoryOnly);
+        if (code == Code::kWouldBlock) code = cursor.LoadValue(ReadMode::kMayBlock);
+      }
       if (code != Code::kOk) {
         EXPECT_EQ(code, Code::kNotFound) << cursor.status().ToString();
         return result;
       }
+      EXPECT_EQ(cursor.value().size(), cursor.value_size());
       result.emplace_back(cursor.key().ToString(), cursor.value().ToString());
     }
+  }
+
+  // Length of the value, or nothing.
+  std::optional<uint64_t> SizeOf(const std::string& key, Seqno read_seqno) {
+    const Ref<SuperVersion> sv = tree_->Pin();
+    uint64_t size = 0;
+    const Status s = Tree::SizeOf(sv.get(), key, read_seqno, ReadMode::kMayBlock, &size);
+    EXPECT_TRUE(s.ok() || s.Is(Code::kNotFound)) << s.ToString();
+    return s.ok() ? std::optional(size) : std::nullopt;
   }
 
   std::vector<std::string> Files(FileKind kind) {

@@ -4,7 +4,6 @@
 
 #include "base/seeded_bug.h"
 #include "tree/tree_support.h"
-#include "vfs/fault_vfs.h"
 
 namespace shale {
 namespace {
@@ -408,7 +407,11 @@ class RandomLife {
   void CheckOne() {
     const std::string key = RandomKey();
     const Seqno r = RandomReadSeqno();
-    ASSERT_EQ(harness_.Get(key, r), model_.Get(key, r)) << key << " at " << r;
+    const std::string expected = model_.Get(key, r);
+    const bool absent = expected == "absent";
+    ASSERT_EQ(harness_.SizeOf(key, r), absent ? std::nullopt : std::optional(expected.size()))
+        << key << " at " << r;
+    ASSERT_EQ(harness_.Get(key, r), expected) << key << " at " << r;
   }
   void CheckRange() {
     const Seqno r = RandomReadSeqno();
@@ -475,6 +478,14 @@ TreeOptions RandomOptions(TestRandom* random) {
   o.strategy.l0_threshold = static_cast<uint32_t>(1 + random->Below(5));
   o.strategy.target_size = 500 + random->Below(3000);
   o.strategy.level_ratio = {double(1 + random->Below(10))};
+  if (random->OneIn(2)) {
+    KvSeparation& separation = o.kv_separation.emplace();
+    separation.threshold = 1 + random->Below(40);
+    separation.file_size = 4096;
+    separation.compression = static_cast<Codec>(random->Below(3));
+    separation.staleness_threshold = double(random->Below(11)) / 10;
+    separation.age_cutoff = double(random->Below(11)) / 10;
+  }
   return o;
 }
 
@@ -485,187 +496,6 @@ TEST(Tree, LivesAtRandomLikeAMap) {
     life.Run(1500);
     ASSERT_FALSE(HasFailure()) << "round " << round;
   }
-}
-
-// ---- faults ----
-
-// A flush or a compaction of which any call fails leaves the tree as it was, without files of its
-// own, and succeeds when tried again (unless the manifest is at an end: then a reopen shows either
-// state).
-TEST(Tree, JobsOfWhichAnyCallFails) {
-  const auto life = [](FaultVfs* vfs, MemVfs* memory, const FaultPlan& plan, uint64_t* fired) {
-    const std::string what = ToString(plan);
-    std::unique_ptr<Manifest> manifest;
-    ASSERT_OK(memory->MakeDir("/db"));
-    ASSERT_OK(Manifest::Create(vfs, "/db", DirectoryKind::kTree, &manifest));
-    TreeState state;
-    state.id = manifest->NewTreeId();
-    state.options = TreeHarness::SmallOptions().Encode();
-    ManifestEdit edit;
-    edit.created_trees = {state};
-    ASSERT_OK(manifest->Commit(edit));
-    auto cache = std::make_shared<Cache>(1 << 20);
-    auto files = std::make_shared<FileCache>(vfs, 64);
-    TreeContext context{vfs,   "/db", manifest.get(),
-                        cache, files, [] { return RetentionView{{}, kReadAll}; },
-                        {},    {}};
-    Ref<Tree> tree;
-    ASSERT_OK(Tree::Open(context, state, &tree));
-    Seqno s = 0;
-    const auto fill = [&] {
-      for (int i = 0; i < 60; i++) {
-        tree->Add("k" + std::to_string(i), std::string(30, 'v') + std::to_string(s), s + 1,
-                  Kind::kValue);
-        s++;
-      }
-      tree->Rotate();
-    };
-    const auto check = [&](Tree* t) {
-      for (int i = 0; i < 60; i++) {
-        TreeHit hit;
-        const Ref<SuperVersion> sv = t->Pin();
-        ASSERT_OK(t->Get(sv.get(), "k" + std::to_string(i), kReadAll, ReadMode::kMayBlock, &hit));
-        ASSERT_EQ(hit.value.ToString(), std::string(30, 'v') + std::to_string(s - 60 + uint64_t(i)))
-            << what;
-      }
-    };
-    const auto major = [&]() -> Status {
-      auto major_plan = tree->MajorPlan(1000);
-      SHALE_RETURN_IF_ERROR(tree->Claim(*major_plan));
-      return tree->Compact(*major_plan, nullptr, nullptr);
-    };
-    fill();
-    ASSERT_OK(tree->Flush(nullptr, nullptr, nullptr));
-    fill();
-
-    vfs->SetPlan(plan);
-    const Status flushed = tree->Flush(nullptr, nullptr, nullptr);
-    const Status compacted = flushed.ok() ? major() : flushed;
-    *fired = vfs->fired();
-    vfs->SetPlan({});
-    check(tree.get());
-    if (manifest->failure().ok()) {
-      ASSERT_EQ(compacted.ok(), tree->Pin()->version->level(0).empty()) << what;
-      ASSERT_OK(tree->Flush(nullptr, nullptr, nullptr));
-      ASSERT_OK(major());
-      check(tree.get());
-    }
-    tree.reset();
-    while (!EpochCollect()) {
-    }
-    files = std::make_shared<FileCache>(vfs, 64);
-    manifest.reset();
-    ASSERT_OK(Manifest::Load(vfs, "/db", false, &manifest));
-    context.manifest = manifest.get();
-    context.files = files;
-    const TreeState after = manifest->state().trees.at(1);
-    const Status opened = Tree::Open(context, after, &tree);
-    ASSERT_TRUE(opened.ok()) << what << ": " << opened.ToString();
-    if (after.flushed_seqno > s) check(tree.get());
-    tree.reset();
-    while (!EpochCollect()) {
-    }
-    // No failed job has left a file, but where it is unknown whether the manifest names it.
-    std::vector<std::string> names;
-    ASSERT_OK(memory->List("/db", &names));
-    size_t tables = 0;
-    for (const auto& name : names) tables += ParseFileName(name).kind == FileKind::kTable;
-    const bool removals_failed = !plan.empty() && plan[0].op == FaultOp::kRemove;
-    if (flushed.code() != Code::kSyncFailed && compacted.code() != Code::kSyncFailed &&
-        !removals_failed) {
-      ASSERT_EQ(tables, after.tables.size()) << what;
-    }
-  };
-  uint64_t cases = 0;
-  for (const FaultOp op : {FaultOp::kCreate, FaultOp::kOpen, FaultOp::kRead, FaultOp::kWrite,
-                           FaultOp::kSync, FaultOp::kSyncDir, FaultOp::kSize, FaultOp::kRemove}) {
-    for (const FaultKind kind :
-         {FaultKind::kEio, FaultKind::kEnospc, FaultKind::kShortWrite, FaultKind::kShortRead,
-          FaultKind::kBitFlipRead, FaultKind::kEmfile, FaultKind::kSyncKept}) {
-      if (!FaultApplies(kind, op)) continue;
-      for (const bool sticky : {false, true}) {
-        // Until the plan names a call that is never made.
-        uint64_t fired = 1;
-        for (uint64_t nth = 0; fired != 0; nth++) {
-          const FaultPlan plan = {{op, PathClass::kAny, nth, kind, sticky}};
-          MemVfs memory(TestSeed());
-          FaultVfs vfs(&memory, TestSeed() + nth);
-          life(&vfs, &memory, plan, &fired);
-          ASSERT_FALSE(HasFailure()) << ToString(plan);
-          cases++;
-        }
-      }
-    }
-  }
-  EXPECT_GT(cases, 200u);
-  std::printf("%llu faults\n", static_cast<unsigned long long>(cases));
-}
-
-// ---- crashes ----
-
-// A crash image at every operation of a flush and a compaction: the tables that the manifest names
-// are there, and hold what was flushed.
-TEST(Tree, CrashedAtEveryOperation) {
-  TestRandom random(2);
-  TreeHarness h;
-  h.retention = {{}, kReadAll};
-  Seqno s = 0;
-  HistoryModel model;
-  const auto fill = [&] {
-    for (int i = 0; i < 80; i++) {
-      ++s;
-      OwnedEntry e("k" + std::to_string(random.Below(60)), s, Kind::kValue, std::to_string(s));
-      h.Put(e.key, e.value, e.seqno);
-      model.Add(e);
-    }
-  };
-  fill();
-  ASSERT_OK(h.RotateAndFlush());
-  uint64_t images = 0;
-  h.vfs()->SetHook([&](const MemVfs::Operation& op) {
-    if (testing::Test::HasFailure()) return;
-    for (const CrashPolicy& policy :
-         {CrashPolicy::None(), CrashPolicy::All(), CrashPolicy::Random(50),
-          CrashPolicy::SizeFirst(), CrashPolicy::MetaFirst(), CrashPolicy::DataFirst()}) {
-      const auto after = h.vfs()->CrashClone(policy, random.Next());
-      std::unique_ptr<Manifest> manifest;
-      ASSERT_OK(Manifest::Load(after.get(), "/db", false, &manifest));
-      TreeContext context{after.get(),
-                          "/db",
-                          manifest.get(),
-                          std::make_shared<Cache>(1 << 20),
-                          std::make_shared<FileCache>(after.get(), 64),
-                          [] { return RetentionView{}; },
-                          {},
-                          {}};
-      Ref<Tree> tree;
-      const TreeState state = manifest->state().trees.at(1);
-      const Status opened = Tree::Open(context, state, &tree);
-      ASSERT_TRUE(opened.ok()) << "operation " << op.index << ", " << policy.ToString() << ": "
-                               << opened.ToString();
-      Cursor cursor(tree->Pin(), kReadAll, {}, Cursor::Direction::kForward);
-      TreeHarness::Pairs got;
-      while (cursor.Next(ReadMode::kMayBlock) == Code::kOk) {
-        got.emplace_back(cursor.key().ToString(), cursor.value().ToString());
-      }
-      ASSERT_OK(cursor.status());
-      ASSERT_EQ(got, model.Scan(state.flushed_seqno)) << policy.ToString();
-      images++;
-      tree.reset();
-    }
-    while (!EpochCollect()) {
-    }
-  });
-  for (int round = 0; round < 4; round++) {
-    fill();
-    ASSERT_OK(h.RotateAndFlush());
-    if (round % 2 == 1) {
-      ASSERT_OK(h.Major());
-    }
-  }
-  h.vfs()->SetHook(nullptr);
-  EXPECT_GT(images, 200u);
-  std::printf("%llu crash images\n", static_cast<unsigned long long>(images));
 }
 
 // The switches that prove other suites' oracles do what they say.

@@ -71,7 +71,7 @@ void Parse(const TextCase& text, TableFactory* factory, VersionCase* c) {
       c->expected.push_back(Join(words, 1));
     } else if (words[0] == "add") {
       Ref<TableReader> table = factory->Make(words.at(1));
-      c->edit.added.push_back({table->meta(), ParsePlace(words.at(3)), {}});
+      c->edit.added.push_back({table->meta(), ParsePlace(words.at(3))});
       c->opened[table->meta().number] = table;
     } else if (words[0] == "remove") {
       for (size_t i = 1; i < words.size(); i++) c->edit.removed.push_back(std::stoull(words[i]));

@@ -11,7 +11,7 @@ import { Database } from '../../../lib/typescript/db/database.ts'
 import type { Keyspace } from '../../../lib/typescript/db/keyspace.ts'
 import type { Vfs } from '../../../lib/typescript/vfs/vfs.ts'
 import type { Durability } from '../../../lib/types.ts'
-import { contentsIn, rowsIn, SMALL, SMALL_TREE } from './databases.ts'
+import { contentsIn, rowsIn, SMALL, SMALL_BLOBS, SMALL_TREE } from './databases.ts'
 import { difference, History, textOf } from './history.ts'
 import type { Change } from './history.ts'
 import { LateVfs } from './late-vfs.ts'
@@ -22,6 +22,8 @@ import { Turns } from './turns.ts'
 
 const KEYS = 30
 const KEYSPACES = 6
+/** Keyspaces that separate their values. */
+const SEPARATED = new Set(['b', 'd', 'f'])
 const DURABILITIES: readonly Durability[] = ['buffered', 'os', 'sync']
 
 export interface WorkloadOptions {
@@ -419,7 +421,8 @@ export class CrashWorkload {
   #openKeyspace(): void {
     const database = this.database!
     const name = String.fromCodePoint(97 + this.#below(KEYSPACES))
-    const given: TreeSettingsGiven = { ...SMALL_TREE, maxMemtableSize: this.#options.memtable }
+    const plain: TreeSettingsGiven = { ...SMALL_TREE, maxMemtableSize: this.#options.memtable }
+    const given = SEPARATED.has(name) ? { ...plain, kvSeparation: SMALL_BLOBS } : plain
     const flow = database.openKeyspace(name, given)
     if (database.keyspaces.names().includes(name)) return this.#start(flow)
     if (this.#creating !== undefined) {

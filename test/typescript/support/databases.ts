@@ -1,6 +1,10 @@
 // Small databases over a machine in memory, and what they hold.
 
-import type { DatabaseSettings, TreeSettingsGiven } from '../../../lib/engine.ts'
+import type {
+  DatabaseSettings,
+  KvSeparationSetting,
+  TreeSettingsGiven,
+} from '../../../lib/engine.ts'
 import { runSync } from '../../../lib/typescript/base/flow.ts'
 import type { Flow } from '../../../lib/typescript/base/flow.ts'
 import { Database } from '../../../lib/typescript/db/database.ts'
@@ -10,6 +14,7 @@ import type { Vfs } from '../../../lib/typescript/vfs/vfs.ts'
 import type { Durability } from '../../../lib/types.ts'
 import { PointLookup } from '../../../lib/typescript/table/table-reader.ts'
 import { isTombstone } from '../../../lib/typescript/base/internal-key.ts'
+import { rowsOf } from './rows.ts'
 import { entryBytes } from './recoveries.ts'
 import type { Contents } from './recoveries.ts'
 
@@ -43,6 +48,15 @@ export const SMALL_TREE: TreeSettingsGiven = {
     targetSize: 4096,
     levelRatio: [3],
   },
+}
+
+/** Of those that separate their values. */
+export const SMALL_BLOBS: KvSeparationSetting = {
+  threshold: 16,
+  fileSize: 2048,
+  compression: 'lz4',
+  stalenessThreshold: 0.3,
+  ageCutoff: 0.5,
 }
 
 export function openSmall(vfs: Vfs = new MemVfs(), more: Partial<DatabaseSettings> = {}): Database {
@@ -101,22 +115,7 @@ export function rowsIn(
   { visible }: { visible: number },
   { tree }: Keyspace,
 ): Record<string, string> {
-  const rows: Record<string, string> = {}
-  const none = { lower: undefined, upper: undefined }
-  const cursor = tree.superVersion.cursor(visible, none, false)
-  const complete = (): void => {
-    while (cursor.missing !== undefined) {
-      cursor.missing.sync()
-      cursor.retry()
-    }
-  }
-  cursor.start()
-  for (complete(); cursor.valid; cursor.next(), complete()) {
-    const key = Buffer.from(cursor.key.subarray(0, cursor.keyEnd)).toString()
-    const value = cursor.value.subarray(cursor.valueBegin, cursor.valueEnd)
-    rows[key] = Buffer.from(value).toString()
-  }
-  return rows
+  return Object.fromEntries(rowsOf(tree.superVersion, visible))
 }
 
 /** All rows of all keyspaces. */

@@ -12,7 +12,6 @@ import { putEntryHeader } from '../../../lib/typescript/db/write-batch.ts'
 import { LogWriter } from '../../../lib/typescript/journal/log-writer.ts'
 import type { RecoveryMode } from '../../../lib/typescript/journal/log-reader.ts'
 import type { JournalManager } from '../../../lib/typescript/journal/manager.ts'
-import type { Block } from '../../../lib/typescript/table/table-file.ts'
 import { DATABASE } from '../../../lib/typescript/tree/manifest-edit.ts'
 import type { ManifestEdit } from '../../../lib/typescript/tree/manifest-edit.ts'
 import { Manifest } from '../../../lib/typescript/tree/manifest.ts'
@@ -138,7 +137,7 @@ export function contextOf(vfs: Vfs, manifest: Manifest): TreeContext {
     vfs,
     manifest,
     directory: '/db',
-    cache: new Cache<Block>(1 << 20),
+    cache: new Cache(1 << 20),
     files: new FileCache(vfs, 100),
     remove: (path) => {
       vfs.remove(path).sync()
@@ -151,7 +150,7 @@ export function contextOf(vfs: Vfs, manifest: Manifest): TreeContext {
     *beforeFlushCommit() {
       // All that is flushed here is durable.
     },
-    atASeqno: (tree, install) => install(tree.highestSeqno),
+    atASeqno: (_, install) => install(0),
     *throttle() {
       // Nothing is compacted.
     },

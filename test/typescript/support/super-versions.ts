@@ -6,7 +6,6 @@ import { Cache } from '../../../lib/typescript/base/cache.ts'
 import { Io, runSync } from '../../../lib/typescript/base/flow.ts'
 import { isTombstone } from '../../../lib/typescript/base/internal-key.ts'
 import { Memtable } from '../../../lib/typescript/memtable/memtable.ts'
-import type { Block } from '../../../lib/typescript/table/table-file.ts'
 import { TableReader } from '../../../lib/typescript/table/table-reader.ts'
 import { TableWriter } from '../../../lib/typescript/table/table-writer.ts'
 import type { TableWriteOptions } from '../../../lib/typescript/table/table-writer.ts'
@@ -56,7 +55,7 @@ export class SlowMachine {
   table(
     entries: readonly Entry[],
     place: TablePlace,
-    cache: Cache<Block>,
+    cache: Cache,
     options: Partial<TableWriteOptions>,
   ): Table {
     const fileNumber = this.#nextNumber++
@@ -75,6 +74,7 @@ export class SlowMachine {
         fileNumber,
         size: written.size,
         globalSeqno: 0,
+        blobs: written.blobs,
         cache,
         pinIndex: false,
         pinFilter: false,
@@ -84,8 +84,7 @@ export class SlowMachine {
     this.bytesRead = 0
     const shared = new SharedTable(reader, () => this.closed.push(path))
     shared.replace()
-    const { size, properties } = written
-    return { meta: metaOf({ fileNumber, size, properties }, place), shared }
+    return { meta: metaOf({ fileNumber, ...written }, place), shared }
   }
 
   #slow(path: string): ReadFile {
@@ -121,7 +120,7 @@ export class SlowMachine {
       readonly onReleased?: () => void
     } = {},
   ): SuperVersion {
-    const cache = new Cache<Block>(options.cacheSize ?? 0)
+    const cache = new Cache(options.cacheSize ?? 0)
     const tables = runs.flatMap((run, i) => {
       const place = { level: i === 0 ? 0 : 4 + i, runOrder: 9 - i }
       return split(run).map((part) => this.table(part, place, cache, options.table ?? {}))

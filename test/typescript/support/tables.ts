@@ -2,8 +2,7 @@
 
 import { Cache } from '../../../lib/typescript/base/cache.ts'
 import { runSync } from '../../../lib/typescript/base/flow.ts'
-import type { Block } from '../../../lib/typescript/table/table-file.ts'
-import type { TableProperties } from '../../../lib/typescript/table/table-format.ts'
+import type { BlobReference } from '../../../lib/typescript/table/blob-references.ts'
 import {
   BLOCKED,
   FOUND,
@@ -11,7 +10,10 @@ import {
   TableReader,
 } from '../../../lib/typescript/table/table-reader.ts'
 import { TableWriter } from '../../../lib/typescript/table/table-writer.ts'
-import type { TableWriteOptions } from '../../../lib/typescript/table/table-writer.ts'
+import type {
+  FinishedTable,
+  TableWriteOptions,
+} from '../../../lib/typescript/table/table-writer.ts'
 import type { Vfs } from '../../../lib/typescript/vfs/vfs.ts'
 import { inside } from './entries.ts'
 import type { Entry } from './entries.ts'
@@ -32,17 +34,12 @@ export const PLAIN: TableWriteOptions = {
   createdAt: 1_700_000_000_000,
 }
 
-export interface Written {
-  readonly size: number
-  readonly properties: TableProperties
-}
-
 /** Writes sorted entries, at least one. */
 export function writeTable(
   vfs: Vfs,
   entries: readonly Entry[],
   options: Partial<TableWriteOptions> = {},
-): Written {
+): FinishedTable {
   const file = vfs.open(PATH, 'create').sync()
   const writer = new TableWriter({ ...PLAIN, ...options })
   for (const { kind, seqno, key: keyBytes, value } of entries) {
@@ -62,6 +59,7 @@ export interface OpenOptions {
   readonly globalSeqno?: number
   readonly path?: string
   readonly fileNumber?: number
+  readonly blobs?: readonly BlobReference[]
 }
 
 export function openTable(vfs: Vfs, options: OpenOptions = {}): TableReader {
@@ -74,7 +72,8 @@ export function openTable(vfs: Vfs, options: OpenOptions = {}): TableReader {
         fileNumber: options.fileNumber ?? TABLE,
         size: file.size().sync(),
         globalSeqno,
-        cache: new Cache<Block>(cacheSize),
+        blobs: options.blobs ?? [],
+        cache: new Cache(cacheSize),
         pinIndex: pin,
         pinFilter: pin,
       }),

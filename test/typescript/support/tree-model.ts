@@ -7,13 +7,13 @@ import { Cache } from '../../../lib/typescript/base/cache.ts'
 import { Io, run, runSync } from '../../../lib/typescript/base/flow.ts'
 import type { Flow } from '../../../lib/typescript/base/flow.ts'
 import { isTombstone } from '../../../lib/typescript/base/internal-key.ts'
-import type { Block } from '../../../lib/typescript/table/table-file.ts'
 import { PointLookup } from '../../../lib/typescript/table/table-reader.ts'
 import type { RangeTombstone } from '../../../lib/typescript/base/range-tombstone.ts'
 import { BARE_TREE } from '../../../lib/typescript/tree/manifest-edit.ts'
 import { Manifest } from '../../../lib/typescript/tree/manifest.ts'
 import { encodeOptions, newOptions } from '../../../lib/typescript/tree/options.ts'
 import type { SuperVersion } from '../../../lib/typescript/tree/super-version.ts'
+import { staleBytes } from '../../../lib/typescript/tree/version-blobs.ts'
 import { Tree } from '../../../lib/typescript/tree/tree.ts'
 import type { TreeContext } from '../../../lib/typescript/tree/tree.ts'
 import { ClosableVfs } from '../../../lib/typescript/vfs/closable-vfs.ts'
@@ -24,6 +24,7 @@ import type { Vfs } from '../../../lib/typescript/vfs/vfs.ts'
 import { compareEntries, visibleOf } from './entries.ts'
 import type { Entry } from './entries.ts'
 import { newMachine } from './machine.ts'
+import { rowsOf } from './rows.ts'
 
 const ID = 1
 
@@ -46,7 +47,17 @@ const SETTINGS: Partial<TreeSettings> = {
   },
 }
 
+/** Most values are large; files are small, and garbage goes soon. */
+const SEPARATION: NonNullable<TreeSettings['kvSeparation']> = {
+  threshold: 16,
+  fileSize: 600,
+  compression: 'lz4',
+  stalenessThreshold: 0.3,
+  ageCutoff: 0.5,
+}
+
 export interface ModelOptions {
+  readonly isSeparated?: boolean
   /** What the tree sees of the machine; the machine itself by default. */
   readonly vfs?: Vfs
   /** Before a flush is committed. */
@@ -75,7 +86,8 @@ export class TreeModel {
     this.#options = options
     this.#closable = runSync(ClosableVfs.of(this.vfs, '/db'))
     this.manifest = runSync(Manifest.create(this.#closable, '/db', BARE_TREE))
-    const stored = encodeOptions(newOptions(SETTINGS))
+    const kvSeparation = options.isSeparated === true ? SEPARATION : undefined
+    const stored = encodeOptions(newOptions({ ...SETTINGS, kvSeparation }))
     const created = { tree: this.manifest.newTreeId(), name: '', createdSeqno: 0, options: stored }
     runSync(this.manifest.commit({ treesCreated: [created] }))
     this.#openTree()
@@ -94,7 +106,7 @@ export class TreeModel {
       vfs,
       directory: '/db',
       manifest,
-      cache: new Cache<Block>(10_000),
+      cache: new Cache(10_000),
       files: new FileCache(vfs, 3),
       remove: (path) => {
         run(removal(vfs, path)).catch(() => {})
@@ -105,9 +117,9 @@ export class TreeModel {
         return { snapshots: this.snapshots.toSorted((a, b) => a - b), visible: this.#seqno }
       }.bind(this),
       beforeFlushCommit,
-      atASeqno: (tree, install) => {
-        tree.rotate()
-        install(tree.highestSeqno)
+      atASeqno: (_, install) => {
+        this.tree.rotate()
+        install(this.tree.highestSeqno)
       },
       *throttle() {
         // Nothing has to be paid.
@@ -151,9 +163,12 @@ export class TreeModel {
     this.acknowledged = Math.max(this.acknowledged, highestSealedSeqno + 1)
   }
 
-  /** One compaction that the strategy wants, if it does; tables that nobody misses go first. */
+  /**
+   * One compaction that the strategy wants, if it does; tables that nobody misses go first, and
+   * garbage last.
+   */
   *compact(): Flow<boolean> {
-    const plan = (yield* this.tree.coveredPlan()) ?? this.tree.choosePlan()
+    const plan = (yield* this.tree.coveredPlan()) ?? this.tree.choosePlan() ?? this.tree.stalePlan()
     if (plan !== undefined) yield* this.tree.compact(this.tree.claim(plan))
     return plan !== undefined
   }
@@ -206,15 +221,21 @@ export class TreeModel {
   checkReads(): void {
     const { superVersion } = this.tree
     checkReads(superVersion, this.#entries, this.#ranges, [...this.snapshots, this.#seqno])
+    checkBlobs(superVersion, this.manifest)
   }
 
-  /** On disk are exactly the tables that the version names. */
+  /** On disk are exactly the files that the version names. */
   checkFiles(): void {
     const files = this.machine.list('/db').sync().map(parseFileName)
-    const numbers = files.filter(({ kind }) => kind === 'table').map(({ number }) => number)
     const { version } = this.tree.superVersion
-    const named = version.tables().map(({ meta }) => meta.fileNumber)
-    expect(numbers.toSorted(ascending)).toEqual(named.toSorted(ascending))
+    const named = {
+      table: version.tables().map(({ meta }) => meta.fileNumber),
+      blob: [...version.blobs.keys()],
+    }
+    for (const [of, names] of Object.entries(named)) {
+      const numbers = files.filter(({ kind }) => kind === of).map(({ number }) => number)
+      expect(numbers.toSorted(ascending), of).toEqual(names.toSorted(ascending))
+    }
   }
 
   /** What a crash left: all up to some entry, and all that was told to be flushed. */
@@ -231,6 +252,7 @@ export class TreeModel {
     const reads = this.snapshots.filter((seqno) => seqno <= flushedSeqno)
     const ranges = this.#ranges.filter(({ seqno }) => seqno < flushedSeqno)
     checkReads(tree.superVersion, flushed, ranges, [...reads, this.#seqno])
+    checkBlobs(tree.superVersion, manifest)
     tree.close()
     manifest.close()
   }
@@ -246,11 +268,31 @@ function* removal(vfs: Vfs, path: string): Flow<void> {
 
 /** As whoever opens a directory does. */
 function removeOrphans(vfs: Vfs, { state }: Manifest): void {
-  const tables = state.trees.get(ID)!.tables
+  const { tables, blobFiles } = state.trees.get(ID)!
   for (const name of vfs.list('/db').sync()) {
     const { kind, number } = parseFileName(name)
-    if (kind === 'table' && !tables.has(number)) vfs.remove(`/db/${name}`).sync()
+    const isOurs = kind === 'table' || kind === 'blob'
+    const isNamed = tables.has(number) || blobFiles.has(number)
+    if (isOurs && !isNamed) vfs.remove(`/db/${name}`).sync()
   }
+}
+
+/** Garbage is what no table points to, and the manifest says the same. */
+function checkBlobs({ version }: SuperVersion, { state }: Manifest): void {
+  const { blobFiles } = state.trees.get(ID)!
+  const used = new Map<number, number>()
+  for (const { blobs } of version.tables().map(({ meta }) => meta)) {
+    for (const { fileNumber, bytes } of blobs) {
+      used.set(fileNumber, (used.get(fileNumber) ?? 0) + bytes)
+    }
+  }
+  const stale = [...version.blobs].map(([number, blob]) => [number, staleBytes(blob)])
+  const counted = [...version.blobs].map(([number, { file }]) => {
+    return [number, file.meta.frameBytes - used.get(number)!]
+  })
+  expect(stale).toEqual(counted)
+  const known = [...blobFiles].map(([number, file]) => [number, file.staleBytes])
+  expect(Object.fromEntries(stale)).toEqual(Object.fromEntries(known))
 }
 
 function ascending(a: number, b: number): number {
@@ -277,8 +319,8 @@ function checkReads(
       if (value !== undefined) found.set(name, value)
     }
     expect(found).toEqual(expected)
-    expect(rowsFrom(from, read, false)).toEqual([...expected])
-    expect(rowsFrom(from, read, true)).toEqual([...expected].toReversed())
+    expect(rowsOf(from, read, false)).toEqual([...expected])
+    expect(rowsOf(from, read, true)).toEqual([...expected].toReversed())
   }
 }
 
@@ -296,22 +338,4 @@ function getFrom(from: SuperVersion, name: string, read: number): string | undef
   const found = runSync(from.findSettled(lookup))
   if (!found || isTombstone(lookup.kind)) return undefined
   return Buffer.from(lookup.value.slice(lookup.valueBegin, lookup.valueEnd)).toString()
-}
-
-function rowsFrom(from: SuperVersion, read: number, backward: boolean): [string, string][] {
-  const cursor = from.cursor(read, { lower: undefined, upper: undefined }, backward)
-  const rows: [string, string][] = []
-  const complete = (): void => {
-    while (cursor.missing !== undefined) {
-      cursor.missing.sync()
-      cursor.retry()
-    }
-  }
-  cursor.start()
-  for (complete(); cursor.valid; complete()) {
-    const value = Buffer.from(cursor.value.slice(cursor.valueBegin, cursor.valueEnd))
-    rows.push([Buffer.from(cursor.key.slice(0, cursor.keyEnd)).toString(), value.toString()])
-    cursor.next()
-  }
-  return rows
 }

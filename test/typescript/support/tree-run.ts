@@ -36,6 +36,7 @@ class TreeRun {
     const machine = newMachine()
     const late = new LateVfs(machine)
     this.model = new TreeModel(machine, {
+      isSeparated: seed % 5 > 1,
       vfs: late,
       beforeFlushCommit: function* () {
         yield* late.pause

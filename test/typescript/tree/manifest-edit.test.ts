@@ -160,6 +160,9 @@ describe('an edit', () => {
           { fileNumber: 6, itemCount: 1, bytes: 1 },
         ],
       }),
+      'blob reference without pointers': table({
+        blobs: [{ fileNumber: 6, itemCount: 0, bytes: 1 }],
+      }),
       'count of blobs': new Encoder().raw(encodeEdit({ successor: 1 })).field(21, Buffer.from([1])),
     }
     for (const [what, encoder] of Object.entries(bad)) {
@@ -298,6 +301,22 @@ describe('the state', () => {
       },
       'more garbage than content': {
         blobsStale: [{ tree: 1, file: 40, staleItems: 3, staleBytes: 1 }],
+      },
+      'more garbage bytes than bytes': {
+        blobsStale: [{ tree: 1, file: 40, staleItems: 1, staleBytes: 105 }],
+      },
+      'more garbage than what is added': {
+        blobsAdded: [{ tree: 1, file: 90, size: 9, itemCount: 1, frameBytes: 5, rawBytes: 1 }],
+        blobsStale: [{ tree: 1, file: 90, staleItems: 2, staleBytes: 1 }],
+      },
+      'blob file that goes while it is pointed to': {
+        tablesAdded: [
+          {
+            tree: 1,
+            table: table(60, 'x', 'y', { blobs: [{ fileNumber: 40, itemCount: 1, bytes: 1 }] }),
+          },
+        ],
+        blobsRemoved: [{ tree: 1, file: 40 }],
       },
       'garbage of no file': { blobsStale: [{ tree: 2, file: 40, staleItems: 0, staleBytes: 0 }] },
       'pointers into no file': {

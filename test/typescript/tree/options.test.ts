@@ -44,6 +44,13 @@ test('every option comes back', () => {
       targetSize: 2 ** 33,
       levelRatio: [4, 8.5],
     },
+    kvSeparation: {
+      threshold: 1,
+      fileSize: 2 ** 40,
+      compression: 'zstd',
+      stalenessThreshold: 1,
+      ageCutoff: 0,
+    },
     durability: 'sync',
   }
   expect(decodeOptions(encodeOptions(newOptions(settings))).settings).toEqual(settings)
@@ -66,6 +73,23 @@ test('every strategy comes back', () => {
   }
 })
 
+test('kv separation changes its numbers, and is not switched on', async () => {
+  const kvSeparation = {
+    threshold: 10,
+    fileSize: 4096,
+    compression: 'none',
+    stalenessThreshold: 0.5,
+    ageCutoff: 1,
+  } as const
+  const stored = decodeOptions(encodeOptions(newOptions({ kvSeparation })))
+  expect(stored.settings.kvSeparation).toEqual(kvSeparation)
+  const other = { ...kvSeparation, threshold: 20 }
+  expect(changedOptions(stored, { kvSeparation: other }).settings.kvSeparation).toEqual(other)
+  expect(changedOptions(stored, {}).settings.kvSeparation).toEqual(kvSeparation)
+  const error = await failure(() => changedOptions(newOptions({}), { kvSeparation }))
+  expect(error.code).toBe('INVALID_OPTION')
+})
+
 test('lists are stored up to the longest that the format has', () => {
   const stored = newOptions({ restartInterval: Array.from({ length: 20 }, (_, i) => i + 1) })
   expect(decodeOptions(encodeOptions(stored)).settings.restartInterval).toEqual([
@@ -75,7 +99,7 @@ test('lists are stored up to the longest that the format has', () => {
 
 describe('what this version does not know', () => {
   test('is kept and written back', () => {
-    const separation = new Encoder().field(1, Uint8Array.of(100)).view()
+    const separation = new Encoder().field(1, Uint8Array.of(100)).field(6, Uint8Array.of(8)).view()
     const bytes = new Encoder()
       .field(14, new Encoder().field(1, Uint8Array.of(0)).field(11, Uint8Array.of(5)).view())
       .field(15, separation)
@@ -86,7 +110,9 @@ describe('what this version does not know', () => {
     expect(stored.settings.durability).toBe('buffered')
     const again = decodeOptions(encodeOptions(stored))
     expect(again).toEqual(stored)
-    expect(again.kept.map(({ id }) => id)).toEqual([15, 77])
+    expect(again.settings.kvSeparation).toMatchObject({ threshold: 100, compression: 'lz4' })
+    expect(again.kept.map(({ id }) => id)).toEqual([77])
+    expect(again.keptOfKvSeparation).toEqual([{ id: 6, content: Uint8Array.of(8) }])
     expect(again.keptOfCompaction).toEqual([{ id: 11, content: Uint8Array.of(5) }])
   })
 
@@ -152,6 +178,13 @@ test('what breaks a rule is damage', async () => {
     [14, [1, 1, 2]],
     [14, [1, 1, 2, 9, 1, 0]],
     [14, [1, 1, 2, 9, 1, 1, 10, 8, ...f64(-1)]],
+    // Kv separation: threshold 0; file size 0; an unknown codec; shares out of range.
+    [15, [1, 1, 0]],
+    [15, [2, 1, 0]],
+    [15, [3, 1, 3]],
+    [15, [4, 8, ...f64(1.5)]],
+    [15, [5, 8, ...f64(-1)]],
+    [15, [5, 8, ...f64(NaN)]],
     [16, [3]],
     [16, []],
   ]

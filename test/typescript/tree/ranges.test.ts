@@ -8,7 +8,6 @@ import { READ_ALL } from '../../../lib/typescript/base/internal-key.ts'
 import type { RangeTombstone } from '../../../lib/typescript/base/range-tombstone.ts'
 import { compareTombstones } from '../../../lib/typescript/base/range-tombstone.ts'
 import { Memtable } from '../../../lib/typescript/memtable/memtable.ts'
-import type { Block } from '../../../lib/typescript/table/table-file.ts'
 import { PointLookup } from '../../../lib/typescript/table/table-reader.ts'
 import { MergeIterator } from '../../../lib/typescript/tree/merge-iterator.ts'
 import { runMerge } from '../../../lib/typescript/tree/merge-job.ts'
@@ -95,7 +94,7 @@ function put(memtable: Memtable, { seqno, key, value, isWeak, end }: Operation):
 /** What a job makes of memtables or of tables, newest first. */
 class Jobs {
   readonly machine: MemVfs = newMachine()
-  readonly #cache = new Cache<Block>(1 << 20)
+  readonly #cache = new Cache(1 << 20)
   readonly #files = new FileCache(this.machine, 4)
   #nextNumber = 1
 

@@ -21,6 +21,8 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.tuple(fc.constant('range' as const), name, fc.option(name)) },
 )
 
+const steps = fc.array(step, { minLength: 10, maxLength: 200, size: 'max' })
+
 function move(tables: readonly number[], destinationLevel: number): PlanData {
   return { kind: 'move', tables, destinationLevel }
 }
@@ -47,9 +49,9 @@ function firstKeys(runs: readonly (readonly Table[])[]): string[][] {
 describe('a tree', () => {
   test('shows what was written after any steps, at every open snapshot', () => {
     fc.assert(
-      fc.property(fc.array(step, { minLength: 10, maxLength: 200, size: 'max' }), (steps) => {
-        const model = new TreeModel()
-        for (const [action, ...given] of steps) {
+      fc.property(fc.boolean(), steps, (isSeparated, list) => {
+        const model = new TreeModel(undefined, { isSeparated })
+        for (const [action, ...given] of list) {
           if (action === 'write') {
             const [key, kind, size] = given as [string, number, number]
             model.write(key, kind === 3 ? 1 : 0, size)
@@ -142,7 +144,7 @@ describe('a tree', () => {
     const { superVersion } = tree
     const whole = runSync(superVersion.approximateSize(undefined, undefined))
     const half = runSync(superVersion.approximateSize(Buffer.from('key 5'), undefined))
-    expect(whole).toBe(superVersion.version.bytes)
+    expect(whole).toBe(superVersion.version.tableBytes)
     expect(half / whole).toBeGreaterThan(0.3)
     expect(half / whole).toBeLessThan(0.7)
   })
@@ -244,14 +246,15 @@ describe('a plan', () => {
 })
 
 describe('a failing call', () => {
-  test('of a flush or a compaction changes nothing, and it can be tried again', () => {
+  test.each(['table', 'blob'] as const)('to a %s changes nothing, and is tried again', (kind) => {
+    const isSeparated = kind === 'blob'
     for (const operation of ['create', 'write', 'sync', 'read', 'open', 'syncDir'] as const) {
       for (let nth = 0; nth < 6; nth++) {
         const vfs = new FaultVfs(newMachine())
-        const model = new TreeModel(vfs.base as never, { vfs })
+        const model = new TreeModel(vfs.base as never, { vfs, isSeparated })
         for (let i = 0; i < 300; i++) model.write(`key ${i % 60}`, 0, 40)
-        // Only what a job does to tables fails: a manifest that fails ends all writing.
-        const file = operation === 'syncDir' ? {} : { file: 'table' as const }
+        // Only what a job does to its files fails: a manifest that fails ends all writing.
+        const file = operation === 'syncDir' ? {} : { file: kind }
         vfs.setPlan([{ operation, nth, kind: 'EIO', ...file }])
         let failures = 0
         for (let attempt = 0; attempt < 3; attempt++) {

@@ -112,8 +112,8 @@ describe('a version', () => {
   ])
 
   test('knows its tables and their sums', () => {
-    const { tableCount, itemCount, bytes } = version
-    expect([tableCount, itemCount, bytes]).toEqual([5, 20, 5 * 358])
+    const { tableCount, itemCount, tableBytes } = version
+    expect([tableCount, itemCount, tableBytes]).toEqual([5, 20, 5 * 358])
     expect(version.tables().map(({ meta }) => meta.fileNumber)).toEqual([2, 1, 4, 3, 5])
     expect([version.find(3)?.meta.level, version.find(9)]).toEqual([3, undefined])
   })
