@@ -48,7 +48,7 @@ const enums: Record<string, readonly [file: string, name: string, absent?: reado
   'table-property': ['table/table_format.cc', 'PropertyId'],
   edit: ['tree/manifest_edit.cc', 'EditId'],
   'directory-kind': ['tree/manifest_edit.h', 'DirectoryKind'],
-  option: ['tree/options.cc', 'Option', ['kKvSeparation']],
+  option: ['tree/options.cc', 'Option'],
   'compaction-field': ['tree/options.cc', 'CompactionField'],
   strategy: ['tree/options.h', 'StrategyKind'],
   memtable: ['memtable/memtable.h', 'MemtableKind', ['kBtree', 'kAuto']],
