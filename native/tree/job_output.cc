@@ -5,7 +5,6 @@
 namespace shale {
 namespace {
 
-constexpr uint64_t kThrottleStep = uint64_t{256} << 10;
 // Each has a buffer.
 constexpr size_t kScannersMax = 64;
 

@@ -10,7 +10,6 @@
 namespace shale {
 namespace {
 
-constexpr uint64_t kThrottleStep = uint64_t{256} << 10;
 constexpr size_t kOpenRangesMin = 16;
 
 }  // namespace

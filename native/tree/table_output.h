@@ -21,6 +21,9 @@
 
 namespace shale {
 
+// Bytes that a job writes before it asks whether it may go on.
+inline constexpr uint64_t kThrottleStep = uint64_t{256} << 10;
+
 struct TableOutputOptions {
   TableContext tables;
   Manifest* manifest = nullptr;  // numbers the files
