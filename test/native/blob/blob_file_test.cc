@@ -11,7 +11,7 @@
 namespace shale {
 namespace {
 
-constexpr uint64_t kNumber = 9;
+constexpr uint64_t kReadNumber = 9;
 
 TEST(BlobFile, EveryValueComesBack) {
   TestRandom random;
@@ -19,7 +19,7 @@ TEST(BlobFile, EveryValueComesBack) {
     for (const ReadContext& context : {kReadAny, kBypass}) {
       BlobEnv env;
       Items items = RandomItems(&random, 60, 3000);
-      const BlobFileMeta meta = env.Write(kNumber, &items, {codec, 1 + random.Below(5000)});
+      const BlobFileMeta meta = env.Write(kReadNumber, &items, {codec, 1 + random.Below(5000)});
       const Ref<BlobFile> file = env.MustOpen(meta);
       for (int round = 0; round < 2; round++) {
         for (const Item& item : items) {
@@ -37,7 +37,7 @@ TEST(BlobFile, TheCacheAnswersTheSecondTime) {
   TestRandom random;
   BlobEnv env;
   Items items = RandomItems(&random, 10, 3000);
-  const Ref<BlobFile> file = env.MustOpen(env.Write(kNumber, &items, {}));
+  const Ref<BlobFile> file = env.MustOpen(env.Write(kReadNumber, &items, {}));
   const Item& item = items[3];
   BlobHit hit;
   {
@@ -70,7 +70,7 @@ TEST(BlobFile, ReadsPastTheCacheLeaveNothing) {
   TestRandom random;
   BlobEnv env;
   Items items = RandomItems(&random, 10, 3000);
-  const Ref<BlobFile> file = env.MustOpen(env.Write(kNumber, &items, {}));
+  const Ref<BlobFile> file = env.MustOpen(env.Write(kReadNumber, &items, {}));
   const uint64_t reads = env.vfs.Count(FaultOp::kRead, PathClass::kBlob);
   for (const Item& item : items) {
     BlobHit hit;
@@ -84,15 +84,15 @@ TEST(BlobFile, AValueOutlivesItsFile) {
   TestRandom random;
   BlobEnv env;
   Items items = RandomItems(&random, 10, 3000);
-  Ref<BlobFile> file = env.MustOpen(env.Write(kNumber, &items, {}));
+  Ref<BlobFile> file = env.MustOpen(env.Write(kReadNumber, &items, {}));
   BlobHit hit;
   ASSERT_TRUE(file->Get(items[0].key, items[0].pointer, kReadAny, &hit).ok());
   Ref<BlobFile> other = file;
   file->MarkObsolete();
   file.reset();
-  EXPECT_TRUE(env.Exists(kNumber));
+  EXPECT_TRUE(env.Exists(kReadNumber));
   other.reset();
-  EXPECT_FALSE(env.Exists(kNumber));
+  EXPECT_FALSE(env.Exists(kReadNumber));
   EXPECT_EQ(hit.value, Slice(items[0].value));
 }
 
@@ -100,14 +100,14 @@ TEST(BlobFile, APointerMustFitItsFrame) {
   TestRandom random;
   BlobEnv env;
   Items items = RandomItems(&random, 10, 3000);
-  const Ref<BlobFile> file = env.MustOpen(env.Write(kNumber, &items, {}));
+  const Ref<BlobFile> file = env.MustOpen(env.Write(kReadNumber, &items, {}));
   const Item& item = items[4];
   const auto read = [&](Slice key, const std::function<void(BlobPointer*)>& change) {
     BlobPointer pointer = item.pointer;
     change(&pointer);
     BlobHit hit;
     const Status s = file->Get(key, pointer, kReadAny, &hit);
-    EXPECT_EQ(s.details()->path, env.Path(kNumber)) << s.ToString();
+    EXPECT_EQ(s.details()->path, env.Path(kReadNumber)) << s.ToString();
     EXPECT_EQ(s.details()->offset, pointer.offset) << s.ToString();
     BlobScanner scanner(file.get());
     BlobFrame frame;
@@ -132,13 +132,13 @@ TEST(BlobFile, APointerMustFitItsFrame) {
 // is read without an error must be true.
 uint64_t TryAll(const std::string& bytes, const BlobFileMeta& meta, const Items& items) {
   BlobEnv env;
-  env.WriteFile(kNumber, bytes);
+  env.WriteFile(kReadNumber, bytes);
   uint64_t reported = 0;
   const auto failed = [&](const Status& s) {
     if (s.ok()) return false;
     reported++;
     EXPECT_TRUE(s.Is(Code::kCorruption)) << s.ToString();
-    EXPECT_EQ(s.details()->path, env.Path(kNumber)) << s.ToString();
+    EXPECT_EQ(s.details()->path, env.Path(kReadNumber)) << s.ToString();
     EXPECT_TRUE(s.details()->offset.has_value()) << s.ToString();
     return true;
   };
@@ -156,8 +156,8 @@ uint64_t TryAll(const std::string& bytes, const BlobFileMeta& meta, const Items&
 struct Good {
   explicit Good(TestRandom* random, size_t count = 6) : items(RandomItems(random, count, 60)) {
     items[1].value.assign(80, 'c');  // one that compresses at least
-    meta = env.Write(kNumber, &items, {});
-    bytes = env.ReadFile(kNumber);
+    meta = env.Write(kReadNumber, &items, {});
+    bytes = env.ReadFile(kReadNumber);
   }
   BlobEnv env;
   Items items;
@@ -203,7 +203,7 @@ TEST(BlobDamage, AnotherFileThanTheManifestNames) {
     ASSERT_GT(TryAll(good.bytes, meta, good.items), 0u) << field;
   }
   BlobEnv env;
-  env.WriteFile(kNumber + 1, good.bytes);
+  env.WriteFile(kReadNumber + 1, good.bytes);
   BlobFileMeta meta = good.meta;
   meta.number++;
   Ref<BlobFile> file;
@@ -215,7 +215,7 @@ TEST(BlobDamage, CutOffWhileOpen) {
   TestRandom random;
   Good good(&random);
   const Ref<BlobFile> file = good.env.MustOpen(good.meta);
-  good.env.WriteFile(kNumber, good.bytes.substr(0, 60));
+  good.env.WriteFile(kReadNumber, good.bytes.substr(0, 60));
   BlobHit hit;
   const Item& last = good.items.back();
   EXPECT_TRUE(file->Get(last.key, last.pointer, kReadAny, &hit).Is(Code::kCorruption));
@@ -234,7 +234,7 @@ TEST(BlobDamage, VerificationLooksBehindTheChecksums) {
     std::string bytes = good.bytes;
     change(&bytes);
     BlobEnv env;
-    env.WriteFile(kNumber, bytes);
+    env.WriteFile(kReadNumber, bytes);
     Ref<BlobFile> file;
     const Status opened = env.Open(good.meta, &file);
     return opened.ok() ? file->Verify().code() : opened.code();
@@ -247,12 +247,12 @@ TEST(BlobDamage, VerificationLooksBehindTheChecksums) {
   // The order of two frames.
   EXPECT_EQ(verify([&](std::string* b) {
               (*b)[at(2) + kBlobFrameHeaderBytes] = 'a';
-              ResealFrame(b, kNumber, at(2), size(2));
+              ResealFrame(b, kReadNumber, at(2), size(2));
             }),
             Code::kCorruption);
   EXPECT_EQ(verify([&](std::string* b) {
               StoreLe<uint64_t>(b->data() + at(1) + 16, good.items[0].seqno);
-              ResealFrame(b, kNumber, at(1), size(1));
+              ResealFrame(b, kReadNumber, at(1), size(1));
             }),
             Code::kCorruption);
   // A compressed value that does not decompress.
@@ -261,7 +261,7 @@ TEST(BlobDamage, VerificationLooksBehindTheChecksums) {
               ASSERT_LT(pointer.stored_length, pointer.raw_length);
               std::memset(b->data() + at(1) + size(1) - pointer.stored_length, 0xff,
                           pointer.stored_length);
-              ResealFrame(b, kNumber, at(1), size(1));
+              ResealFrame(b, kReadNumber, at(1), size(1));
             }),
             Code::kCorruption);
   // A frame that reaches beyond the frames.
@@ -270,14 +270,14 @@ TEST(BlobDamage, VerificationLooksBehindTheChecksums) {
               StoreLe<uint32_t>(b->data() + at(last) + 8, 1000);
               StoreLe<uint32_t>(b->data() + at(last) + 12, 1000);
               b->at(at(last) + 6) = 0;
-              ResealFrame(b, kNumber, at(last), size(last));
+              ResealFrame(b, kReadNumber, at(last), size(last));
             }),
             Code::kCorruption);
   // Nothing is allocated for what a length claims.
   EXPECT_EQ(verify([&](std::string* b) {
               StoreLe<uint32_t>(b->data() + at(0) + 8, kValueBytesMax);
               StoreLe<uint32_t>(b->data() + at(0) + 12, kValueBytesMax);
-              ResealFrame(b, kNumber, at(0), size(0));
+              ResealFrame(b, kReadNumber, at(0), size(0));
             }),
             Code::kCorruption);
 }
@@ -285,9 +285,9 @@ TEST(BlobDamage, VerificationLooksBehindTheChecksums) {
 TEST(BlobDamage, AMissingFile) {
   BlobEnv env;
   Ref<BlobFile> file;
-  const Status s = env.Open({kNumber, 200, 1, 104, 5}, &file);
+  const Status s = env.Open({kReadNumber, 200, 1, 104, 5}, &file);
   EXPECT_TRUE(s.Is(Code::kCorruption)) << s.ToString();
-  EXPECT_EQ(s.details()->path, env.Path(kNumber));
+  EXPECT_EQ(s.details()->path, env.Path(kReadNumber));
 }
 
 TEST(BlobDamage, TheFormatMayBeNewer) {
@@ -295,9 +295,9 @@ TEST(BlobDamage, TheFormatMayBeNewer) {
   const Good good(&random);
   std::string bytes = good.bytes;
   bytes[8] = 2;
-  StoreLe(bytes.data() + 28, Crc32cKeyed(kNumber, 0, Slice(bytes).Prefix(28)));
+  StoreLe(bytes.data() + 28, Crc32cKeyed(kReadNumber, 0, Slice(bytes).Prefix(28)));
   BlobEnv env;
-  env.WriteFile(kNumber, bytes);
+  env.WriteFile(kReadNumber, bytes);
   Ref<BlobFile> file;
   EXPECT_TRUE(env.Open(good.meta, &file).Is(Code::kFormatTooNew));
 }
@@ -307,7 +307,7 @@ TEST(BlobFile, AFailedReadIsNotRemembered) {
   TestRandom random;
   BlobEnv env;
   Items items = RandomItems(&random, 4, 100);
-  const Ref<BlobFile> file = env.MustOpen(env.Write(kNumber, &items, {}));
+  const Ref<BlobFile> file = env.MustOpen(env.Write(kReadNumber, &items, {}));
   env.vfs.SetPlan({{FaultOp::kRead, PathClass::kBlob, 0, FaultKind::kEio, false}});
   BlobHit hit;
   EXPECT_TRUE(file->Get(items[0].key, items[0].pointer, kReadAny, &hit).Is(Code::kIoError));
@@ -373,7 +373,7 @@ TEST(BlobScanner, AllFramesInOrderAlsoThoseLargerThanItsChunk) {
   Items items = RandomItems(&random, 200, 4000);
   items[7].value.resize(BlobScanner::kChunkBytes * 2, '\1');
   items[8].value.resize(BlobScanner::kChunkBytes - 50, '\2');
-  const Ref<BlobFile> file = env.MustOpen(env.Write(kNumber, &items, {Codec::kNone, 1000}));
+  const Ref<BlobFile> file = env.MustOpen(env.Write(kReadNumber, &items, {Codec::kNone, 1000}));
   BlobScanner scanner(file.get());
   BlobFrame frame;
   for (const Item& item : items) {
@@ -393,14 +393,15 @@ TEST(BlobScanner, FramesMoveToAnotherFileAsTheyAreStored) {
   for (const Codec codec : {Codec::kNone, Codec::kLz4, Codec::kZstd}) {
     BlobEnv env;
     Items items = RandomItems(&random, 300, 5000);
-    const Ref<BlobFile> old_file = env.MustOpen(env.Write(kNumber, &items, {codec, 1000}));
+    const Ref<BlobFile> old_file = env.MustOpen(env.Write(kReadNumber, &items, {codec, 1000}));
     // Some of them, in their order, as an output meets them.
     Items kept;
     for (const Item& item : items) {
       if (random.OneIn(3)) kept.push_back(item);
     }
     std::unique_ptr<BlobWriter> writer;
-    ASSERT_TRUE(BlobWriter::Create(&env.vfs, env.Path(kNumber + 1), kNumber + 1, {}, &writer).ok());
+    ASSERT_TRUE(
+        BlobWriter::Create(&env.vfs, env.Path(kReadNumber + 1), kReadNumber + 1, {}, &writer).ok());
     BlobScanner scanner(old_file.get());
     for (Item& item : kept) {
       BlobFrame frame;

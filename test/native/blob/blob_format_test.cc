@@ -7,12 +7,12 @@
 namespace shale {
 namespace {
 
-constexpr uint64_t kNumber = 15;
+constexpr uint64_t kExampleNumber = 15;
 constexpr uint64_t kOffset = 32;
 
 std::string Frame(const BlobFrame& frame) {
   std::string bytes(kBlobFrameHeaderBytes, '\0');
-  EncodeBlobFrameHeader(frame, kNumber, kOffset, bytes.data());
+  EncodeBlobFrameHeader(frame, kExampleNumber, kOffset, bytes.data());
   return bytes + frame.key.ToString() + frame.stored.ToString();
 }
 
@@ -21,15 +21,15 @@ TEST(BlobFormat, AFrameComesBack) {
   const std::string bytes = Frame(frame);
   EXPECT_EQ(bytes.size(), frame.bytes());
   BlobFrame back;
-  ASSERT_TRUE(DecodeBlobFrame(bytes, kNumber, kOffset, &back).ok());
+  ASSERT_TRUE(DecodeBlobFrame(bytes, kExampleNumber, kOffset, &back).ok());
   EXPECT_EQ(back.key, frame.key);
   EXPECT_EQ(back.seqno, frame.seqno);
   EXPECT_EQ(back.codec, frame.codec);
   EXPECT_EQ(back.raw_length, frame.raw_length);
   EXPECT_EQ(back.stored, frame.stored);
   // Elsewhere it is another one.
-  EXPECT_TRUE(DecodeBlobFrame(bytes, kNumber + 1, kOffset, &back).Is(Code::kCorruption));
-  EXPECT_TRUE(DecodeBlobFrame(bytes, kNumber, kOffset + 1, &back).Is(Code::kCorruption));
+  EXPECT_TRUE(DecodeBlobFrame(bytes, kExampleNumber + 1, kOffset, &back).Is(Code::kCorruption));
+  EXPECT_TRUE(DecodeBlobFrame(bytes, kExampleNumber, kOffset + 1, &back).Is(Code::kCorruption));
 }
 
 TEST(BlobFormat, EveryFlippedBitOfAFrameIsReported) {
@@ -38,11 +38,11 @@ TEST(BlobFormat, EveryFlippedBitOfAFrameIsReported) {
   for (size_t bit = 0; bit < good.size() * 8; bit++) {
     std::string bad = good;
     bad[bit / 8] = static_cast<char>(bad[bit / 8] ^ (1 << (bit % 8)));
-    EXPECT_TRUE(DecodeBlobFrame(bad, kNumber, kOffset, &frame).Is(Code::kCorruption)) << bit;
+    EXPECT_TRUE(DecodeBlobFrame(bad, kExampleNumber, kOffset, &frame).Is(Code::kCorruption)) << bit;
   }
   for (size_t n = 0; n < good.size(); n++) {
     const Slice cut = Slice(good).Prefix(n);
-    EXPECT_TRUE(DecodeBlobFrame(cut, kNumber, kOffset, &frame).Is(Code::kCorruption)) << n;
+    EXPECT_TRUE(DecodeBlobFrame(cut, kExampleNumber, kOffset, &frame).Is(Code::kCorruption)) << n;
   }
 }
 
@@ -51,9 +51,9 @@ TEST(BlobFormat, FieldsThatBreakARuleAreDamageWithARightChecksum) {
   const auto decode = [&](const std::function<void(char*)>& change) {
     std::string bad = good;
     change(bad.data());
-    StoreLe(bad.data(), Crc32cKeyed(kNumber, kOffset, Slice(bad).Skip(4)));
+    StoreLe(bad.data(), Crc32cKeyed(kExampleNumber, kOffset, Slice(bad).Skip(4)));
     BlobFrame frame;
-    return DecodeBlobFrame(bad, kNumber, kOffset, &frame);
+    return DecodeBlobFrame(bad, kExampleNumber, kOffset, &frame);
   };
   EXPECT_TRUE(decode([](char*) {}).ok());
   EXPECT_TRUE(decode([](char* f) { StoreLe<uint64_t>(f + 16, kSeqnoMax); }).ok());
@@ -81,9 +81,9 @@ TEST(BlobFormat, TheFooterComesBackOrIsDamage) {
   const uint64_t offset = 1032;
   const BlobFooter footer{3, 1000, 5000, 1700000000000};
   std::string good(kBlobFooterBytes, '\0');
-  EncodeBlobFooter(footer, kNumber, offset, good.data());
+  EncodeBlobFooter(footer, kExampleNumber, offset, good.data());
   BlobFooter back;
-  ASSERT_TRUE(DecodeBlobFooter(good, kNumber, offset, &back).ok());
+  ASSERT_TRUE(DecodeBlobFooter(good, kExampleNumber, offset, &back).ok());
   EXPECT_EQ(back.item_count, 3u);
   EXPECT_EQ(back.frame_bytes, 1000u);
   EXPECT_EQ(back.raw_bytes, 5000u);
@@ -91,16 +91,16 @@ TEST(BlobFormat, TheFooterComesBackOrIsDamage) {
   for (size_t bit = 0; bit < good.size() * 8; bit++) {
     std::string bad = good;
     bad[bit / 8] = static_cast<char>(bad[bit / 8] ^ (1 << (bit % 8)));
-    EXPECT_TRUE(DecodeBlobFooter(bad, kNumber, offset, &back).Is(Code::kCorruption)) << bit;
+    EXPECT_TRUE(DecodeBlobFooter(bad, kExampleNumber, offset, &back).Is(Code::kCorruption)) << bit;
   }
-  EXPECT_TRUE(DecodeBlobFooter(good, kNumber, offset + 1, &back).Is(Code::kCorruption));
-  EXPECT_TRUE(DecodeBlobFooter(good, kNumber + 1, offset, &back).Is(Code::kCorruption));
+  EXPECT_TRUE(DecodeBlobFooter(good, kExampleNumber, offset + 1, &back).Is(Code::kCorruption));
+  EXPECT_TRUE(DecodeBlobFooter(good, kExampleNumber + 1, offset, &back).Is(Code::kCorruption));
 
   const auto decode = [&](size_t at, uint64_t value, size_t size) {
     std::string bad = good;
     std::memcpy(bad.data() + at, &value, size);
-    StoreLe(bad.data() + 60, Crc32cKeyed(kNumber, offset, Slice(bad).Prefix(60)));
-    return DecodeBlobFooter(bad, kNumber, offset, &back).code();
+    StoreLe(bad.data() + 60, Crc32cKeyed(kExampleNumber, offset, Slice(bad).Prefix(60)));
+    return DecodeBlobFooter(bad, kExampleNumber, offset, &back).code();
   };
   EXPECT_EQ(decode(8, 2, 2), Code::kFormatTooNew);
   EXPECT_EQ(decode(8, 0, 2), Code::kCorruption);

@@ -8,13 +8,13 @@
 namespace shale {
 namespace {
 
-constexpr uint64_t kNumber = 9;
+constexpr uint64_t kSharedNumber = 9;
 
 TEST(BlobThreads, ManyReadersOfOneFile) {
   TestRandom random;
   BlobEnv env(64 << 10);
   Items items = RandomItems(&random, 100, 3000);
-  Ref<BlobFile> file = env.MustOpen(env.Write(kNumber, &items, {}));
+  Ref<BlobFile> file = env.MustOpen(env.Write(kSharedNumber, &items, {}));
   const auto read = [&env, &items](const BlobFile& blobs, uint64_t seed) {
     for (uint64_t i = 0; i < Scaled(3000); i++) {
       seed = seed * 6364136223846793005 + 1442695040888963407;
@@ -38,7 +38,7 @@ TEST(BlobThreads, ManyReadersOfOneFile) {
   file.reset();
   for (std::thread& thread : threads) thread.join();
   threads.clear();
-  EXPECT_FALSE(env.Exists(kNumber));
+  EXPECT_FALSE(env.Exists(kSharedNumber));
   EXPECT_GT(env.counters->loads_io(), 0u);
   EXPECT_GT(env.counters->loads_cached(), 0u);
 }

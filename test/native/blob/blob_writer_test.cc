@@ -5,12 +5,12 @@
 namespace shale {
 namespace {
 
-constexpr uint64_t kNumber = 5;
+constexpr uint64_t kWrittenNumber = 5;
 
 class BlobWriterTest : public testing::Test {
  protected:
   Status Create(const BlobWriteOptions& options = {}) {
-    return BlobWriter::Create(&env.vfs, env.Path(kNumber), kNumber, options, &writer);
+    return BlobWriter::Create(&env.vfs, env.Path(kWrittenNumber), kWrittenNumber, options, &writer);
   }
   Status Add(Slice key, Seqno seqno, Slice value) {
     BlobPointer pointer;
@@ -29,14 +29,14 @@ TEST_F(BlobWriterTest, TotalsArePreciseAndValuesThatDoNotCompressAreRaw) {
     std::string noise(3000, '\0');
     for (char& c : noise) c = static_cast<char>(random.Next());
     items.push_back({"c", 0, noise, {}});
-    meta = env.Write(kNumber, &items, {codec, 100});
-    EXPECT_EQ(meta.number, kNumber);
+    meta = env.Write(kWrittenNumber, &items, {codec, 100});
+    EXPECT_EQ(meta.number, kWrittenNumber);
     EXPECT_EQ(meta.item_count, 4u);
     EXPECT_EQ(meta.raw_bytes, 5000u + 4 + 3000);
     uint64_t frames = 0;
     uint64_t next = kFileHeaderBytes;
     for (const Item& item : items) {
-      EXPECT_EQ(item.pointer.file_number, kNumber);
+      EXPECT_EQ(item.pointer.file_number, kWrittenNumber);
       EXPECT_EQ(item.pointer.offset, next);
       EXPECT_EQ(item.pointer.raw_length, item.value.size());
       frames += item.pointer.FrameBytes(item.key.size());
@@ -47,8 +47,8 @@ TEST_F(BlobWriterTest, TotalsArePreciseAndValuesThatDoNotCompressAreRaw) {
     EXPECT_EQ(items[0].pointer.stored_length < 5000, codec != Codec::kNone);
     EXPECT_EQ(items[3].pointer.stored_length, 3000u);
     ASSERT_TRUE(env.MustOpen(meta)->Verify().ok());
-    ASSERT_TRUE(env.memory.Remove(env.Path(kNumber)).ok());
-    env.files->Evict(kNumber);
+    ASSERT_TRUE(env.memory.Remove(env.Path(kWrittenNumber)).ok());
+    env.files->Evict(kWrittenNumber);
   }
 }
 
@@ -67,22 +67,23 @@ TEST_F(BlobWriterTest, WhatAFileCannotTakeIsRefusedAndLeavesNothing) {
     // The first error is sticky, and nothing is left behind.
     EXPECT_EQ(Add("c", 1, "3").ToString(), status.ToString());
     EXPECT_EQ(writer->Finish(&meta).ToString(), status.ToString());
-    EXPECT_FALSE(env.Exists(kNumber));
+    EXPECT_FALSE(env.Exists(kWrittenNumber));
   }
   ASSERT_TRUE(Create().ok());
   EXPECT_TRUE(writer->Finish(&meta).Is(Code::kInvalidArgument));  // empty
-  EXPECT_FALSE(env.Exists(kNumber));
+  EXPECT_FALSE(env.Exists(kWrittenNumber));
   ASSERT_TRUE(Create().ok());
   ASSERT_TRUE(Add("a", 5, "1").ok());
   writer.reset();
-  EXPECT_FALSE(env.Exists(kNumber));
+  EXPECT_FALSE(env.Exists(kWrittenNumber));
 }
 
 TEST_F(BlobWriterTest, NeverWritesOverAFile) {
   ASSERT_TRUE(Create().ok());
   std::unique_ptr<BlobWriter> other;
-  EXPECT_FALSE(BlobWriter::Create(&env.vfs, env.Path(kNumber), kNumber, {}, &other).ok());
-  EXPECT_TRUE(env.Exists(kNumber));
+  EXPECT_FALSE(
+      BlobWriter::Create(&env.vfs, env.Path(kWrittenNumber), kWrittenNumber, {}, &other).ok());
+  EXPECT_TRUE(env.Exists(kWrittenNumber));
 }
 
 TEST_F(BlobWriterTest, TheFileIsSyncedBeforeFinishReturns) {
@@ -91,7 +92,7 @@ TEST_F(BlobWriterTest, TheFileIsSyncedBeforeFinishReturns) {
   ASSERT_TRUE(writer->Finish(&meta).ok());
   EXPECT_EQ(env.vfs.Count(FaultOp::kSync, PathClass::kBlob), 1u);
   EXPECT_TRUE(writer->Finish(&meta).Is(Code::kInvalidArgument));
-  EXPECT_TRUE(env.Exists(kNumber));
+  EXPECT_TRUE(env.Exists(kWrittenNumber));
 }
 
 // Every call to the disk fails in turn: the error comes out, and no half file stays.
@@ -122,12 +123,12 @@ TEST_F(BlobWriterTest, EveryFaultOfTheDisk) {
       writer.reset();
       if (env.vfs.fired() == 0) {
         EXPECT_TRUE(status.ok()) << status.ToString();
-        ASSERT_TRUE(env.memory.Remove(env.Path(kNumber)).ok());
+        ASSERT_TRUE(env.memory.Remove(env.Path(kWrittenNumber)).ok());
         break;
       }
       fired++;
       EXPECT_TRUE(status.Is(c.code) || status.Is(Code::kSyncFailed)) << status.ToString();
-      EXPECT_FALSE(env.Exists(kNumber));
+      EXPECT_FALSE(env.Exists(kWrittenNumber));
     }
     EXPECT_GT(fired, 0u);
   }

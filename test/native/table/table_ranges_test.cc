@@ -7,7 +7,7 @@
 namespace shale {
 namespace {
 
-constexpr uint64_t kNumber = 9;
+constexpr uint64_t kRangedNumber = 9;
 
 struct RangeTable {
   TableEnv env;
@@ -16,7 +16,9 @@ struct RangeTable {
   RangeTable(const Records& records, const std::vector<RangeTombstone>& ranges,
              const TableWriteOptions& options = {}) {
     std::unique_ptr<TableWriter> writer;
-    EXPECT_TRUE(TableWriter::Create(&env.vfs, env.Path(kNumber), kNumber, options, &writer).ok());
+    EXPECT_TRUE(
+        TableWriter::Create(&env.vfs, env.Path(kRangedNumber), kRangedNumber, options, &writer)
+            .ok());
     for (const Record& r : records) EXPECT_TRUE(writer->Add(r.entry()).ok());
     for (const RangeTombstone& r : ranges) EXPECT_TRUE(writer->AddRange(r).ok());
     const Status status = writer->Finish(&meta);
@@ -99,7 +101,8 @@ TEST(TableRanges, TheWriterRefusesWhatIsNoRange) {
   for (const RangeTombstone& range : wrong) {
     TableEnv env;
     std::unique_ptr<TableWriter> writer;
-    ASSERT_TRUE(TableWriter::Create(&env.vfs, env.Path(kNumber), kNumber, {}, &writer).ok());
+    ASSERT_TRUE(
+        TableWriter::Create(&env.vfs, env.Path(kRangedNumber), kRangedNumber, {}, &writer).ok());
     EXPECT_TRUE(writer->AddRange(range).Is(Code::kInvalidArgument));
   }
 }
@@ -138,11 +141,11 @@ TEST(RangeBlock, RefusesDamage) {
 
 TEST(TableRanges, FlippedBytesAreFound) {
   RangeTable t(Three(), {{"c", "g", 12}, {"a", "", 3}});
-  const std::string good = t.env.ReadFile(kNumber);
+  const std::string good = t.env.ReadFile(kRangedNumber);
   for (size_t i = 0; i < good.size(); i++) {
     std::string bad = good;
     bad[i] = static_cast<char>(bad[i] ^ 0x10);
-    t.env.WriteFile(kNumber, bad);
+    t.env.WriteFile(kRangedNumber, bad);
     Ref<TableReader> table;
     Status status = t.env.Open(t.meta, {}, &table);
     if (status.ok()) status = table->Verify();
@@ -153,8 +156,8 @@ TEST(TableRanges, FlippedBytesAreFound) {
 // The checksums made right again: what the block says must still be what the table says of it.
 TEST(TableRanges, ResealedBytesStayInside) {
   RangeTable t(Three(), {{"c", "g", 12}, {"a", "", 3}});
-  const std::string good = t.env.ReadFile(kNumber);
-  const TableFooter footer = FooterOf(good, kNumber);
+  const std::string good = t.env.ReadFile(kRangedNumber);
+  const TableFooter footer = FooterOf(good, kRangedNumber);
   TableProperties properties;
   ASSERT_TRUE(
       DecodeTableProperties(
@@ -165,8 +168,8 @@ TEST(TableRanges, ResealedBytesStayInside) {
     for (int bit = 0; bit < 8; bit++) {
       std::string bad = good;
       bad[handle.offset + i] = static_cast<char>(bad[handle.offset + i] ^ (1 << bit));
-      Reseal(&bad, handle, kNumber);
-      t.env.WriteFile(kNumber, bad);
+      Reseal(&bad, handle, kRangedNumber);
+      t.env.WriteFile(kRangedNumber, bad);
       Ref<TableReader> table;
       const Status status = t.env.Open(t.meta, {}, &table);
       if (!status.ok()) {

@@ -8,7 +8,7 @@ namespace {
 
 using Direction = Cursor::Direction;
 
-std::string KeyOf(uint64_t n) { return "k" + std::to_string(100 + n); }
+std::string ShortKey(uint64_t n) { return "k" + std::to_string(100 + n); }
 
 // A tree, what it should show, and the snapshots that are open.
 class RangeDeleteTest : public testing::Test {
@@ -42,7 +42,8 @@ class RangeDeleteTest : public testing::Test {
     for (const Seqno r : reads) {
       Expect(r);
       for (uint64_t k = 0; k < keys; k++) {
-        ASSERT_EQ(harness_->Get(KeyOf(k), r), model_.Get(KeyOf(k), r)) << KeyOf(k) << " at " << r;
+        ASSERT_EQ(harness_->Get(ShortKey(k), r), model_.Get(ShortKey(k), r))
+            << ShortKey(k) << " at " << r;
       }
     }
   }
@@ -84,7 +85,7 @@ TEST_F(RangeDeleteTest, RandomHistories) {
     std::map<std::string, bool> written;  // once since its last removal: it may be removed weakly
     const uint64_t steps = 50 + random.Below(300);
     for (uint64_t i = 0; i < steps; i++) {
-      const std::string key = KeyOf(random.Below(keys));
+      const std::string key = ShortKey(random.Below(keys));
       const uint64_t what = random.Below(20);
       if (what < 10) {
         written[key] = written.count(key) == 0;
@@ -98,7 +99,7 @@ TEST_F(RangeDeleteTest, RandomHistories) {
         Write({key, ++seqno_, Kind::kWeakTombstone, ""});
         written.erase(it);
       } else if (what < 15) {
-        std::string end = KeyOf(random.Below(keys));
+        std::string end = ShortKey(random.Below(keys));
         if (random.OneIn(4)) end.clear();
         if (!end.empty() && end <= key) continue;
         RemoveRange(random.OneIn(10) ? "a" : key, end);
@@ -128,8 +129,8 @@ TEST_F(RangeDeleteTest, RandomHistories) {
       if (random.OneIn(25)) ExpectAll(keys);
       if (random.OneIn(10)) {
         Bounds bounds;
-        if (random.OneIn(2)) bounds.lower = KeyOf(random.Below(keys));
-        if (random.OneIn(2)) bounds.upper = KeyOf(random.Below(keys));
+        if (random.OneIn(2)) bounds.lower = ShortKey(random.Below(keys));
+        if (random.OneIn(2)) bounds.upper = ShortKey(random.Below(keys));
         Expect(seqno_ + 1, bounds);
       }
       ASSERT_FALSE(HasFailure());
@@ -159,9 +160,9 @@ TEST_F(RangeDeleteTest, ACursorGoesOnAfterEveryStepThatWouldBlock) {
   const std::vector<Seqno>& snapshots = harness_->retention.snapshots;
   for (int i = 0; i < 400; i++) {
     if (random.OneIn(12)) {
-      RemoveRange(KeyOf(random.Below(50)), random.OneIn(3) ? "" : "k150~");
+      RemoveRange(ShortKey(random.Below(50)), random.OneIn(3) ? "" : "k150~");
     } else {
-      Put(KeyOf(random.Below(100)));
+      Put(ShortKey(random.Below(100)));
     }
     if (random.OneIn(10) && (snapshots.empty() || snapshots.back() <= seqno_)) OpenSnapshot();
     if (random.OneIn(60)) {
@@ -210,10 +211,10 @@ TEST_F(RangeDeleteTest, ScansJumpInsideAMemtable) {
 // Gigabytes go with a few edits: what is covered leaves the version unread, and then what covered
 // it does, as soon as no snapshot is in between.
 TEST_F(RangeDeleteTest, CoveredTablesAreDropped) {
-  for (uint64_t i = 0; i < 600; i++) Put(KeyOf(i));
+  for (uint64_t i = 0; i < 600; i++) Put(ShortKey(i));
   ASSERT_OK(harness_->RotateAndFlush());
   ASSERT_OK(harness_->Major());
-  for (uint64_t i = 0; i < 600; i += 3) Put(KeyOf(i));
+  for (uint64_t i = 0; i < 600; i += 3) Put(ShortKey(i));
   ASSERT_OK(harness_->RotateAndFlush());
   const uint64_t tables = TableCount();
   ASSERT_GT(tables, 3u);
@@ -236,19 +237,19 @@ TEST_F(RangeDeleteTest, CoveredTablesAreDropped) {
 }
 
 TEST_F(RangeDeleteTest, TablesThatAreCoveredInPartStay) {
-  for (uint64_t i = 0; i < 100; i++) Put(KeyOf(i));
+  for (uint64_t i = 0; i < 100; i++) Put(ShortKey(i));
   ASSERT_OK(harness_->RotateAndFlush());
-  RemoveRange(KeyOf(0), KeyOf(99));
+  RemoveRange(ShortKey(0), ShortKey(99));
   ASSERT_OK(harness_->RotateAndFlush());
   harness_->tree()->DropCovered();
   EXPECT_EQ(TableCount(), 2u);
   ExpectAll(100);
-  RemoveRange(KeyOf(99), KeyOf(99) + "x");
+  RemoveRange(ShortKey(99), ShortKey(99) + "x");
   ASSERT_OK(harness_->RotateAndFlush());
   ExpectAll(100);
   harness_->tree()->DropCovered();
   EXPECT_EQ(TableCount(), 3u);  // no single one covers the whole table
-  RemoveRange(KeyOf(0), KeyOf(99) + "x");
+  RemoveRange(ShortKey(0), ShortKey(99) + "x");
   ASSERT_OK(harness_->RotateAndFlush());
   harness_->tree()->DropCovered();
   EXPECT_EQ(TableCount(), 0u);
@@ -256,9 +257,9 @@ TEST_F(RangeDeleteTest, TablesThatAreCoveredInPartStay) {
 
 TEST_F(RangeDeleteTest, OutputsAreCutWhereTheyEnd) {
   OpenSnapshot();
-  for (uint64_t i = 0; i < 400; i++) Put(KeyOf(i));
+  for (uint64_t i = 0; i < 400; i++) Put(ShortKey(i));
   OpenSnapshot();
-  RemoveRange(KeyOf(10), KeyOf(390));
+  RemoveRange(ShortKey(10), ShortKey(390));
   ASSERT_OK(harness_->RotateAndFlush());
   ASSERT_OK(harness_->Major());
   const Ref<SuperVersion> sv = harness_->tree()->Pin();
@@ -318,7 +319,7 @@ TEST(RangeFragments, SayOfEveryKeyWhatTheSourcesSay) {
     }
     while (keys.size() < count) {
       const uint64_t a = random.Below(40);
-      keys.emplace_back(KeyOf(a), random.OneIn(6) ? "" : KeyOf(a + 1 + random.Below(15)));
+      keys.emplace_back(ShortKey(a), random.OneIn(6) ? "" : ShortKey(a + 1 + random.Below(15)));
     }
     for (const auto& [start, end] : keys) ranges.push_back({start, end, 1 + random.Below(60)});
     const std::vector<RangeTombstone> fragments = FragmentRanges(ranges, view);
@@ -341,7 +342,7 @@ TEST(RangeFragments, SayOfEveryKeyWhatTheSourcesSay) {
     for (uint64_t k = 0; k < 60; k++) {
       std::map<Seqno, Seqno> expected;
       std::map<Seqno, Seqno> seen;
-      const std::string key = KeyOf(k);
+      const std::string key = ShortKey(k);
       for (const RangeTombstone& r : ranges) {
         if (!r.Covers(key)) continue;
         Seqno& newest = expected[view.StratumEnd(r.seqno)];
