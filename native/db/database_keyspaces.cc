@@ -178,11 +178,12 @@ void Database::Impl::ChangeTables(uint32_t id, const std::function<void(Seqno)>&
   WriteBatch batch;
   batch.Add(kTablesChanged, id, Slice(), Slice());
   const CommitQueue::WriteLock lock(queue_.get());
-  may_hold_.store(true);
   if (keyspace && !snapshots_.View().snapshots.empty()) RotateTree(keyspace.get());
   Seqno seqno = 0;
   const bool appended = AppendLocked(batch, &seqno).ok();
   install(appended ? seqno : queue_->next_seqno() - 1);
+  // Not before: who closes a snapshot takes the flag away if nothing is held.
+  may_hold_.store(true);
   if (appended) queue_->PublishOne(seqno);
 }
 

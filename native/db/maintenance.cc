@@ -258,6 +258,7 @@ void Maintenance::RunCompaction() {
     deciding_++;
   }
   std::optional<CompactionPlan> plan;
+  keyspace->tree()->ReleaseHeld();  // its seqno may not have been visible when the drop ended
   keyspace->tree()->DropCovered();
   if (!busy) plan = keyspace->tree()->ChooseAndClaim(parts_.vfs->WallMillis());
   if (plan.has_value()) {

@@ -278,23 +278,15 @@ Status Tree::CommitChange(ManifestEdit::TreeChange change, const JobOutput* outp
   try {
     if (is_visible) {
       context_.at_a_seqno(id_, [&](Seqno at) { InstallVisible(std::move(version), at); });
-      RetireSuperseded();
-      return Status::Ok();
+    } else {
+      InstallHidden(std::move(version), flushed);
     }
     std::lock_guard<std::mutex> lock(mutex_);
-    const SuperVersion* now = current();
-    std::vector<Ref<Memtable>> sealed;
-    for (const auto& m : now->sealed) {
-      const auto same = [&](const Ref<Memtable>& f) { return f.get() == m.get(); };
-      if (std::none_of(flushed.begin(), flushed.end(), same)) sealed.push_back(m);
-    }
     if (flushed_seqno) flushed_seqno_ = std::max(flushed_seqno_, *flushed_seqno);
     if (deleted()) {
       for (const auto& table : added) table.reader->MarkObsolete();
       for (const auto& file : blob_files) file->MarkObsolete();
     }
-    Install(MakeRef<SuperVersion>(now->active, std::move(sealed), std::move(version),
-                                  highest_seqno(), list_, now->held));
   } catch (const std::bad_alloc&) {
     // What is read here is now behind the manifest: nothing may be built upon it.
     return context_.manifest->Fail(Code::kOutOfMemory);
@@ -328,6 +320,18 @@ HeldVersions StillNeeded(const HeldVersions& held, const RetentionView& view) {
 }
 
 }  // namespace
+
+void Tree::InstallHidden(Ref<Version> version, const std::vector<Ref<Memtable>>& flushed) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const SuperVersion* now = current();
+  std::vector<Ref<Memtable>> sealed;
+  for (const auto& m : now->sealed) {
+    const auto same = [&](const Ref<Memtable>& f) { return f.get() == m.get(); };
+    if (std::none_of(flushed.begin(), flushed.end(), same)) sealed.push_back(m);
+  }
+  Install(MakeRef<SuperVersion>(now->active, std::move(sealed), std::move(version), highest_seqno(),
+                                list_, now->held));
+}
 
 void Tree::InstallVisible(Ref<Version> version, Seqno at) {
   // What is written from now on is not to stay in memory with the held one.

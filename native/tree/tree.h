@@ -187,6 +187,8 @@ class Tree : public RefCounted {
                                                               const std::set<uint64_t>& busy)>;
   std::optional<CompactionPlan> ClaimChosen(const Chooser& choose);
   void ReleaseHeldBut(const RetentionView& view);
+  // Installs a version that reads cannot tell from the one before, with memtables that it replaces.
+  void InstallHidden(Ref<Version> version, const std::vector<Ref<Memtable>>& flushed);
   // Installs a version in which something is missing that reads at `at` and below still see.
   void InstallVisible(Ref<Version> version, Seqno at);
   bool deleted() const { return deleted_.load(std::memory_order_acquire); }

@@ -124,6 +124,22 @@ describe('dropRange', () => {
     await expectTableFiles(path, 0)
   })
 
+  test('the blob files of dropped tables go with their last reader', async () => {
+    const kvSeparation = { threshold: 100, compression: 'none' } as const
+    const { path, database, keyspace } = await open({ compaction: PATIENT, kvSeparation })
+    const value = 'v'.repeat(1000)
+    await flushed(keyspace, 'abc', value)
+    const blobFiles = (): number => readdirSync(path).filter((name) => /blob$/.test(name)).length
+    expect([keyspace.blobFileCount(), blobFiles()]).toEqual([1, 1])
+    const snapshot = database.snapshot()
+    await keyspace.dropRange({})
+    expect(keyspace.blobFileCount()).toBe(0)
+    expect(keyspace.getTextSync('b', { snapshot })).toBe(value)
+    snapshot.close()
+    await expectTableFiles(path, 0)
+    await expect.poll(blobFiles, { timeout: 20_000 }).toBe(0)
+  })
+
   test('an iteration that was begun goes on', async () => {
     const { keyspace } = await open({ compaction: PATIENT })
     await flushed(keyspace, 'abc', '1')

@@ -23,6 +23,7 @@ import type { MemVfs } from '../../../lib/typescript/vfs/mem-vfs.ts'
 import { scaled, testSeed } from '../../support/scratch.ts'
 import { newMachine } from '../support/machine.ts'
 import { Random } from '../support/random.ts'
+import { rowsOf } from '../support/rows.ts'
 import { PLAIN } from '../support/tables.ts'
 
 const ROUNDS = scaled(40)
@@ -151,24 +152,6 @@ const EMPTY = new Memtable(9)
 
 function over(tables: readonly Table[]): SuperVersion {
   return new SuperVersion(EMPTY, [], Version.of(1, tables))
-}
-
-function rowsOf(state: SuperVersion, readSeqno: number, backward: boolean): [string, string][] {
-  const cursor = state.cursor(readSeqno, { lower: undefined, upper: undefined }, backward)
-  const rows: [string, string][] = []
-  const complete = (): void => {
-    while (cursor.missing !== undefined) {
-      cursor.missing.sync()
-      cursor.retry()
-    }
-  }
-  cursor.start()
-  for (complete(); cursor.valid; complete()) {
-    const value = Buffer.from(cursor.value.slice(cursor.valueBegin, cursor.valueEnd))
-    rows.push([Buffer.from(cursor.key.slice(0, cursor.keyEnd)).toString(), value.toString()])
-    cursor.next()
-  }
-  return rows
 }
 
 function expectRead(state: SuperVersion, operations: readonly Operation[], readSeqno: number) {
