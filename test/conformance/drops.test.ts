@@ -140,6 +140,19 @@ describe('dropRange', () => {
     await expect.poll(blobFiles, { timeout: 20_000 }).toBe(0)
   })
 
+  test('what is dropped behind a commit that waits for its sync goes with it', async () => {
+    const { path, keyspace } = await open({ compaction: PATIENT })
+    await flushed(keyspace, 'wx', '1')
+    await flushed(keyspace, 'abc', '1')
+    const pending = keyspace.insert('x', '2', { durability: 'sync' })
+    keyspace.dropRangeSync({ lt: 'd' })
+    await pending
+    // A table over another one: there is nothing to compact.
+    await keyspace.rotateMemtableAndWait()
+    expect(seen(keyspace)).toBe('w1 x2')
+    await expectTableFiles(path, 2)
+  })
+
   test('an iteration that was begun goes on', async () => {
     const { keyspace } = await open({ compaction: PATIENT })
     await flushed(keyspace, 'abc', '1')

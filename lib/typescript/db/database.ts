@@ -112,8 +112,8 @@ export class Database {
       maxCompactions: settings.workerThreads,
       isAutomatic: true,
       afterFlush: new Io<void>(
-        () => this.#keeper?.evictNow(),
-        async () => this.#keeper?.evictSoon(),
+        () => this.#afterFlush(() => this.#keeper?.evictNow()),
+        async () => this.#afterFlush(() => this.#keeper?.evictSoon()),
       ),
       onFatal: (cause) => this.#queue.fail(cause),
       onState: (problem) => this.#maintenanceState(problem),
@@ -302,6 +302,12 @@ export class Database {
     if (this.#status !== 'open') return
     if (this.#mayHold) this.#releaseHeld()
     this.maintenance.readsEnded(seqno)
+  }
+
+  /** What was dropped may not have been visible yet when the drop ended. */
+  #afterFlush(evict: () => void): void {
+    if (this.#mayHold) this.#releaseHeld()
+    evict()
   }
 
   #rotateTree(tree: number): void {
