@@ -46,7 +46,8 @@ export default defineConfig({
       .map(([project]) => project),
     pool: 'forks',
     maxWorkers: availableParallelism(),
-    testTimeout: 60_000,
+    // The volume takes its time.
+    testTimeout: 60_000 * Math.max(1, Number(process.env['SHALE_SCALE'] ?? 1)),
     hookTimeout: 60_000,
   },
 })

@@ -94,6 +94,7 @@ Status Database::Impl::ChangeOptions(Keyspace* keyspace, const TreeOptions& opti
   SHALE_RETURN_IF_ERROR(status);
   keyspace->tree()->SetOptions(options);
   keyspace->upkeep.max_memtable_size.store(options.max_memtable_size);
+  maintenance_->OptionsChanged(keyspace);
   return Status::Ok();
 }
 

@@ -33,6 +33,7 @@ class Keyspace : public RefCounted {
     bool touched = false;              // write lock: the running group wrote to it
     uint64_t counted_sealed = 0;       // maintenance: bytes of sealed memtables in the total
     size_t counted_level0 = 0;         // maintenance: its debt of level 0 that is in the books
+    size_t left_level0 = 0;            // maintenance: runs there when the strategy wanted nothing
     bool flush_queued = false;         // maintenance
     bool flush_held = false;           // maintenance: waits until level 0 has room
     bool flush_now = false;            // maintenance: must not wait for level 0

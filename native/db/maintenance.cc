@@ -31,13 +31,25 @@ void Maintenance::Tell(Told* told) {
 }
 
 // Runs in level 0 that weigh on writers: of those that the strategy leaves alone on purpose only as
-// many as it leaves by default.
-size_t Maintenance::Level0Debt(Keyspace* keyspace, size_t runs) {
+// many as it leaves by default. What it has left alone when it was asked is on purpose, however
+// many that are: no compaction would ever take them off the writers. mutex_ held.
+size_t Maintenance::Level0Debt(const Keyspace* keyspace, size_t runs) {
   const std::optional<size_t> tolerated = ToleratedLevel0Runs(keyspace->tree()->options().strategy);
   if (!tolerated.has_value()) return 0;
   static const size_t by_default = ToleratedLevel0Runs(StrategyOptions()).value();
-  const size_t on_purpose = std::max(*tolerated, by_default) - by_default;
+  const size_t left = std::max(*tolerated, keyspace->upkeep.left_level0);
+  const size_t on_purpose = std::max(left, by_default) - by_default;
   return runs - std::min(runs, on_purpose);
+}
+
+// The strategy was asked and wants nothing.
+void Maintenance::NoteLevel0Left(Keyspace* keyspace) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (keyspace->upkeep.compactions != 0) return;
+    keyspace->upkeep.left_level0 = keyspace->tree()->level0_runs();
+  }
+  CountLevel0(keyspace);
 }
 
 // The bytes of sealed memtables, read anew, so that the total is right whatever happened meanwhile.
@@ -79,6 +91,11 @@ void Maintenance::Opened(Keyspace* keyspace) {
   ScheduleCompaction(keyspace);
 }
 
+void Maintenance::OptionsChanged(Keyspace* keyspace) {
+  CountLevel0(keyspace);
+  ScheduleCompaction(keyspace);
+}
+
 void Maintenance::Sealed(Keyspace* keyspace) {
   CountSealed(keyspace);
   CountLevel0(keyspace);
@@ -109,8 +126,8 @@ void Maintenance::WhenFlushed(Keyspace* keyspace, Seqno seqno, Completion comple
 
 // Level 0 is full: the flush waits until a compaction made room there.
 bool Maintenance::MustHold(Keyspace* keyspace) {
-  if (Level0Debt(keyspace, keyspace->tree()->level0_runs()) < kLevel0RunsMax) return false;
   std::lock_guard<std::mutex> lock(mutex_);
+  if (Level0Debt(keyspace, keyspace->tree()->level0_runs()) < kLevel0RunsMax) return false;
   if (paused_ || keyspace->upkeep.flush_now || !parts_.automatic) return false;
   keyspace->upkeep.flush_held = true;
   QueueCompaction(keyspace);
@@ -267,6 +284,7 @@ void Maintenance::RunCompaction() {
     // Who waits for it learns it from the state; a failed job is tried again.
     static_cast<void>(Execute(keyspace, *plan, std::make_shared<JobControl>()));
   } else {
+    if (!busy) NoteLevel0Left(keyspace.get());
     NothingToCompact(keyspace);
   }
   EndTask();

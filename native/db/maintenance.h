@@ -52,6 +52,8 @@ class Maintenance {
 
   // A keyspace joins; counts what recovery left in it and schedules what it needs.
   void Opened(Keyspace* keyspace);
+  // Its strategy may want something else now.
+  void OptionsChanged(Keyspace* keyspace);
   // A memtable of `keyspace` was sealed.
   void Sealed(Keyspace* keyspace);
   // The bytes of memtables are above the soft limit, or writers are not free.
@@ -113,7 +115,7 @@ class Maintenance {
                 uint64_t nanos);
   void CountSealed(Keyspace* keyspace);
   void CountLevel0(Keyspace* keyspace);
-  static size_t Level0Debt(Keyspace* keyspace, size_t runs);
+  void NoteLevel0Left(Keyspace* keyspace);
   bool BeginTask();
   void EndTask();
   void RunCompaction();
@@ -124,6 +126,7 @@ class Maintenance {
   void TryWanted(const std::shared_ptr<Wanted>& wanted);
   void RetryWanted(Keyspace* keyspace);
   // mutex_ held.
+  static size_t Level0Debt(const Keyspace* keyspace, size_t runs);
   void TellLevel0();
   void QueueWanted(const std::shared_ptr<Wanted>& wanted);
   void QueueFlush(Keyspace* keyspace);

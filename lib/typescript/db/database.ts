@@ -132,6 +132,7 @@ export class Database {
       isReadOnly: settings.readOnly,
       appendRecord: (record) => this.#appendRecord(record),
       onAdded: (keyspace) => this.maintenance.opened(keyspace),
+      onChanged: (keyspace) => this.maintenance.optionsChanged(keyspace),
     })
   }
 

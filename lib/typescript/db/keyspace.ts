@@ -20,6 +20,8 @@ export class Keyspace {
   isCompactionQueued = false
   /** A compaction has failed: until the pause is over none is begun. */
   isCompactionPausing = false
+  /** Runs in level 0 when the strategy was asked and wanted nothing. */
+  level0Left = 0
   /** A timer waits for tables to become too old. */
   awaitsAge = false
   /** Compactions that run. */

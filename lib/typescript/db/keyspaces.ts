@@ -33,6 +33,8 @@ export interface KeyspacesParts {
   /** Hands over a commit of its own with one record; returns its seqno. */
   readonly appendRecord: (record: Uint8Array) => number
   readonly onAdded: (keyspace: Keyspace) => void
+  /** Its options are others now. */
+  readonly onChanged: (keyspace: Keyspace) => void
 }
 
 /** A keyspace on its way. */
@@ -132,6 +134,7 @@ export class Keyspaces {
       { treeOptions: [{ tree: tree.id, options }] },
       { durable: () => tree.setOptions(after), failed: (error) => this.#failIfLost(error) },
     )
+    this.#parts.onChanged(keyspace)
   }
 
   /** A failed sync of the manifest ends writing. */

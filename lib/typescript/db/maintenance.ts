@@ -129,6 +129,12 @@ export class Maintenance {
     this.queueCompaction(keyspace)
   }
 
+  /** Its strategy may want something else now. */
+  optionsChanged(keyspace: Keyspace): void {
+    this.#countLevel0(keyspace)
+    this.queueCompaction(keyspace)
+  }
+
   /** Something was inserted. */
   countActive(keyspace: Keyspace): void {
     const active = keyspace.tree.activeBytes
@@ -374,8 +380,14 @@ export class Maintenance {
    * Tables that nobody can miss go before anything is merged; garbage in blob files goes when
    * nothing else is left to do.
    */
-  *#choosePlan({ tree }: Keyspace): Flow<PlanData | undefined> {
-    return (yield* tree.coveredPlan()) ?? tree.choosePlan() ?? tree.stalePlan()
+  *#choosePlan(keyspace: Keyspace): Flow<PlanData | undefined> {
+    const { tree } = keyspace
+    const plan = (yield* tree.coveredPlan()) ?? tree.choosePlan() ?? tree.stalePlan()
+    if (plan === undefined && keyspace.compactions === 0) {
+      keyspace.level0Left = tree.level0Runs
+      this.#countLevel0(keyspace)
+    }
+    return plan
   }
 
   /** Drops tables that nobody can miss, unless somebody else is about it. */
@@ -646,9 +658,10 @@ const BY_DEFAULT = toleratedLevel0Runs(DEFAULT_SETTINGS.compaction)
 
 /**
  * Runs in level 0 that weigh on writers: of those that the strategy leaves alone on purpose only as
- * many as it leaves by default.
+ * many as it leaves by default. What it has left alone when it was asked is on purpose, however
+ * many that are: no compaction would ever take them off the writers.
  */
-function level0Debt({ tree }: Keyspace, runs: number): number {
-  const tolerated = toleratedLevel0Runs(tree.settings.compaction)
+function level0Debt({ tree, level0Left }: Keyspace, runs: number): number {
+  const tolerated = Math.max(toleratedLevel0Runs(tree.settings.compaction), level0Left)
   return Math.max(0, runs - Math.max(0, tolerated - BY_DEFAULT))
 }

@@ -76,6 +76,27 @@ TEST_F(PressureTest, AStrategyThatIsNotKnownHereStopsNobody) {
   EXPECT_EQ(database_->figures().stalls, 0u);
 }
 
+// Each run a tier below the one before it, however many there are.
+TEST_F(PressureTest, RunsThatTheStrategyWasAskedAboutSlowNobody) {
+  const Ref<Keyspace> keyspace = OpenWith("tiers", [](StrategyOptions* strategy) {
+    strategy->kind = StrategyKind::kSizeTiered;
+    strategy->name = "size-tiered";
+    strategy->base_size = 1024;
+    strategy->ratio = 1.1;
+    strategy->min_runs = 2;
+  });
+  constexpr size_t kRuns = 24;
+  size_t size = size_t{1} << 17;
+  for (size_t i = 0; i < kRuns; ++i, size = size * 5 / 6) {
+    DB_ASSERT_OK(Put(keyspace.get(), "k", std::string(size, 'v')));
+    DB_ASSERT_OK(database_->FlushKeyspace(keyspace.get()));
+    RunAll(executor_);
+  }
+  EXPECT_EQ(keyspace->tree()->level0_runs(), kRuns);
+  DB_EXPECT_OK(Put(keyspace.get(), "k", "the last one"));
+  EXPECT_EQ(database_->figures().stalls, 0u);
+}
+
 // None of the memtables reaches its own limit, and a stopped writer seals nothing: what was sealed
 // before has to be enough.
 TEST_F(PressureTest, ABatchOverManyKeyspacesStopsWritersForAWhileOnly) {
