@@ -19,6 +19,7 @@ import {
   type TreeOptions,
   type Version,
 } from '../../../lib/index.ts'
+import { collectGarbage } from '../../support/collect.ts'
 import { Draw, shownKey, shownRange } from './draw.ts'
 import { Comparison, type Twin } from './twins.ts'
 
@@ -36,6 +37,8 @@ export class TreeRun {
   /** Tables are the same to the byte. */
   readonly #isExact: boolean
   readonly #hasRanges: boolean
+  /** Entries were dropped that hold what they read from until they are collected. */
+  #isLeftOpen = false
   readonly #isSeparated: boolean
   #trees!: Twin<Tree>
   #cursors: OpenCursor[] = []
@@ -246,6 +249,7 @@ export class TreeRun {
       if (form === 'pairs') return ranged(tree).toArraySync()
       if (form === 'entries') {
         const entries = [...ranged(tree).entries()]
+        this.#isLeftOpen ||= entries.length > 0
         return entries.map((entry) => [entry.key, entry.size, entry.valueSync()])
       }
       const visited: [Buffer, Buffer][] = []
@@ -303,7 +307,7 @@ export class TreeRun {
 
   // --- figures and versions ----------------------------------------------------------------------
 
-  #figures(): void {
+  async #figures(): Promise<void> {
     this.#all('figures', (tree) => [
       // Tombstones that stay longer count.
       this.#isExact && tree.approximateLen(),
@@ -322,12 +326,14 @@ export class TreeRun {
         tree.approximateSize(range),
       ])
     }
-    this.#compareHistories()
+    await this.#compareHistories()
   }
 
   /** The native engine lets go of what nobody reads some time later. */
-  #compareHistories(): void {
+  async #compareHistories(): Promise<void> {
     if (this.#hasRanges) return
+    if (this.#isLeftOpen) await collectGarbage()
+    this.#isLeftOpen = false
     this.#all('current super version', (tree) => {
       const [current] = tree.versionHistory()
       const views = [current!, tree.getVersionForSnapshot(this.#seqno)]
