@@ -45,12 +45,12 @@ export interface WriteMetrics {
   readonly stallMs: number
 }
 
-/** Jobs that failed count nowhere. */
+/** Of jobs that succeeded. */
 export interface CompactionMetrics {
   /** Running now. */
   readonly active: number
   readonly completed: number
-  /** Of all jobs, added up; those that run side by side count each. */
+  /** Added up, with those of jobs that failed: `Database.timeCompacting`. */
   readonly ms: number
   /** Of the tables that were merged. */
   readonly bytesRead: number
@@ -58,6 +58,7 @@ export interface CompactionMetrics {
   readonly bytesWritten: number
 }
 
+/** Of flushes that succeeded. */
 export interface FlushMetrics {
   readonly active: number
   readonly completed: number
