@@ -4,7 +4,7 @@ import { renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { LeveledCompaction } from '../../lib/index.ts'
+import { FifoCompaction } from '../../lib/index.ts'
 import type {
   CompactionPlan,
   Database,
@@ -18,7 +18,7 @@ import { expectScenario } from '../support/scenario.ts'
 import { failure, scratchDirectory } from '../support/scratch.ts'
 
 /** Nothing is compacted unless it is asked for. */
-const PATIENT = new LeveledCompaction({ l0Threshold: 1000 })
+const PATIENT = new FifoCompaction({ limit: 2 ** 40 })
 const NAMES = ['flush', 'compaction', 'stall', 'status', 'error'] as const
 
 interface Told {

@@ -579,6 +579,7 @@ export class Database {
   *close(): Flow<void> {
     if (this.#status === 'closed') return
     this.#status = 'closing'
+    this.#health.close()
     this.control.close(this.closedError())
     let problem: unknown
     try {

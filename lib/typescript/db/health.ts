@@ -12,6 +12,7 @@ export class Health {
   readonly #events: Events
   readonly #problems = new Map<HealthSource, ShaleError>()
   #status: EngineStatus = 'open'
+  #isClosing = false
 
   constructor(events: Events) {
     this.#events = events
@@ -35,6 +36,11 @@ export class Health {
     this.#update()
   }
 
+  /** From here on the status is that it closes; failures are told all the same. */
+  close(): void {
+    this.#isClosing = true
+  }
+
   /** Maintenance tells of its failures itself, one by one. */
   #tellError(source: HealthSource, error: ShaleError): void {
     if (source === 'maintenance') return
@@ -47,7 +53,7 @@ export class Health {
     const [first] = this.#problems.values()
     const cause = failure ?? first
     const status = failure !== undefined ? 'failed' : cause === undefined ? 'open' : 'degraded'
-    if (status === this.#status) return
+    if (status === this.#status || this.#isClosing) return
     this.#status = status
     this.#events.tell({ type: 'status', status, ...(cause !== undefined && { cause }) })
   }

@@ -172,6 +172,8 @@ export class BlockRequests {
   /** Neither looks into the cache nor what is loaded are counted. */
   readonly #isQuiet: boolean
   protected readonly loads: Once = new Once()
+  /** Whether it is a point read. */
+  protected readonly isLookup: boolean = false
 
   constructor(readAhead = 0, isQuiet: boolean = readAhead > 0) {
     this.#readAhead = readAhead
@@ -211,11 +213,8 @@ export class BlockRequests {
     if (this.#isQuiet) return
     if (isCached) counters.loadsCached++
     else counters.loadsIo++
-    this.loaded(counters)
+    if (this.isLookup) counters.lookupLoads++
   }
-
-  /** One block more. */
-  protected loaded(_: TableCounters): void {}
 
   /** The same question follows, from its beginning. */
   askAgain(): void {

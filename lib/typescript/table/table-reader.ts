@@ -70,6 +70,7 @@ export class PointLookup extends BlockRequests {
   wantsValue = true
   /** A separated value that had to be fetched. */
   fetched: FetchedValue | undefined
+  protected override readonly isLookup = true
   readonly #hash = new KeyHash()
   #hashed = false
   readonly #filters = new Once()
@@ -140,10 +141,6 @@ export class PointLookup extends BlockRequests {
     if (this.#hasAskedTables) return
     this.#hasAskedTables = true
     counters.lookups++
-  }
-
-  protected override loaded(counters: TableCounters): void {
-    counters.lookupLoads++
   }
 
   filterAnswered(counters: TableCounters, isNegative: boolean): void {
