@@ -19,10 +19,11 @@ import { copyKey } from '../keys.ts'
 import { rejected } from '../receiver.ts'
 import { answered, answeredNothing, Turn } from '../turn.ts'
 import { runSync } from './base/flow.ts'
-import type { Latency } from './base/histogram.ts'
+import { Latency } from './base/histogram.ts'
 import { isTombstone, READ_ALL, SEQNO_MAX } from './base/internal-key.ts'
 import { encodeKey, keyBytes } from './base/key-bytes.ts'
 import { copyOf } from './base/slice.ts'
+import { GETS_A_LOOK } from './db/database-counters.ts'
 import type { IteratorCounters } from './db/database-counters.ts'
 import { ABSENT, BLOCKED, FOUND, PointLookup } from './table/table-reader.ts'
 import type { Counted } from './table/table-reader.ts'
@@ -72,9 +73,11 @@ const LANES = 8
 
 export class TypescriptReads implements ReadEngine {
   readonly #source: ReadSource
+  readonly #gets: Latency
 
   constructor(source: ReadSource) {
     this.#source = source
+    this.#gets = source.counters?.gets ?? new Latency(GETS_A_LOOK)
   }
 
   getSync(key: KeyInput, seqno: number): Buffer | undefined {
@@ -207,9 +210,8 @@ export class TypescriptReads implements ReadEngine {
 
   /** Whether the lookup has found a value. */
   #findSync(key: KeyInput, seqno: number, wantsValue = true): boolean {
-    const gets = this.#source.counters?.gets
+    const gets = this.#gets
     const superVersion = this.#start(key, seqno, wantsValue)
-    if (gets === undefined) return findNow(superVersion, lookup)
     const begun = gets.begin()
     const found = superVersion.find(lookup)
     if (found === BLOCKED) return readNow(superVersion, gets)
@@ -219,12 +221,12 @@ export class TypescriptReads implements ReadEngine {
 
   #read<T>(key: KeyInput, seqno: number, take: Take<T>, wantsValue = true): Promise<T | undefined> {
     try {
-      const gets = this.#source.counters?.gets
+      const gets = this.#gets
       const superVersion = this.#start(key, seqno, wantsValue)
-      const begun = gets === undefined ? 0 : gets.begin()
+      const begun = gets.begin()
       const found = superVersion.find(lookup)
       if (found === BLOCKED) return readLater(superVersion, take, gets)
-      gets?.end(begun)
+      gets.end(begun)
       if (found === ABSENT || isTombstone(lookup.kind)) return answeredNothing()
       return answered(take(lookup))
     } catch (error) {
@@ -282,7 +284,7 @@ function readNow(superVersion: SuperVersion, gets: Latency): boolean {
 async function readLater<T>(
   superVersion: SuperVersion,
   take: Take<T>,
-  gets: Latency | undefined,
+  gets: Latency,
 ): Promise<T | undefined> {
   const own = new PointLookup()
   const { end, readSeqno, wantsValue, counted } = lookup
@@ -290,7 +292,7 @@ async function readLater<T>(
   own.goOn(counted)
   const begun = performance.now()
   const found = await findLater(superVersion, own)
-  gets?.add(performance.now() - begun)
+  gets.add(performance.now() - begun)
   return found ? take(own) : undefined
 }
 

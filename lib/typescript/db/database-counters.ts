@@ -3,7 +3,7 @@
 import { Latency } from '../base/histogram.ts'
 
 /** Point reads, of which memory answers the most, and commits: one of so many is timed. */
-const GETS_A_LOOK = 64
+export const GETS_A_LOOK = 64
 const COMMITS_A_LOOK = 16
 
 /** Iterators of an environment. */

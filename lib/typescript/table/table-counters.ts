@@ -17,38 +17,37 @@ export class TableCounters {
 
 /** Tells things that the attempts of one question meet, in the same order each time. */
 export class Once {
-  /** In this attempt, and in the one that got farthest. */
+  /** In this attempt, and in those before it. */
   #met = 0
-  #counted = 0
-
-  get counted(): number {
-    return this.#counted
-  }
+  #metBefore = 0
 
   /** The next thing; whether no attempt has met it before. */
   isNew(): boolean {
-    if (++this.#met <= this.#counted) return false
-    this.#counted = this.#met
-    return true
-  }
-
-  /** The next thing was counted when it was fetched for the attempt that follows. */
-  counts(): void {
-    this.#counted = Math.max(this.#counted, this.#met + 1)
+    return ++this.#met > this.#metBefore
   }
 
   /** Whether the next thing was met before. */
   get isRepeat(): boolean {
-    return this.#met < this.#counted
+    return this.#met < this.#metBefore
+  }
+
+  /** The next thing has been counted: it is fetched for the attempt that follows. */
+  skip(): void {
+    this.#metBefore = Math.max(this.#metBefore, this.#met + 1)
   }
 
   askAgain(): void {
+    this.#metBefore = this.counted
     this.#met = 0
+  }
+
+  get counted(): number {
+    return Math.max(this.#metBefore, this.#met)
   }
 
   /** Another question; or one of which others have counted so many. */
   begin(counted = 0): void {
     this.#met = 0
-    this.#counted = counted
+    this.#metBefore = counted
   }
 }

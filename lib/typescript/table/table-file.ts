@@ -256,7 +256,7 @@ export class BlockRequests {
     const block = yield* file.parse(stored, offset, role)
     this.#took(file, offset, least, block)
     this.#fetched.push({ file, offset, block })
-    this.loads.counts()
+    this.loads.skip()
     this.#count(file, false)
   }
 

@@ -101,8 +101,8 @@ export class PointLookup extends BlockRequests {
     this.end = end
     this.readSeqno = readSeqno
     this.#hashed = false
-    this.#hasAskedTables = false
-    this.settle()
+    // What memory answered has left nothing behind.
+    if (this.#hasAskedTables) this.settle()
   }
 
   override askAgain(): void {
@@ -114,6 +114,7 @@ export class PointLookup extends BlockRequests {
   override settle(): void {
     super.settle()
     this.fetched = undefined
+    this.#hasAskedTables = false
     this.#filters.begin()
     this.#falsePositives.begin()
   }
