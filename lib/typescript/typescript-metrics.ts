@@ -1,6 +1,7 @@
 /** What was counted, as the seam describes it. */
 
 import type { DatabaseMetricsData, KeyspaceMetricsData } from '../engine.ts'
+import { sum } from './base/numbers.ts'
 import type { Database } from './db/database.ts'
 import type { Tree } from './tree/tree.ts'
 import { staleBytes } from './tree/version-blobs.ts'
@@ -89,8 +90,4 @@ function spaceAmplification({ levels, blobs, tableBytes, blobBytes }: Version<Ta
 
 function bytesOf(tables: readonly Table[]): number {
   return sum(tables.map(({ meta }) => meta.size))
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, number) => total + number, 0)
 }

@@ -24,6 +24,7 @@ import type { Flow } from '../base/flow.ts'
 import { keepAlive } from '../base/keep-alive.ts'
 import { READ_ALL } from '../base/internal-key.ts'
 import { BATCH_BYTES_MAX } from '../base/limits.ts'
+import { sum } from '../base/numbers.ts'
 import { withKeyspace } from '../base/status.ts'
 import type { JournalManager } from '../journal/manager.ts'
 import { DATABASE } from '../tree/manifest-edit.ts'
@@ -51,7 +52,7 @@ import { Keyspace } from './keyspace.ts'
 import { encodeRecord, Keyspaces } from './keyspaces.ts'
 import { Maintenance } from './maintenance.ts'
 import { openDirectory } from './open-directory.ts'
-import { Recovery } from './recovery.ts'
+import { NOTHING_RECOVERED, Recovery } from './recovery.ts'
 import { SnapshotTracker } from './snapshot-tracker.ts'
 import { Throttle } from './throttle.ts'
 import { BatchReader, TABLES_CHANGED } from './write-batch.ts'
@@ -673,21 +674,10 @@ export class Database {
   }
 }
 
-const NOTHING_RECOVERED: RecoveryFigures = {
-  commitsReplayed: 0,
-  bytesDropped: 0,
-  commitsDropped: 0,
-  files: [],
-}
-
 function* openTree(context: TreeContext, state: TreeState): Flow<Tree> {
   try {
     return yield* Tree.open(context, state)
   } catch (error) {
     throw withKeyspace(error, state.name)
   }
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, number) => total + number, 0)
 }
