@@ -8,6 +8,7 @@ import { makeCompactor, type Compactor } from './compactor.ts'
 import type { DatabaseEngine, DatabaseFigures, KeyspaceEngine } from './engine.ts'
 import { chooseEngine } from './engine-loader.ts'
 import { kindOf, ShaleError } from './errors.ts'
+import { Listeners, type DatabaseEventName, type DatabaseListener } from './events.ts'
 import {
   keyspaceIdOf,
   makeKeyspace,
@@ -15,6 +16,7 @@ import {
   type Keyspace,
   type KeyspaceOwner,
 } from './keyspace.ts'
+import { databaseMetrics, type DatabaseMetrics } from './metrics.ts'
 import { readOptions } from './option-checks.ts'
 import {
   databaseSettings,
@@ -62,6 +64,7 @@ export class Database {
   readonly #engineName: EngineName
   readonly #owner: Owner
   readonly #compactor: Compactor
+  readonly #listeners: Listeners
   /** By name; a Map, so that every name is an ordinary one. */
   readonly #keyspaces = new Map<string, { engine: KeyspaceEngine; keyspace: Keyspace }>()
   #closing: Promise<void> | undefined
@@ -74,6 +77,7 @@ export class Database {
     this.#engineName = name
     this.#owner = owner
     this.#compactor = makeCompactor(engine.compactor)
+    this.#listeners = new Listeners(engine)
     uncloneable(this)
   }
 
@@ -305,6 +309,47 @@ export class Database {
   /** Bytes of journal files. */
   journalDiskSpace(): number {
     return Database.#figure(this, 'journalDiskSpace')
+  }
+
+  /** What all who share the core have done since it was opened, and what of it takes how long. */
+  metrics(): DatabaseMetrics {
+    if (!(#engine in Object(this))) throw wrongReceiver('Database', 'metrics')
+    this.#owner.checkOpen()
+    return databaseMetrics(this.#engine.metrics())
+  }
+
+  // --- events ------------------------------------------------------------------------------------
+
+  /**
+   * Calls `listener` for each event from here on: in this environment, in a turn of the event loop
+   * of its own, in the order in which things happened, with a frozen payload. The same listener
+   * twice counts once. The last event is the status `closed`.
+   *
+   * What a listener throws is an uncaught exception, and harms nothing else. Listeners keep no
+   * process alive. An `error` that nobody listens to is just not told.
+   *
+   * While the event loop does not turn, at most 1,024 events wait. Flushes, compactions, errors and
+   * stalls beyond that are dropped and counted in `metrics().events`; of status changes the last
+   * one is kept, and who was told of a stall is told of its end.
+   *
+   * ```ts
+   * db.on('status', ({ status, cause }) => log.warn(status, cause))
+   * ```
+   *
+   * @throws ShaleError INVALID_ARGUMENT, DB_CLOSED
+   */
+  on<E extends DatabaseEventName>(event: E, listener: DatabaseListener<E>): this {
+    if (!(#engine in Object(this))) throw wrongReceiver('Database', 'on')
+    this.#owner.checkOpen()
+    this.#listeners.add(event, listener)
+    return this
+  }
+
+  /** Calls the listener no more. One that is not registered is none the less, also after close. */
+  off<E extends DatabaseEventName>(event: E, listener: DatabaseListener<E>): this {
+    if (!(#engine in Object(this))) throw wrongReceiver('Database', 'off')
+    this.#listeners.remove(event, listener)
+    return this
   }
 
   /** Static, so that a getter on the wrong object gets as far as its check. */

@@ -11,6 +11,8 @@
  * seqno (exclusive), or LATEST for the newest visible one.
  */
 
+import type { ShaleError } from './errors.ts'
+import type { DatabaseMetrics, KeyspaceMetrics } from './metrics.ts'
 import type { RowBatch } from './row-batch.ts'
 import type {
   Compression,
@@ -164,11 +166,46 @@ export interface DatabaseEngine {
   persistSync(durability: Durability): void
   /** Registers a snapshot and returns its read seqno; each needs one closeSnapshot. */
   openSnapshot(): number
-  closeSnapshot(seqno: number): void
+  /** `isAbandoned`: nobody closed it, the collector found it. */
+  closeSnapshot(seqno: number, isAbandoned?: boolean): void
   figures(): DatabaseFigures
+  metrics(): DatabaseMetricsData
+  /**
+   * Events that happened from here on, for this handle; undefined ends it. Once per turn of the
+   * loop at most, in order, and never inside of a call. The last one is the status 'closed'.
+   *
+   * It keeps no process alive, and a handle that was dropped is collected whatever its handler
+   * holds. At most EVENTS_MAX events wait: beyond that flushes, compactions, errors and stalls that
+   * begin are dropped and counted, of status changes the last one is kept.
+   */
+  listen(handler: ((events: readonly EngineEvent[]) => void) | undefined): void
   close(): Promise<void>
   closeSync(): void
 }
+
+/** As `metrics.ts` has them. */
+export type KeyspaceMetricsData = KeyspaceMetrics
+export type DatabaseMetricsData = Omit<DatabaseMetrics, 'keyspaces'> & {
+  readonly keyspaces: readonly (readonly [string, KeyspaceMetricsData])[]
+}
+
+/** See DatabaseEngine.listen. */
+export const EVENTS_MAX = 1024
+
+export type EngineEvent =
+  | { type: 'flush'; keyspace: string; tables: number; bytes: number; ms: number }
+  | {
+      type: 'compaction'
+      keyspace: string
+      plan: PlanData
+      bytesRead: number
+      bytesWritten: number
+      ms: number
+    }
+  | { type: 'stall'; reason: 'memory' | 'level0'; active: boolean; ms: number }
+  | { type: 'status'; status: EngineStatus; cause?: ShaleError }
+  | { type: 'error'; error: ShaleError; during: EngineErrorSource }
+export type EngineErrorSource = 'flush' | 'compaction' | 'sync' | 'journal' | 'filter' | 'strategy'
 
 export interface DatabaseFigures {
   readonly writeBufferSize: number
@@ -233,6 +270,7 @@ export interface ReadEngine {
   scan(range: ScanRange): ScanEngine
   /** The same numbers, read anew at each call. */
   treeFigures(): TreeFigures
+  metrics(): KeyspaceMetricsData
   /** Bytes of tables in the range, from the indexes. */
   approximateSize(lower: Uint8Array | undefined, upper: Uint8Array | undefined): number
   version(): VersionData

@@ -19,8 +19,25 @@ export { EntryRange } from './entry-range.ts'
 export type { Entry } from './entry-range.ts'
 export { ShaleError } from './errors.ts'
 export type { ErrorCode } from './errors.ts'
+export type { DatabaseEventName, DatabaseEvents, DatabaseListener } from './events.ts'
 export type { KeyRange } from './keys.ts'
 export { Keyspace } from './keyspace.ts'
+export type {
+  CacheMetrics,
+  CompactionMetrics,
+  DatabaseMetrics,
+  EventMetrics,
+  FilterMetrics,
+  FlushMetrics,
+  IteratorMetrics,
+  JournalMetrics,
+  KeyspaceMetrics,
+  LatencyMetrics,
+  LevelMetrics,
+  LoadMetrics,
+  SnapshotMetrics,
+  WriteMetrics,
+} from './metrics.ts'
 export type {
   DatabaseOptions,
   FilterPolicy,

@@ -20,6 +20,7 @@ import {
   type Bounds,
   type KeyRange,
 } from './keys.ts'
+import { keyspaceMetrics, type KeyspaceMetrics } from './metrics.ts'
 import { heldOptions, type HeldKeyspaceOptions } from './options.ts'
 import {
   checkSignal,
@@ -509,6 +510,12 @@ export class Keyspace {
   l0TableCount(): number {
     if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'l0TableCount')
     return this.#engine.treeFigures().l0TableCount
+  }
+
+  /** What its reads and writes have cost since the database was opened, and what it holds. */
+  metrics(): KeyspaceMetrics {
+    if (!(#engine in Object(this))) throw wrongReceiver('Keyspace', 'metrics')
+    return keyspaceMetrics(this.#engine.metrics())
   }
 
   /** The current version. Immutable; holding it pins no files. */

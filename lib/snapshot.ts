@@ -11,7 +11,7 @@ interface Held {
 
 /** Gives back the snapshots that were dropped without close(). */
 const abandoned = new FinalizationRegistry<Held>(({ engine, seqno }) => {
-  engine.closeSnapshot(seqno)
+  engine.closeSnapshot(seqno, true)
 })
 
 const TOKEN = Symbol('snapshot')

@@ -32,6 +32,7 @@ import {
   type Bounds,
   type KeyRange,
 } from './keys.ts'
+import { keyspaceMetrics, type KeyspaceMetrics } from './metrics.ts'
 import { treeSettings, type TreeOptions } from './options.ts'
 import { directoryPath } from './path.ts'
 import {
@@ -452,6 +453,12 @@ export class Tree {
   diskSpace(): number {
     if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'diskSpace')
     return this.#engine.treeFigures().diskSpace
+  }
+
+  /** What its reads and writes have cost since it was opened, and what it holds. */
+  metrics(): KeyspaceMetrics {
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'metrics')
+    return keyspaceMetrics(this.#engine.metrics())
   }
 
   // --- life cycle --------------------------------------------------------------------------------

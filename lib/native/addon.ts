@@ -10,8 +10,11 @@
 
 import type {
   DatabaseFigures,
+  DatabaseMetricsData,
   DatabaseSettings,
+  EngineEvent,
   JobData,
+  KeyspaceMetricsData,
   PlanData,
   RecoveryFigures,
   StrategySetting,
@@ -64,6 +67,7 @@ export interface Door {
   getLater(key: KeyInput): void
   submitReads(): void
   treeFigures(): TreeFigures
+  treeMetrics(): KeyspaceMetricsData
   version(): VersionData
   superVersions(): SuperVersionData[]
   superVersionFor(): SuperVersionData
@@ -99,6 +103,8 @@ export interface Door {
   openSnapshot(): void
   closeSnapshot(): void
   figures(): DatabaseFigures
+  databaseMetrics(): DatabaseMetricsData
+  listen(handler: ((events: readonly EngineEvent[]) => void) | undefined): void
   rotate(): void
   flushKeyspace(): void
   flushKeyspaceSync(): void

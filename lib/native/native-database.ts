@@ -5,6 +5,8 @@ import {
   type CompactorEngine,
   type DatabaseEngine,
   type DatabaseFigures,
+  type DatabaseMetricsData,
+  type EngineEvent,
   type EngineStatus,
   type KeyspaceEngine,
   type RecoveryFigures,
@@ -118,6 +120,18 @@ export class NativeDatabase implements DatabaseEngine {
     const figures = door.figures()
     this.#core.check()
     return figures
+  }
+
+  metrics(): DatabaseMetricsData {
+    this.#select()
+    const metrics = door.databaseMetrics()
+    this.#core.check()
+    return metrics
+  }
+
+  listen(handler: ((events: readonly EngineEvent[]) => void) | undefined): void {
+    this.#select()
+    door.listen(handler)
   }
 
   close(): Promise<void> {

@@ -9,6 +9,7 @@ import {
   type ReadEngine,
   type ScanEngine,
   type ScanRange,
+  type KeyspaceMetricsData,
   type TreeFigures,
   type TreeSettings,
   type VersionData,
@@ -315,6 +316,10 @@ export class NativeReads implements ReadEngine {
 
   treeFigures(): TreeFigures {
     return this.#view(door.treeFigures)
+  }
+
+  metrics(): KeyspaceMetricsData {
+    return this.#view(door.treeMetrics)
   }
 
   version(): VersionData {

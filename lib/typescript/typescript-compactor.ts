@@ -1,8 +1,9 @@
 /** Background compaction, and compactions that a caller waits for: progress and stop. */
 
-import type { CompactorEngine, JobData, MajorCompaction, PlanData } from '../engine.ts'
+import type { CompactorEngine, JobData, MajorCompaction } from '../engine.ts'
 import type { ShaleError } from '../errors.ts'
 import { keepAlive } from './base/keep-alive.ts'
+import { shownPlan } from './db/maintenance-figures.ts'
 import { CompactionWatch } from './db/maintenance.ts'
 import type { Maintenance } from './db/maintenance.ts'
 
@@ -32,9 +33,8 @@ export class TypescriptCompactor implements CompactorEngine {
     this.#owner.check()
     return this.#owner.maintenance.jobs().map(({ keyspace, job }) => {
       const { plan, done, total } = job
-      const shown: PlanData = plan.kind === 'drop' ? { kind: 'drop', tables: plan.tables } : plan
       const name = keyspace.name === '' ? undefined : keyspace.name
-      return { keyspace: name, plan: shown, done, total }
+      return { keyspace: name, plan: shownPlan(plan), done, total }
     })
   }
 

@@ -4,6 +4,8 @@ import type {
   CompactorEngine,
   DatabaseEngine,
   DatabaseFigures,
+  DatabaseMetricsData,
+  EngineEvent,
   EngineStatus,
   KeyspaceEngine,
   RecoveryFigures,
@@ -14,8 +16,10 @@ import { run, runSync } from './base/flow.ts'
 import type { Flow } from './base/flow.ts'
 import { keepAlive } from './base/keep-alive.ts'
 import type { Database } from './db/database.ts'
+import { EventQueue } from './db/event-queue.ts'
 import type { DatabaseHandle } from './db/registry.ts'
 import { TypescriptCompactor } from './typescript-compactor.ts'
+import { databaseMetrics } from './typescript-metrics.ts'
 import { TypescriptKeyspace } from './typescript-keyspace.ts'
 import type { KeyspaceOwner } from './typescript-keyspace.ts'
 
@@ -30,6 +34,8 @@ export class TypescriptDatabase implements DatabaseEngine, KeyspaceOwner {
   readonly compactor: CompactorEngine
   readonly database: Database
   readonly #handle: DatabaseHandle
+  /** What this handle is told; the database knows it weakly. */
+  #events: EventQueue | undefined
   #closing: Promise<void> | undefined
 
   constructor(handle: DatabaseHandle) {
@@ -99,8 +105,8 @@ export class TypescriptDatabase implements DatabaseEngine, KeyspaceOwner {
     return visible
   }
 
-  closeSnapshot(seqno: number): void {
-    this.database.closeSnapshot(seqno)
+  closeSnapshot(seqno: number, isAbandoned = false): void {
+    this.database.closeSnapshot(seqno, isAbandoned)
   }
 
   figures(): DatabaseFigures {
@@ -108,14 +114,45 @@ export class TypescriptDatabase implements DatabaseEngine, KeyspaceOwner {
     return this.database.figures()
   }
 
+  metrics(): DatabaseMetricsData {
+    this.check()
+    return databaseMetrics(this.database)
+  }
+
+  listen(handler: ((events: readonly EngineEvent[]) => void) | undefined): void {
+    const { events, counters } = this.database
+    if (this.#events !== undefined) {
+      events.remove(this.#events)
+      this.#events.end()
+      this.#events = undefined
+    }
+    if (handler === undefined || this.#handle.isClosed) return
+    this.#events = new EventQueue(handler, counters)
+    events.add(this.#events)
+  }
+
   async close(): Promise<void> {
     abandoned.unregister(this)
-    this.#closing ??= keepAlive(run(this.#handle.close()))
+    this.#closing ??= keepAlive(run(this.#close()))
     return this.#closing
   }
 
   closeSync(): void {
     abandoned.unregister(this)
-    runSync(this.#handle.close())
+    runSync(this.#close())
+  }
+
+  /** A sync caller may come to the end of it before an async one. */
+  *#close(): Flow<void> {
+    if (!this.#handle.isClosed) this.#events?.push({ type: 'status', status: 'closing' })
+    try {
+      yield* this.#handle.close()
+    } finally {
+      if (this.#events !== undefined) {
+        this.database.events.remove(this.#events)
+        this.#events.close({ type: 'status', status: 'closed' })
+        this.#events = undefined
+      }
+    }
   }
 }

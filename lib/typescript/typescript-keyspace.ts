@@ -33,6 +33,7 @@ export class TypescriptKeyspace extends TypescriptReads implements KeyspaceEngin
       get visible() {
         return database.visible
       },
+      counters: database.counters,
       check: () => owner.check(),
     })
     this.id = keyspace.id

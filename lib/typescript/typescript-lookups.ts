@@ -7,18 +7,22 @@ import { blobValueLength } from './base/blob-pointer.ts'
 import { isTombstone, KIND_BLOB_POINTER } from './base/internal-key.ts'
 import { keepAlive } from './base/keep-alive.ts'
 import { ownCopy } from './base/slab.ts'
-import { ABSENT, BLOCKED, FOUND } from './table/table-reader.ts'
+import { BLOCKED, FOUND } from './table/table-reader.ts'
 import type { PointLookup } from './table/table-reader.ts'
 import type { SuperVersion } from './tree/super-version.ts'
 
 /** Whether there is a value, waiting in place for what is not in memory. */
 export function findNow(superVersion: SuperVersion, lookup: PointLookup): boolean {
-  let found = superVersion.find(lookup)
-  if (found === BLOCKED) {
-    found = runSync(superVersion.findSettled(lookup)) ? FOUND : ABSENT
-    lookup.settle()
-  }
+  const found = superVersion.find(lookup)
+  if (found === BLOCKED) return findBlocked(superVersion, lookup)
   return found === FOUND && !isTombstone(lookup.kind)
+}
+
+/** The same, of which is known that memory does not answer it. */
+export function findBlocked(superVersion: SuperVersion, lookup: PointLookup): boolean {
+  const found = runSync(superVersion.findSettled(lookup))
+  lookup.settle()
+  return found && !isTombstone(lookup.kind)
 }
 
 /** The same by a lookup that nobody else uses meanwhile. */

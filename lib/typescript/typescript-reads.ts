@@ -9,6 +9,7 @@ import type {
   ReadEngine,
   ScanEngine,
   ScanRange,
+  KeyspaceMetricsData,
   TreeFigures,
   TreeSettings,
   VersionData,
@@ -18,13 +19,18 @@ import { copyKey } from '../keys.ts'
 import { rejected } from '../receiver.ts'
 import { answered, answeredNothing, Turn } from '../turn.ts'
 import { runSync } from './base/flow.ts'
+import { Latency } from './base/histogram.ts'
 import { isTombstone, READ_ALL, SEQNO_MAX } from './base/internal-key.ts'
 import { encodeKey, keyBytes } from './base/key-bytes.ts'
 import { copyOf } from './base/slice.ts'
+import { GETS_A_LOOK } from './db/database-counters.ts'
+import type { IteratorCounters } from './db/database-counters.ts'
 import { ABSENT, BLOCKED, FOUND, PointLookup } from './table/table-reader.ts'
+import type { Counted } from './table/table-reader.ts'
 import type { SuperVersion } from './tree/super-version.ts'
 import type { Tree } from './tree/tree.ts'
-import { findLater, findNow, sizeOf, textOf, valueOf } from './typescript-lookups.ts'
+import { findBlocked, findLater, findNow, sizeOf, textOf, valueOf } from './typescript-lookups.ts'
+import { keyspaceMetrics } from './typescript-metrics.ts'
 import { TypescriptScan } from './typescript-scan.ts'
 import { treeFigures, versionData } from './typescript-views.ts'
 
@@ -33,8 +39,16 @@ export interface ReadSource {
   readonly tree: Tree
   /** The read seqno that LATEST stands for. */
   readonly visible: number
+  /** Undefined: nobody asks. */
+  readonly counters?: ReadCounters
   /** Throws DB_CLOSED once closed. */
   check(): void
+}
+
+/** What those of a database count. */
+export interface ReadCounters {
+  readonly gets: Latency
+  readonly iterators: IteratorCounters
 }
 
 /** Makes the result of a read that has found its value. */
@@ -44,6 +58,7 @@ type Take<T> = (found: PointLookup) => T
 interface Missed {
   readonly index: number
   readonly key: Uint8Array
+  readonly counted: Counted
 }
 
 /** One serves all reads that end before others begin. */
@@ -58,9 +73,11 @@ const LANES = 8
 
 export class TypescriptReads implements ReadEngine {
   readonly #source: ReadSource
+  readonly #gets: Latency
 
   constructor(source: ReadSource) {
     this.#source = source
+    this.#gets = source.counters?.gets ?? new Latency(GETS_A_LOOK)
   }
 
   getSync(key: KeyInput, seqno: number): Buffer | undefined {
@@ -133,7 +150,7 @@ export class TypescriptReads implements ReadEngine {
         }
         startAt(keys, i, readSeqno)
         const found = superVersion.find(lookup)
-        if (found === BLOCKED) missed.push({ index: i, key: copyOf(keyBytes, 0, lookup.end) })
+        if (found === BLOCKED) missed.push(missedKey(i))
         values.push(found === FOUND && !isTombstone(lookup.kind) ? valueOf(lookup) : undefined)
       }
       await this.#fetch(superVersion, readSeqno, missed, values, turn)
@@ -156,8 +173,9 @@ export class TypescriptReads implements ReadEngine {
       const own = new PointLookup()
       try {
         while (next < missed.length) {
-          const { index, key } = missed[next++]!
+          const { index, key, counted } = missed[next++]!
           own.start(key, 0, key.length, readSeqno)
+          own.goOn(counted)
           if (await findLater(superVersion, own)) values[index] = valueOf(own)
           if (turn.isOver) await this.#pass(turn)
         }
@@ -192,14 +210,23 @@ export class TypescriptReads implements ReadEngine {
 
   /** Whether the lookup has found a value. */
   #findSync(key: KeyInput, seqno: number, wantsValue = true): boolean {
-    return findNow(this.#start(key, seqno, wantsValue), lookup)
+    const gets = this.#gets
+    const superVersion = this.#start(key, seqno, wantsValue)
+    const begun = gets.begin()
+    const found = superVersion.find(lookup)
+    if (found === BLOCKED) return readNow(superVersion, gets)
+    gets.end(begun)
+    return found === FOUND && !isTombstone(lookup.kind)
   }
 
   #read<T>(key: KeyInput, seqno: number, take: Take<T>, wantsValue = true): Promise<T | undefined> {
     try {
+      const gets = this.#gets
       const superVersion = this.#start(key, seqno, wantsValue)
+      const begun = gets.begin()
       const found = superVersion.find(lookup)
-      if (found === BLOCKED) return readLater(superVersion, take)
+      if (found === BLOCKED) return readLater(superVersion, take, gets)
+      gets.end(begun)
       if (found === ABSENT || isTombstone(lookup.kind)) return answeredNothing()
       return answered(take(lookup))
     } catch (error) {
@@ -213,7 +240,8 @@ export class TypescriptReads implements ReadEngine {
     this.#source.check()
     const readSeqno = this.#readSeqno(seqno)
     const hold = this.#source.tree.hold(readSeqno, outlivesClose)
-    return new TypescriptScan(hold, readSeqno, lower, upper)
+    const iterators = this.#source.counters?.iterators
+    return new TypescriptScan(hold, readSeqno, lower, upper, iterators)
   }
 
   settings(): TreeSettings {
@@ -224,6 +252,11 @@ export class TypescriptReads implements ReadEngine {
   treeFigures(): TreeFigures {
     this.#source.check()
     return treeFigures(this.#source.tree)
+  }
+
+  metrics(): KeyspaceMetricsData {
+    this.#source.check()
+    return keyspaceMetrics(this.#source.tree)
   }
 
   version(): VersionData {
@@ -239,12 +272,34 @@ export class TypescriptReads implements ReadEngine {
 
 // --- lookups -------------------------------------------------------------------------------------
 
+/** Goes on with what the shared lookup is looking for, in place. */
+function readNow(superVersion: SuperVersion, gets: Latency): boolean {
+  const begun = performance.now()
+  const found = findBlocked(superVersion, lookup)
+  gets.add(performance.now() - begun)
+  return found
+}
+
 /** What the shared lookup is looking for, by one of its own. */
-async function readLater<T>(superVersion: SuperVersion, take: Take<T>): Promise<T | undefined> {
+async function readLater<T>(
+  superVersion: SuperVersion,
+  take: Take<T>,
+  gets: Latency,
+): Promise<T | undefined> {
   const own = new PointLookup()
-  const { end, readSeqno, wantsValue } = lookup
+  const { end, readSeqno, wantsValue, counted } = lookup
   own.start(copyOf(keyBytes, 0, end), 0, end, readSeqno, wantsValue)
-  return (await findLater(superVersion, own)) ? take(own) : undefined
+  own.goOn(counted)
+  const begun = performance.now()
+  const found = await findLater(superVersion, own)
+  gets.add(performance.now() - begun)
+  return found ? take(own) : undefined
+}
+
+/** Key number i, which the shared lookup has not found in memory. */
+function missedKey(index: number): Missed {
+  const { end, counted } = lookup
+  return { index, key: copyOf(keyBytes, 0, end), counted }
 }
 
 /** Makes the shared lookup one for key number i. */

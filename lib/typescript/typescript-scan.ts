@@ -10,6 +10,7 @@ import { KIND_BLOB_POINTER } from './base/internal-key.ts'
 import { keepAlive } from './base/keep-alive.ts'
 import { OWN_BUFFER_MIN, slab, SLAB_BYTES } from './base/slab.ts'
 import { copyOf, copyRange } from './base/slice.ts'
+import type { IteratorCounters } from './db/database-counters.ts'
 import { PointLookup } from './table/table-reader.ts'
 import { BlobValues } from './tree/blob-values.ts'
 import type { Cursor, CursorBounds } from './tree/cursor.ts'
@@ -24,9 +25,17 @@ const FILL_BYTES_MAX = 1 << 20
 const ROWS_A_TURN = 4096
 
 /** What the collector gives back when a scan was dropped. */
-const abandoned = new FinalizationRegistry<Hold>((hold) => {
+const abandoned = new FinalizationRegistry<Dropped>(({ hold, counters }) => {
   hold.release()
+  if (counters === undefined) return
+  counters.open--
+  counters.abandoned++
 })
+
+interface Dropped {
+  readonly hold: Hold
+  readonly counters: IteratorCounters | undefined
+}
 
 /** Bytes of the row that a cursor stands on. */
 function rowBytes(cursor: Cursor, content: RowContent): number {
@@ -161,6 +170,8 @@ export class TypescriptScan implements ScanEngine {
   readonly #hold: Hold
   readonly #readSeqno: number
   readonly #bounds: CursorBounds
+  /** Undefined: nobody asks. */
+  readonly #counters: IteratorCounters | undefined
   #front: End | undefined
   #back: End | undefined
 
@@ -169,11 +180,14 @@ export class TypescriptScan implements ScanEngine {
     readSeqno: number,
     lower: Uint8Array | undefined,
     upper: Uint8Array | undefined,
+    counters?: IteratorCounters,
   ) {
     this.#hold = hold
+    this.#counters = counters
+    if (counters !== undefined) counters.open++
     this.#readSeqno = readSeqno
     this.#bounds = { lower: lower && copyOf(lower), upper: upper && copyOf(upper) }
-    abandoned.register(this, this.#hold, this.#hold)
+    abandoned.register(this, { hold, counters }, hold)
   }
 
   fillSync(
@@ -261,6 +275,7 @@ export class TypescriptScan implements ScanEngine {
     if (this.#hold.superVersion === undefined) return
     abandoned.unregister(this.#hold)
     this.#hold.release()
+    if (this.#counters !== undefined) this.#counters.open--
     this.#front = undefined
     this.#back = undefined
   }

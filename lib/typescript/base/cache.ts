@@ -172,6 +172,11 @@ export class CachedFile<V> {
     return entry.value as V
   }
 
+  /** The same for those whose looks are none of the application's: nothing is counted. */
+  peek(offset: number): V | undefined {
+    return this.#entries.get(offset)?.value as V | undefined
+  }
+
   /** Keeps `value` unless it is larger than the cache. What was there before goes. */
   put(offset: number, value: V, charge: number): void {
     const before = this.#entries.get(offset)

@@ -7,3 +7,7 @@ export function highestOf(numbers: Iterable<number>, least = 0): number {
   for (const number of numbers) if (number > highest) highest = number
   return highest
 }
+
+export function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0)
+}

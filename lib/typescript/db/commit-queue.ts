@@ -29,6 +29,10 @@ export interface Commit {
   readonly durability: Durability
   /** Whether there are range tombstones among them. */
   readonly hasRanges?: boolean
+  /** When it was called, ms; 0: it is not timed. */
+  readonly begun?: number
+  /** It waits for more than its turn. */
+  readonly isSlow?: boolean
 }
 
 /** What becomes of commits. */
@@ -37,6 +41,8 @@ export interface CommitSink {
   append(commits: readonly Commit[], first: number): void
   /** Fills the memtables. */
   insert(commit: Commit, seqno: number): void
+  /** Reads see it. */
+  onVisible(commit: Commit): void
   /** Rotation and the like. */
   afterGroup(): void
   /** Highest seqno whose record was handed over to the operating system. */
@@ -121,6 +127,7 @@ export class CommitQueue {
     const seqno = this.#nextSeqno
     this.#runGroup([commit], [undefined])
     if (this.#visible <= seqno) runSync(this.#syncUntil(() => this.#visible > seqno))
+    this.#sink.onVisible(commit)
   }
 
   /** The same for an async caller. Commits that are called together go together. */
@@ -138,6 +145,7 @@ export class CommitQueue {
       }
     })
     if (error !== undefined) throw error
+    this.#sink.onVisible(commit)
     if (this.#turn.isOver) await this.#turn.pass()
   }
 

@@ -7,16 +7,18 @@ import { isMainThread } from 'node:worker_threads'
 import type { DatabaseSettings } from '../../engine.ts'
 import type { ShaleError } from '../../errors.ts'
 import type { Flow } from '../base/flow.ts'
-import { KIND_RANGE_TOMBSTONE } from '../base/internal-key.ts'
+import { KIND_RANGE_TOMBSTONE, KIND_VALUE } from '../base/internal-key.ts'
 import type { JournalManager } from '../journal/manager.ts'
+import type { Tree } from '../tree/tree.ts'
 import { Cancelled } from './cancelled.ts'
 import { CommitQueue } from './commit-queue.ts'
 import type { Commit, CommitSink } from './commit-queue.ts'
+import type { DatabaseCounters } from './database-counters.ts'
 import type { JournalKeeper } from './journal-keeper.ts'
 import type { Keyspace } from './keyspace.ts'
 import type { Keyspaces } from './keyspaces.ts'
 import type { Maintenance } from './maintenance.ts'
-import { BatchReader } from './write-batch.ts'
+import { BatchReader, ENTRY_HEADER_BYTES } from './write-batch.ts'
 import type { WriteControl } from './write-control.ts'
 
 /** A larger payload is not copied before it is written. */
@@ -28,6 +30,7 @@ export interface CommitWriterParts {
   readonly settings: DatabaseSettings
   readonly control: WriteControl
   readonly maintenance: Maintenance
+  readonly counters: DatabaseCounters
   /** They need the queue, and come after it. */
   readonly keyspaces: () => Keyspaces
   /** The journal cannot be written now, or nothing can any more; undefined: it can. */
@@ -94,7 +97,7 @@ export class CommitWriter implements CommitSink {
     }
   }
 
-  insert({ entries, count, hasRanges = false }: Commit, seqno: number): void {
+  insert({ entries, journal, count, hasRanges = false }: Commit, seqno: number): void {
     const keyspaces = this.#parts.keyspaces()
     const cancelled = hasRanges && count > 1 ? Cancelled.of(entries) : undefined
     const reader = new BatchReader(entries)
@@ -106,6 +109,7 @@ export class CommitWriter implements CommitSink {
       }
       const { kind, keyBegin, keyEnd, valueBegin, valueEnd } = reader
       const { tree } = keyspace
+      this.#countEntry(tree, kind, valueEnd - keyBegin, journal === undefined)
       if (kind === KIND_RANGE_TOMBSTONE) {
         tree.insertRange(reader.range(seqno))
         continue
@@ -113,6 +117,36 @@ export class CommitWriter implements CommitSink {
       if (cancelled?.has(reader) === true) continue
       tree.insert(kind, seqno, entries, keyBegin, keyEnd, entries, valueBegin, valueEnd)
     }
+    if (count > 1) this.#parts.counters.batches++
+    if (journal !== undefined) this.#countJournaled(journal)
+  }
+
+  #countEntry({ counters }: Tree, kind: number, length: number, isJournaledSo: boolean): void {
+    const { counters: all } = this.#parts
+    // Before the end of a range there are its flags.
+    const bytes = kind === KIND_RANGE_TOMBSTONE ? length - 1 : length
+    if (kind === KIND_VALUE) all.inserts++
+    else all.removes++
+    all.bytes += bytes
+    counters.givenBytes += bytes
+    if (isJournaledSo) counters.fileBytes += ENTRY_HEADER_BYTES + length
+  }
+
+  /** Of entries that the journal has in another form. */
+  #countJournaled(journal: Uint8Array): void {
+    const keyspaces = this.#parts.keyspaces()
+    const reader = new BatchReader(journal)
+    while (reader.next()) {
+      const { counters } = keyspaces.byId(reader.keyspaceId)!.tree
+      counters.fileBytes += ENTRY_HEADER_BYTES + reader.valueEnd - reader.keyBegin
+    }
+  }
+
+  onVisible({ begun = 0, isSlow = false }: Commit): void {
+    const { commits, workedSince } = this.#parts.counters
+    const since = isSlow ? begun : this.isSyncCaller ? workedSince : 0
+    if (since === 0) commits.end(begun)
+    else commits.add(performance.now() - since)
   }
 
   afterGroup(): void {
@@ -120,7 +154,7 @@ export class CommitWriter implements CommitSink {
     for (const keyspace of this.#touched) maintenance.countActive(keyspace)
     for (const keyspace of this.#touched) {
       if (!keyspace.tree.isFull) continue
-      if (this.isSyncCaller) maintenance.keepUp(keyspace)
+      if (this.isSyncCaller) this.#keepUp(keyspace)
       maintenance.rotate(keyspace)
     }
     this.#touched.clear()
@@ -128,6 +162,12 @@ export class CommitWriter implements CommitSink {
     if (memory > settings.maxWriteBufferSize / 2) this.#relieveMemory(memory)
     if (memory > control.softMemory || !control.isFree) maintenance.tellMemory()
     this.#keeper!.afterAppend(this.isSyncCaller)
+  }
+
+  #keepUp(keyspace: Keyspace): void {
+    const begun = performance.now()
+    const { maintenance, counters } = this.#parts
+    if (maintenance.keepUp(keyspace) && counters.workedSince === 0) counters.workedSince = begun
   }
 
   /**

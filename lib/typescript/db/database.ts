@@ -24,6 +24,7 @@ import type { Flow } from '../base/flow.ts'
 import { keepAlive } from '../base/keep-alive.ts'
 import { READ_ALL } from '../base/internal-key.ts'
 import { BATCH_BYTES_MAX } from '../base/limits.ts'
+import { sum } from '../base/numbers.ts'
 import { withKeyspace } from '../base/status.ts'
 import type { JournalManager } from '../journal/manager.ts'
 import { DATABASE } from '../tree/manifest-edit.ts'
@@ -41,14 +42,17 @@ import type { Vfs } from '../vfs/vfs.ts'
 import { atExit } from './at-exit.ts'
 import type { Commit, CommitQueue } from './commit-queue.ts'
 import { CommitWriter } from './commit-writer.ts'
+import { DatabaseCounters } from './database-counters.ts'
 import type { DirectoryLock } from './directory-lock.ts'
+import { Events } from './event-queue.ts'
+import { Health } from './health.ts'
 import { journalForm } from './journal-form.ts'
 import { JournalKeeper } from './journal-keeper.ts'
 import { Keyspace } from './keyspace.ts'
 import { encodeRecord, Keyspaces } from './keyspaces.ts'
 import { Maintenance } from './maintenance.ts'
 import { openDirectory } from './open-directory.ts'
-import { Recovery } from './recovery.ts'
+import { NOTHING_RECOVERED, Recovery } from './recovery.ts'
 import { SnapshotTracker } from './snapshot-tracker.ts'
 import { Throttle } from './throttle.ts'
 import { BatchReader, TABLES_CHANGED } from './write-batch.ts'
@@ -74,6 +78,9 @@ export class Database {
   readonly keyspaces: Keyspaces
   readonly writer: CommitWriter
   readonly cache: Cache
+  readonly counters: DatabaseCounters = new DatabaseCounters()
+  readonly events: Events = new Events()
+  readonly control: WriteControl
   recovery: RecoveryFigures = NOTHING_RECOVERED
   readonly #vfs: ClosableVfs
   readonly #lock: DirectoryLock | undefined
@@ -81,13 +88,12 @@ export class Database {
   readonly #files: FileCache
   readonly #remover: FileRemover
   readonly #throttle: Throttle
-  readonly #control: WriteControl
   readonly #queue: CommitQueue
-  #journal: JournalManager | undefined
+  journal: JournalManager | undefined
   #keeper: JournalKeeper | undefined
   /** While recovery runs nobody reads: what it flushes needs no older versions. */
   #isRecovering = true
-  readonly #problems = new Map<string, ShaleError>()
+  readonly #health = new Health(this.events)
   #status: 'open' | 'closing' | 'closed' = 'open'
   /** Some tree may hold super versions for snapshots, which their end lets go. */
   #mayHold = false
@@ -105,10 +111,12 @@ export class Database {
     this.#files = new FileCache(vfs, settings.maxOpenFiles)
     this.#remover = new FileRemover(vfs)
     this.#throttle = new Throttle(vfs, settings.compactionRateLimit)
-    this.#control = new WriteControl(vfs, settings.maxWriteBufferSize)
+    this.control = new WriteControl(vfs, settings.maxWriteBufferSize, (reason, active, ms) => {
+      this.events.tell({ type: 'stall', reason, active, ms })
+    })
     this.maintenance = new Maintenance({
       vfs,
-      control: this.#control,
+      control: this.control,
       maxCompactions: settings.workerThreads,
       isAutomatic: true,
       afterFlush: new Io<void>(
@@ -117,13 +125,15 @@ export class Database {
       ),
       onFatal: (cause) => this.#queue.fail(cause),
       onState: (problem) => this.#maintenanceState(problem),
+      events: this.events,
     })
     this.writer = new CommitWriter({
       settings,
-      control: this.#control,
+      control: this.control,
       maintenance: this.maintenance,
+      counters: this.counters,
       keyspaces: () => this.keyspaces,
-      onState: (source, problem) => this.#setProblem(source, problem),
+      onState: (source, problem) => this.#health.set(source, problem),
     })
     this.#queue = this.writer.queue
     this.keyspaces = new Keyspaces({
@@ -210,8 +220,8 @@ export class Database {
       recovery = new Recovery(context, settings.recovery, writeBuffer, trees)
       yield* recovery.replay()
       if (!settings.readOnly) {
-        this.#journal = yield* recovery.finish()
-        yield* recovery.removeOrphans(this.#journal.numbers)
+        this.journal = yield* recovery.finish()
+        yield* recovery.removeOrphans(this.journal.numbers)
       }
     } catch (error) {
       recovery?.close()
@@ -222,7 +232,7 @@ export class Database {
     this.recovery = recovery.report
     this.#queue.start(recovery.nextSeqno)
     this.#isRecovering = false
-    if (this.#journal !== undefined) this.#startKeeper(this.#journal)
+    if (this.journal !== undefined) this.#startKeeper(this.journal)
     for (const tree of trees.values()) {
       this.keyspaces.add(new Keyspace(tree))
       if (slice.isOver) yield* slice.pass
@@ -246,10 +256,12 @@ export class Database {
         const keyspace = this.keyspaces.byId(id)
         if (keyspace !== undefined) this.maintenance.rotate(keyspace)
       },
-      onState: (source, problem) => this.#setProblem(source, problem),
+      counters: this.counters,
+      onState: (source, problem) => this.#health.set(source, problem),
       flushTree: (id) => this.#flushTree(id),
     })
     this.#keeper = keeper
+    journal.onSync = (milliseconds) => this.counters.syncs.add(milliseconds)
     this.writer.start(journal, keeper)
   }
 
@@ -263,7 +275,7 @@ export class Database {
   /** It did not open. */
   *#abandon(): Flow<void> {
     yield* this.#remover.stop()
-    this.#journal?.close()
+    this.journal?.close()
     this.#manifest.close()
     this.#vfs.close()
     this.#lock?.release()
@@ -272,9 +284,7 @@ export class Database {
   // --- states ------------------------------------------------------------------------------------
 
   get status(): EngineStatus {
-    if (this.#status !== 'open') return this.#status
-    if (this.#queue.failure !== undefined) return 'failed'
-    return this.#problems.size === 0 ? 'open' : 'degraded'
+    return this.#status === 'open' ? this.#health.status : this.#status
   }
 
   /** Throws DB_CLOSED once it is closing. */
@@ -286,20 +296,16 @@ export class Database {
     return new ShaleError('DB_CLOSED', 'the database is closed', { path: this.path })
   }
 
-  #setProblem(source: string, problem: ShaleError | undefined): void {
-    if (problem === undefined) this.#problems.delete(source)
-    else if (!this.#problems.has('failed')) this.#problems.set(source, problem)
-  }
-
   #maintenanceState(problem: ShaleError | undefined): void {
-    this.#setProblem('maintenance', problem)
+    this.#health.set('maintenance', problem)
     // A manifest that takes no more commits does not heal.
     const { failure } = this.#manifest
     if (failure !== undefined && !this.settings.readOnly) this.#queue.fail(failure)
   }
 
-  closeSnapshot(seqno: number): void {
+  closeSnapshot(seqno: number, isAbandoned: boolean): void {
     this.snapshots.close(seqno)
+    if (isAbandoned) this.counters.snapshotsAbandoned++
     if (this.#status !== 'open') return
     if (this.#mayHold) this.#releaseHeld()
     this.maintenance.readsEnded(seqno)
@@ -331,7 +337,7 @@ export class Database {
   figures(): DatabaseFigures {
     this.check()
     const keyspaces = this.keyspaces.all()
-    const journal = this.#journal
+    const journal = this.journal
     const journalDiskSpace = journal === undefined ? 0 : journal.sealedBytes + journal.activeBytes
     const fileBytes = keyspaces.map(({ tree: { superVersion } }) => {
       return superVersion.version.tableBytes + superVersion.version.blobBytes
@@ -420,16 +426,32 @@ export class Database {
     return reader
   }
 
-  #commit(entries: Uint8Array, count: number, durability: Durability, hasRanges: boolean): Commit {
+  /** When a write was called; 0 if nobody wants to know. */
+  #begin(isSlow: boolean): number {
+    return isSlow ? performance.now() : this.counters.commits.begin()
+  }
+
+  #commit(
+    entries: Uint8Array,
+    count: number,
+    durability: Durability,
+    hasRanges: boolean,
+    begun: number,
+    isSlow: boolean,
+  ): Commit {
     const journal = journalForm(entries, CODECS[this.settings.journalCompression])
-    return { entries, journal, count, durability, hasRanges }
+    return { entries, journal, count, durability, hasRanges, begun, isSlow }
   }
 
   #runSync(entries: Uint8Array, count: number, durability: Durability, hasRanges = false): void {
-    if (!this.#control.isFree) this.#admitSync()
+    const { isFree } = this.control
+    const isSlow = durability === 'sync' || !isFree
+    const begun = this.#begin(isSlow)
+    if (!isFree) this.#admitSync()
     this.writer.isSyncCaller = true
+    this.counters.workedSince = 0
     try {
-      this.#queue.run(this.#commit(entries, count, durability, hasRanges))
+      this.#queue.run(this.#commit(entries, count, durability, hasRanges, begun, isSlow))
     } finally {
       this.writer.isSyncCaller = false
     }
@@ -443,12 +465,12 @@ export class Database {
     do {
       this.#queue.drain()
       if (!this.maintenance.isRetryDue) this.#throwRefusal()
-      this.maintenance.relieve()
-    } while (this.#control.letFirstGo())
+      this.control.delay(() => this.maintenance.relieve())
+    } while (this.control.letFirstGo())
   }
 
   #throwRefusal(): void {
-    const { refusal } = this.#control
+    const { refusal } = this.control
     if (refusal !== undefined) throw refusal
   }
 
@@ -458,16 +480,19 @@ export class Database {
     durability: Durability,
     hasRanges = false,
   ): Promise<void> {
-    if (!this.#control.isFree) {
+    const { isFree } = this.control
+    const isSlow = durability === 'sync' || !isFree
+    const begun = this.#begin(isSlow)
+    if (!isFree) {
       const admitted = new Promise<void>((resolve, reject) => {
-        this.#control.admit(entries.length, (refusal) => {
+        this.control.admit(entries.length, (refusal) => {
           if (refusal !== undefined) reject(refusal)
-          else this.#defer(entries, count, durability, hasRanges).then(resolve, reject)
+          else this.#defer(entries, count, durability, hasRanges, begun).then(resolve, reject)
         })
       })
       return keepAlive(admitted)
     }
-    return this.#queue.defer(this.#commit(entries, count, durability, hasRanges))
+    return this.#queue.defer(this.#commit(entries, count, durability, hasRanges, begun, isSlow))
   }
 
   /** Rejects whatever fails: a timer may have called, who has nobody to tell. */
@@ -476,8 +501,9 @@ export class Database {
     count: number,
     durability: Durability,
     hasRanges: boolean,
+    begun: number,
   ): Promise<void> {
-    return this.#queue.defer(this.#commit(entries, count, durability, hasRanges))
+    return this.#queue.defer(this.#commit(entries, count, durability, hasRanges, begun, true))
   }
 
   /** Makes every acknowledged commit survive what `durability` says. */
@@ -495,7 +521,7 @@ export class Database {
   #appendRecord(record: Uint8Array): number {
     this.#queue.drain()
     if (this.#queue.failure !== undefined) throw this.#queue.dbFailed()
-    const journal = this.#journal!
+    const journal = this.journal!
     const mark = journal.mark()
     journal.stage(1, this.#queue.nextSeqno, record)
     try {
@@ -535,7 +561,7 @@ export class Database {
     try {
       if (this.#queue.failure === undefined) {
         this.#queue.drain()
-        this.#journal?.handOver()
+        this.journal?.handOver()
       }
     } finally {
       if (!isMainThread) {
@@ -554,7 +580,8 @@ export class Database {
   *close(): Flow<void> {
     if (this.#status === 'closed') return
     this.#status = 'closing'
-    this.#control.close(this.closedError())
+    this.#health.close()
+    this.control.close(this.closedError())
     let problem: unknown
     try {
       if (!this.#isLettingGo) yield* this.#end()
@@ -578,7 +605,7 @@ export class Database {
     if (keeper !== undefined) {
       try {
         keeper.handOver()
-        yield* keeper.ensureDurable(this.#journal!.handedOver)
+        yield* keeper.ensureDurable(this.journal!.handedOver)
         yield* this.keyspaces.finish()
       } catch (error) {
         problem = error
@@ -598,7 +625,7 @@ export class Database {
   *#flushLast(keyspace: Keyspace): Flow<void> {
     keyspace.tree.rotate()
     try {
-      yield* keyspace.tree.flush()
+      yield* this.maintenance.flushLast(keyspace)
     } catch (error) {
       if (error instanceof ShaleError && error.code === 'SYNC_FAILED') this.#queue.fail(error)
     }
@@ -607,7 +634,7 @@ export class Database {
   /** Everything in tables: no journal is needed any more. Else they are sealed at their length. */
   *#sealJournals(): Flow<void> {
     if (this.#queue.failure !== undefined) throw this.#queue.syncFailed()
-    const journal = this.#journal!
+    const journal = this.journal!
     const isFlushed = this.keyspaces.unflushed().size === 0
     const numbers = [...this.#manifest.state.journals.keys()]
     let edit: ManifestEdit
@@ -639,19 +666,12 @@ export class Database {
       if (slice.isOver) yield* slice.pass
     }
     yield* this.#remover.stop()
-    this.#journal?.close()
+    this.journal?.close()
     this.#manifest.close()
     this.#vfs.close()
     this.#lock?.release()
     this.#status = 'closed'
   }
-}
-
-const NOTHING_RECOVERED: RecoveryFigures = {
-  commitsReplayed: 0,
-  bytesDropped: 0,
-  commitsDropped: 0,
-  files: [],
 }
 
 function* openTree(context: TreeContext, state: TreeState): Flow<Tree> {
@@ -660,8 +680,4 @@ function* openTree(context: TreeContext, state: TreeState): Flow<Tree> {
   } catch (error) {
     throw withKeyspace(error, state.name)
   }
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, number) => total + number, 0)
 }

@@ -20,6 +20,7 @@ import { syncDirectory, tryRemove } from '../vfs/directory.ts'
 import { fileName, pathIn } from '../vfs/file-name.ts'
 import type { Vfs } from '../vfs/vfs.ts'
 import type { CommitQueue } from './commit-queue.ts'
+import type { DatabaseCounters } from './database-counters.ts'
 import { Timer } from './timer.ts'
 
 const ROTATE_BYTES_MAX = 64 * 2 ** 20
@@ -55,6 +56,7 @@ export interface KeeperParts {
   readonly sealTree: (tree: number) => void
   /** The same, and what was sealed goes to tables. */
   readonly flushTree: (tree: number) => Flow<void>
+  readonly counters: DatabaseCounters
   /** Why the journal, or its files, cannot be written now; undefined once they can. */
   readonly onState: (source: JournalJob, problem: ShaleError | undefined) => void
 }
@@ -100,6 +102,7 @@ export class JournalKeeper {
 
   /** The same here and now, for a writer who keeps the event loop from turning. */
   #runNow(flow: Flow<void>): void {
+    this.#parts.counters.noteWork()
     try {
       runSync(flow)
     } catch (error) {

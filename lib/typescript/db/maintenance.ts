@@ -19,13 +19,13 @@ import type { Flow } from '../base/flow.ts'
 import { Gate } from '../base/gate.ts'
 import { Highest } from '../base/highest.ts'
 import type { CompactionJob } from '../tree/compaction-job.ts'
-import { toleratedLevel0Runs } from '../../strategy.ts'
-import { DEFAULT_SETTINGS } from '../tree/options.ts'
 import type { JobFigures } from '../tree/tree.ts'
 import type { Vfs } from '../vfs/vfs.ts'
+import type { Events } from './event-queue.ts'
 import type { Keyspace } from './keyspace.ts'
+import { isLevel0Full, level0Debt } from './level0.ts'
+import { MaintenanceFigures } from './maintenance-figures.ts'
 import { Timer } from './timer.ts'
-import { LEVEL0_RUNS_MAX } from './write-control.ts'
 import type { WriteControl } from './write-control.ts'
 
 /**
@@ -58,6 +58,8 @@ export interface MaintenanceParts {
   readonly onFatal: (cause: ShaleError) => void
   /** Degraded by this; undefined: healed. */
   readonly onState: (problem: ShaleError | undefined) => void
+  /** Undefined: nobody can listen. */
+  readonly events: Events | undefined
 }
 
 /** What a caller follows and stops a compaction by. */
@@ -71,14 +73,8 @@ export class CompactionWatch {
   }
 }
 
-export interface MaintenanceFigures {
-  completed: number
-  /** Milliseconds. */
-  compacting: number
-}
-
 export class Maintenance {
-  readonly figures: MaintenanceFigures = { completed: 0, compacting: 0 }
+  readonly figures: MaintenanceFigures
   /** Bytes of memtables, active and sealed, over all keyspaces. */
   memory = 0
   readonly #parts: MaintenanceParts
@@ -114,6 +110,7 @@ export class Maintenance {
 
   constructor(parts: MaintenanceParts) {
     this.#parts = parts
+    this.figures = new MaintenanceFigures(parts.events)
     this.#looking = new Slice(() => parts.vfs.monotonicMillis())
   }
 
@@ -203,16 +200,18 @@ export class Maintenance {
   /**
    * A sync writer fills the next memtable before those before it are flushed: it does that itself,
    * rather than for all of them at once when the write buffer is full, and makes room in level 0.
+   * Returns whether there was anything to do.
    */
-  keepUp(keyspace: Keyspace): void {
+  keepUp(keyspace: Keyspace): boolean {
     const { sealedCount, sealedBytes } = keyspace.tree
-    if (sealedCount < SEALED_MAX && sealedBytes < SEALED_BYTES_MAX) return
+    if (sealedCount < SEALED_MAX && sealedBytes < SEALED_BYTES_MAX) return false
     try {
       runSync(this.flush(keyspace))
       while (!this.#isPaused && isLevel0Full(keyspace) && this.#compactNow(keyspace));
     } catch {
       // The state says so, and it is tried again.
     }
+    return true
   }
 
   #largest(): Keyspace {
@@ -284,12 +283,11 @@ export class Maintenance {
 
   /** Writes everything sealed of a keyspace to tables; throws why it could not be. */
   *flush(keyspace: Keyspace): Flow<void> {
-    const { vfs, control, afterFlush } = this.#parts
+    const { control, afterFlush } = this.#parts
     const leave = yield* this.#flushGate.enter
-    const begin = vfs.monotonicMillis()
-    let figures: JobFigures | undefined
+    let figures: TimedFigures
     try {
-      figures = yield* keyspace.tree.flush()
+      figures = yield* this.#flushTree(keyspace)
     } catch (error) {
       this.#flushFailed(keyspace, error)
       throw error
@@ -301,13 +299,35 @@ export class Maintenance {
     keyspace.flushRetry = 0
     keyspace.flushesNow = false
     this.#setProblem('flush', keyspace, undefined)
-    control?.noteFlush(figures.bytesWritten, vfs.monotonicMillis() - begin)
+    control?.noteFlush(figures.bytesWritten, figures.ms)
     this.queueCompaction(keyspace)
     if (figures.bytesWritten > 0) yield* afterFlush
   }
 
+  /** Nothing follows from it any more: the database closes. */
+  *flushLast(keyspace: Keyspace): Flow<void> {
+    yield* this.#flushTree(keyspace)
+  }
+
+  /** Counts and tells what was written, if anything was. */
+  *#flushTree({ tree }: Keyspace): Flow<TimedFigures> {
+    const { figures } = this
+    const begin = this.#parts.vfs.monotonicMillis()
+    figures.activeFlushes++
+    let written: JobFigures
+    try {
+      written = yield* tree.flush()
+    } finally {
+      figures.activeFlushes--
+    }
+    const ms = this.#parts.vfs.monotonicMillis() - begin
+    if (written.tables > 0) figures.flushed(tree, written, ms)
+    return { ...written, ms }
+  }
+
   #flushFailed(keyspace: Keyspace, error: unknown): void {
     if (this.#isAborted(error)) return
+    this.#tellFailure('flush', error)
     this.#setProblem('flush', keyspace, this.#failed(error))
     if (isFatal(error) || this.#isStopping) return
     keyspace.flushRetry = nextRetry(keyspace.flushRetry)
@@ -423,8 +443,9 @@ export class Maintenance {
     let problem: unknown
     try {
       const figures = yield* keyspace.tree.compact(job)
-      control?.noteCompaction(figures.bytesRead, vfs.monotonicMillis() - begin)
-      this.figures.completed++
+      const ms = vfs.monotonicMillis() - begin
+      control?.noteCompaction(figures.bytesRead, ms)
+      this.figures.compacted(keyspace.tree, plan, figures, ms)
       keyspace.compactionRetry = 0
       keyspace.isCompactionPausing = false
     } catch (error) {
@@ -441,6 +462,7 @@ export class Maintenance {
 
   #compactionEnded(keyspace: Keyspace, problem: unknown): void {
     const hasFailed = problem !== undefined && !this.#isAborted(problem)
+    if (hasFailed) this.#tellFailure('compaction', problem)
     this.#setProblem('compaction', keyspace, hasFailed ? this.#failed(problem) : undefined)
     if (keyspace.isFlushHeld) {
       keyspace.isFlushHeld = false
@@ -541,6 +563,11 @@ export class Maintenance {
     return problem
   }
 
+  /** A failed sync ends writing: that is told instead. */
+  #tellFailure(during: 'flush' | 'compaction', error: unknown): void {
+    if (!isFatal(error) && !this.#isStopping) this.figures.failed(during, error)
+  }
+
   /** A failing job is also why writers cannot be let go when memory is full. */
   #setProblem(source: string, keyspace: Keyspace, problem: ShaleError | undefined): void {
     const key = `${source} ${keyspace.id}`
@@ -637,6 +664,10 @@ export class Maintenance {
   }
 }
 
+interface TimedFigures extends JobFigures {
+  readonly ms: number
+}
+
 interface Waiter {
   readonly resolve: () => void
   readonly reject: (error: ShaleError) => void
@@ -648,20 +679,4 @@ function isFatal(error: unknown): boolean {
 
 function nextRetry(before: number): number {
   return Math.min(Math.max(2 * before, RETRY_MIN), RETRY_MAX)
-}
-
-function isLevel0Full(keyspace: Keyspace): boolean {
-  return level0Debt(keyspace, keyspace.tree.level0Runs) >= LEVEL0_RUNS_MAX
-}
-
-const BY_DEFAULT = toleratedLevel0Runs(DEFAULT_SETTINGS.compaction)
-
-/**
- * Runs in level 0 that weigh on writers: of those that the strategy leaves alone on purpose only as
- * many as it leaves by default. What it has left alone when it was asked is on purpose, however
- * many that are: no compaction would ever take them off the writers.
- */
-function level0Debt({ tree, level0Left }: Keyspace, runs: number): number {
-  const tolerated = Math.max(toleratedLevel0Runs(tree.settings.compaction), level0Left)
-  return Math.max(0, runs - Math.max(0, tolerated - BY_DEFAULT))
 }

@@ -30,6 +30,13 @@ import { ReplayedTrees } from './recovery-trees.ts'
 /** Bytes that are written between two turns of the event loop. */
 const WRITE_BYTES = 256 * 1024
 
+export const NOTHING_RECOVERED: RecoveryFigures = {
+  commitsReplayed: 0,
+  bytesDropped: 0,
+  commitsDropped: 0,
+  files: [],
+}
+
 export class Recovery {
   /** Of the next commit. */
   nextSeqno = 1

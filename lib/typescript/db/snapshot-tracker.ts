@@ -14,6 +14,13 @@ export class SnapshotTracker {
     else this.#open.delete(seqno)
   }
 
+  /** How many are open. */
+  get count(): number {
+    let count = 0
+    for (const holders of this.#open.values()) count += holders
+    return count
+  }
+
   /** Ascending. */
   seqnos(): number[] {
     return [...this.#open.keys()].toSorted((a, b) => a - b)

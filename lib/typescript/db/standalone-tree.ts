@@ -84,6 +84,7 @@ export class StandaloneTree {
       afterFlush: Io.now(() => {}),
       onFatal: () => {},
       onState: () => {},
+      events: undefined,
     })
   }
 
@@ -196,12 +197,14 @@ export class StandaloneTree {
     valueEnd: number,
   ): { itemSize: number; memtableSize: number } {
     this.#checkSeqno(seqno)
+    this.tree.counters.givenBytes += keyEnd + valueEnd
     return this.#added(this.tree.insert(kind, seqno, key, 0, keyEnd, value, 0, valueEnd))
   }
 
   /** The keys are copied. */
   addRange(range: RangeTombstone): { itemSize: number; memtableSize: number } {
     this.#checkSeqno(range.seqno)
+    this.tree.counters.givenBytes += range.start.length + (range.end?.length ?? 0)
     return this.#added(this.tree.insertRange(range))
   }
 

@@ -32,8 +32,18 @@ const RELEASED_MAX = 512
 const CREDIT = 1
 const DEBT_MAX = 50
 
+/** Writers begin to be delayed, or nothing delays them any more, after so many milliseconds. */
+export type OnStall = (reason: 'memory' | 'level0', active: boolean, ms: number) => void
+
 /** Told that the write may go on, or why not. */
 export type GoOn = (refusal: ShaleError | undefined) => void
+
+interface Parked {
+  readonly bytes: number
+  readonly goOn: GoOn
+  /** Milliseconds. */
+  readonly since: number
+}
 
 type Verdict = 'go' | 'wait' | 'stop' | 'refuse'
 
@@ -53,11 +63,18 @@ export class WriteControl {
   #paidUntil = 0
   #obstacle: ShaleError | undefined
   #closed: ShaleError | undefined
-  readonly #parked = new Fifo<{ readonly bytes: number; readonly goOn: GoOn }>()
+  readonly #parked = new Fifo<Parked>()
+  readonly #onStall: OnStall
+  /** From the first writer who is delayed until nothing would delay one. */
+  #stall: { readonly reason: 'memory' | 'level0'; readonly begun: number } | undefined
+  /** Writes that were delayed, and the milliseconds of all of them. */
+  stalls = 0
+  stallMs = 0
   readonly #release: Timer
 
-  constructor(vfs: Vfs, maxWriteBufferSize: number) {
+  constructor(vfs: Vfs, maxWriteBufferSize: number, onStall: OnStall = () => {}) {
     this.#vfs = vfs
+    this.#onStall = onStall
     this.#hardMemory = maxWriteBufferSize
     this.softMemory = Math.floor(maxWriteBufferSize * SOFT_MEMORY_SHARE)
     this.#release = new Timer(() => this.#releaseParked())
@@ -66,6 +83,14 @@ export class WriteControl {
   /** Nothing to pay, nobody parked. */
   get isFree(): boolean {
     return this.#pressure === 0 && this.#parked.length === 0 && this.#closed === undefined
+  }
+
+  get #memoryPressure(): number {
+    return share(this.#memory, this.softMemory, this.#hardMemory)
+  }
+
+  get #level0Pressure(): number {
+    return share(this.#level0Runs, LEVEL0_RUNS_SOFT, LEVEL0_RUNS_MAX)
   }
 
   get isMemoryFull(): boolean {
@@ -93,7 +118,8 @@ export class WriteControl {
       this.#charge(bytes)
       return goOn(undefined)
     }
-    this.#parked.push({ bytes, goOn })
+    this.#beginStall()
+    this.#parked.push({ bytes, goOn, since: this.#vfs.monotonicMillis() })
     if (verdict === 'wait') this.#scheduleRelease()
   }
 
@@ -124,10 +150,48 @@ export class WriteControl {
       if (verdict === 'stop') return // the next change goes on here
       if (verdict === 'wait') return this.#scheduleRelease()
       const { refusal } = this
-      const { bytes, goOn } = this.#parked.shift()!
-      if (refusal === undefined) this.#charge(bytes)
-      goOn(refusal)
+      const parked = this.#parked.shift()!
+      if (refusal === undefined) this.#charge(parked.bytes)
+      this.#letGo(parked, refusal)
     }
+    this.#endStall()
+  }
+
+  #letGo({ goOn, since }: Parked, refusal: ShaleError | undefined): void {
+    if (refusal === undefined) this.#noteDelay(since)
+    goOn(refusal)
+  }
+
+  #noteDelay(since: number): void {
+    this.stalls++
+    this.stallMs += this.#vfs.monotonicMillis() - since
+  }
+
+  #beginStall(): void {
+    if (this.#stall !== undefined) return
+    const reason = this.#memoryPressure > this.#level0Pressure ? 'memory' : 'level0'
+    this.#stall = { reason, begun: this.#vfs.monotonicMillis() }
+    this.#onStall(reason, true, 0)
+  }
+
+  #endStall(): void {
+    if (this.#pressure === 0 && this.#parked.length === 0) this.#finishStall()
+  }
+
+  #finishStall(): void {
+    if (this.#stall === undefined) return
+    const { reason, begun } = this.#stall
+    this.#stall = undefined
+    this.#onStall(reason, false, this.#vfs.monotonicMillis() - begun)
+  }
+
+  /** A sync writer under full pressure works instead of waiting: it is delayed by what it does. */
+  delay(work: () => void): void {
+    if (!this.isMemoryFull && !this.isLevel0Full) return work()
+    const since = this.#vfs.monotonicMillis()
+    this.#beginStall()
+    work()
+    this.#noteDelay(since)
   }
 
   /**
@@ -139,7 +203,7 @@ export class WriteControl {
     if (first === undefined) return false
     const { refusal } = this
     if (refusal === undefined) this.#charge(first.bytes)
-    first.goOn(refusal)
+    this.#letGo(first, refusal)
     return true
   }
 
@@ -177,17 +241,18 @@ export class WriteControl {
     this.#closed = refusal
     this.#release.stop()
     for (const { goOn } of this.#parked.takeAll()) goOn(refusal)
+    this.#finishStall()
   }
 
   /** The stronger pressure decides; its own background speed sets the rate. */
   #update(): void {
-    const memory = share(this.#memory, this.softMemory, this.#hardMemory)
-    const level0 = share(this.#level0Runs, LEVEL0_RUNS_SOFT, LEVEL0_RUNS_MAX)
+    const memory = this.#memoryPressure
+    const level0 = this.#level0Pressure
     this.#pressure = Math.max(memory, level0)
     const base = memory > level0 ? this.#flushRate : this.#compactionRate
     this.#rate = this.#pressure === 0 ? 0 : (base * (1 - this.#pressure)) / this.#pressure
     if (this.#pressure === 0) this.#paidUntil = 0
-    if (this.#parked.length === 0) return
+    if (this.#parked.length === 0) return this.#endStall()
     this.#release.cancel()
     this.#release.arm(0)
   }

@@ -37,6 +37,8 @@ export class LogWriter {
   syncedTo: number
   /** Why the writer writes no more. */
   failure: ShaleError | undefined
+  /** Told of each sync that succeeded, with its milliseconds. */
+  onSync: (milliseconds: number) => void = () => {}
   /** Highest `syncedTo` that a record states; that the header is durable need not be said. */
   #stated: number
   /** Where the last data record ends. */
@@ -147,12 +149,13 @@ export class LogWriter {
     return new Io<void>(
       () => {
         const covered = this.end
+        const begin = performance.now()
         try {
           this.#twin.sync().sync()
         } catch (error) {
           this.failure ??= syncFailure(error)
         }
-        this.#cover(covered)
+        this.#cover(covered, begin)
       },
       async () => {
         // One after the other.
@@ -161,9 +164,10 @@ export class LogWriter {
         if (end <= this.syncedTo) return
         if (this.failure !== undefined) throw this.failure
         const covered = this.end
+        const begin = performance.now()
         this.#syncing = this.#syncAsync()
         await this.#syncing
-        this.#cover(covered)
+        this.#cover(covered, begin)
       },
     )
   }
@@ -179,9 +183,10 @@ export class LogWriter {
   }
 
   /** After a sync that began at that length. Another one may have failed at the same meanwhile. */
-  #cover(end: number): void {
+  #cover(end: number, begin: number): void {
     if (this.failure !== undefined) throw this.failure
     this.syncedTo = Math.max(this.syncedTo, end)
+    this.onSync(performance.now() - begin)
   }
 
   /**

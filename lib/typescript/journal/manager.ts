@@ -62,13 +62,26 @@ export class JournalManager {
   #stagedStated = 0
   /** Highest seqno whose record was handed over; 0 if none. */
   handedOver = 0
-  /** Bytes given to files, over all journals. */
+  /** Writes to files, and their bytes, over all journals. */
+  appends = 0
   bytesWritten = 0
+  /** Told of each sync of a journal that succeeded, with its milliseconds. */
+  onSync: (milliseconds: number) => void = () => {}
 
   /** `sealed`: what recovery found, in ascending order. */
   constructor(active: LogWriter, sealed: readonly SealedJournal[] = []) {
-    this.#active = active
+    this.#active = this.#watched(active)
     this.#sealed = [...sealed]
+  }
+
+  #watched(writer: LogWriter): LogWriter {
+    writer.onSync = (milliseconds) => this.onSync(milliseconds)
+    return writer
+  }
+
+  #countAppend(bytes: number): void {
+    this.appends++
+    this.bytesWritten += bytes
   }
 
   // --- records -----------------------------------------------------------------------------------
@@ -113,7 +126,7 @@ export class JournalManager {
     const staged = this.#staged
     if (staged.length === 0) return
     this.#active.appendEncoded([staged.view()], this.#stagedStated)
-    this.bytesWritten += staged.length
+    this.#countAppend(staged.length)
     this.handedOver = this.#stagedSeqno
     if (staged.bytes.length > 4 * STAGING_BYTES) this.#staged = new Encoder(STAGING_BYTES)
     else staged.clear()
@@ -123,13 +136,16 @@ export class JournalManager {
   append(count: number, seqno: number, payload: Uint8Array): void {
     this.handOver()
     this.#active.append(count, seqno, payload)
-    this.bytesWritten += RECORD_HEADER_BYTES + payload.length
+    this.#countAppend(RECORD_HEADER_BYTES + payload.length)
     this.handedOver = seqno
   }
 
   /** States what is durable, if no record has said so yet. */
   witness(): void {
-    if (this.stagedBytes === 0) this.#active.witness()
+    if (this.stagedBytes > 0) return
+    const before = this.#active.end
+    this.#active.witness()
+    if (this.#active.end > before) this.#countAppend(this.#active.end - before)
   }
 
   /** Makes everything durable that was handed over before the call. */
@@ -147,7 +163,7 @@ export class JournalManager {
 
   /** The journal that follows the active one: created, durable, and named by the manifest. */
   setNext(next: LogWriter): void {
-    this.#next = next
+    this.#next = this.#watched(next)
   }
 
   /** Seals the active journal and goes on in the next. Nothing may be staged. */

@@ -23,6 +23,8 @@ import type { ReadFile } from '../vfs/vfs.ts'
 import { DataBlock } from './data-block.ts'
 import { FilterBlock } from './filter-block.ts'
 import { IndexBlock } from './index-block.ts'
+import { Once } from './table-counters.ts'
+import type { TableCounters } from './table-counters.ts'
 import { BLOCK_TRAILER_BYTES, TABLE_FOOTER_BYTES } from './table-format.ts'
 
 /** What a reader may keep. */
@@ -43,14 +45,22 @@ export class TableFile {
   readonly size: number
   readonly file: ReadFile
   readonly cache: CachedFile<Block>
+  readonly counters: TableCounters
   /** Partitions of index and filter that stay in memory, by offset. */
   readonly pinned: Map<number, IndexBlock | FilterBlock> = new Map()
 
-  constructor(file: ReadFile, number: number, size: number, cache: CachedFile<Block>) {
+  constructor(
+    file: ReadFile,
+    number: number,
+    size: number,
+    cache: CachedFile<Block>,
+    counters: TableCounters,
+  ) {
     this.file = file
     this.number = number
     this.size = size
     this.cache = cache
+    this.counters = counters
   }
 
   /** The offset of the footer: blocks end there. */
@@ -159,9 +169,15 @@ export class BlockRequests {
   /** Where the last data block ended that was not in the cache, and how many of them met. */
   #behind = -1
   #inARow = 0
+  /** Neither looks into the cache nor what is loaded are counted. */
+  readonly #isQuiet: boolean
+  protected readonly loads: Once = new Once()
+  /** Whether it is a point read. */
+  protected readonly isLookup: boolean = false
 
-  constructor(readAhead = 0) {
+  constructor(readAhead = 0, isQuiet: boolean = readAhead > 0) {
     this.#readAhead = readAhead
+    this.#isQuiet = isQuiet
   }
 
   /** The block, or undefined: then `missing` is set. */
@@ -172,22 +188,44 @@ export class BlockRequests {
     role: R,
   ): BlockOfRole[R] | undefined {
     const pinned = role === 'data' ? undefined : file.pinned.get(offset)
-    const known = pinned ?? this.#known(file, offset) ?? file.cache.get(offset)
-    if (known !== undefined) return known as BlockOfRole[R]
+    if (pinned !== undefined) return pinned as BlockOfRole[R]
+    const known = this.#known(file, offset) ?? this.#cached(file, offset)
+    if (known !== undefined) {
+      if (this.loads.isNew()) this.#count(file, true)
+      return known as BlockOfRole[R]
+    }
     const stored = this.#readAlready(file, offset, length)
     if (stored !== undefined && !isLarge(stored)) {
       const block = runSync(file.parse(stored, offset, role))
       this.#took(file, offset, stored.length, block)
+      if (this.loads.isNew()) this.#count(file, false)
       return block
     }
     this.missing = Io.flow(() => this.#fetch(file, offset, length, role))
     return undefined
   }
 
+  #cached({ cache }: TableFile, offset: number): Block | undefined {
+    return this.#isQuiet || this.loads.isRepeat ? cache.peek(offset) : cache.get(offset)
+  }
+
+  #count({ counters }: TableFile, isCached: boolean): void {
+    if (this.#isQuiet) return
+    if (isCached) counters.loadsCached++
+    else counters.loadsIo++
+    if (this.isLookup) counters.lookupLoads++
+  }
+
+  /** The same question follows, from its beginning. */
+  askAgain(): void {
+    this.loads.askAgain()
+  }
+
   /** The question has its answer. */
   settle(): void {
     this.#fetched.length = 0
     this.missing = undefined
+    this.loads.begin()
   }
 
   #known(file: TableFile, offset: number): Block | undefined {
@@ -218,6 +256,8 @@ export class BlockRequests {
     const block = yield* file.parse(stored, offset, role)
     this.#took(file, offset, least, block)
     this.#fetched.push({ file, offset, block })
+    this.loads.skip()
+    this.#count(file, false)
   }
 
   /** Reads ahead from a data block on, if that is worth it: then returns the block. */

@@ -25,6 +25,9 @@ export class TableIterator extends EntryIterator {
   #index: IndexBlock | undefined
   #part = 0
   #data: DataBlock | undefined
+  /** The whole index, or the top of a partitioned one; of this move, and of those before. */
+  #found: IndexBlock | undefined
+  #top: IndexBlock | undefined
   #block = 0
   #at = 0
   #again: (() => void) | undefined
@@ -36,6 +39,7 @@ export class TableIterator extends EntryIterator {
   }
 
   override retry(): void {
+    this.#requests.askAgain()
     this.#again?.()
   }
 
@@ -82,10 +86,17 @@ export class TableIterator extends EntryIterator {
   }
 
   #settle(): void {
-    if (this.#again === undefined) return
+    this.#top = this.#found
     this.#requests.settle()
+    if (this.#again === undefined) return
     this.missing = undefined
     this.#again = undefined
+  }
+
+  /** Undefined: it is missing. */
+  #topIndex(): IndexBlock | undefined {
+    this.#found = this.#top ?? this.#table.index(this.#requests)
+    return this.#found
   }
 
   /** The index block number `part`; `parts`: how many there are. Undefined: it is missing. */
@@ -101,7 +112,7 @@ export class TableIterator extends EntryIterator {
    * false if something is missing.
    */
   #enter(part: number, block: number, at: number): boolean {
-    const top = this.#table.index(this.#requests)
+    const top = this.#topIndex()
     if (top === undefined) return false
     if (top.count === 0) return this.#end()
     const parts = this.#table.isIndexPartitioned ? top.count : 1
@@ -135,7 +146,7 @@ export class TableIterator extends EntryIterator {
 
   /** To the first entry that is not before (key, seqno), or to the one before that. */
   #seek(key: Uint8Array, begin: number, end: number, seqno: number, before: boolean): boolean {
-    const top = this.#table.index(this.#requests)
+    const top = this.#topIndex()
     if (top === undefined) return false
     const first = top.seek(key, begin, end, seqno)
     if (first === top.count) return before ? this.#enter(LAST, LAST, LAST) : this.#end()

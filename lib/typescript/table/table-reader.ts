@@ -22,6 +22,7 @@ import type { FilterBlock } from './filter-block.ts'
 import type { IndexBlock } from './index-block.ts'
 import { decodeRangeTombstones } from './range-tombstones.ts'
 import { BlockEntry } from './sorted-block.ts'
+import { Once, TableCounters } from './table-counters.ts'
 import { BlockRequests, TableFile } from './table-file.ts'
 import type { Block } from './table-file.ts'
 import {
@@ -50,6 +51,14 @@ export interface FetchedValue {
   readonly value: Uint8Array
 }
 
+/** What of a point read was counted, before another lookup goes on with it. */
+export interface Counted {
+  readonly loads: number
+  readonly filters: number
+  readonly falsePositives: number
+  readonly askedTables: boolean
+}
+
 /** A point read: what is looked for, and when it was found, the entry. */
 export class PointLookup extends BlockRequests {
   key: Uint8Array = new Uint8Array(0)
@@ -61,14 +70,23 @@ export class PointLookup extends BlockRequests {
   wantsValue = true
   /** A separated value that had to be fetched. */
   fetched: FetchedValue | undefined
+  protected override readonly isLookup = true
   readonly #hash = new KeyHash()
   #hashed = false
+  readonly #filters = new Once()
+  readonly #falsePositives = new Once()
+  #hasAskedTables = false
 
   seqno = 0
   kind = 0
   value: Uint8Array = new Uint8Array(0)
   valueBegin = 0
   valueEnd = 0
+
+  /** `isQuiet`: it is none of the application's reads, and nothing of it is counted. */
+  constructor(isQuiet = false) {
+    super(0, isQuiet)
+  }
 
   start(
     key: Uint8Array,
@@ -83,12 +101,58 @@ export class PointLookup extends BlockRequests {
     this.end = end
     this.readSeqno = readSeqno
     this.#hashed = false
-    this.settle()
+    // What memory answered has left nothing behind.
+    if (this.#hasAskedTables) this.settle()
+  }
+
+  override askAgain(): void {
+    super.askAgain()
+    this.#filters.askAgain()
+    this.#falsePositives.askAgain()
   }
 
   override settle(): void {
     super.settle()
     this.fetched = undefined
+    this.#hasAskedTables = false
+    this.#filters.begin()
+    this.#falsePositives.begin()
+  }
+
+  // --- counting ----------------------------------------------------------------------------------
+
+  get counted(): Counted {
+    return {
+      loads: this.loads.counted,
+      filters: this.#filters.counted,
+      falsePositives: this.#falsePositives.counted,
+      askedTables: this.#hasAskedTables,
+    }
+  }
+
+  /** After `start`: another one has counted so much of the same question. */
+  goOn({ loads, filters, falsePositives, askedTables }: Counted): void {
+    this.loads.begin(loads)
+    this.#filters.begin(filters)
+    this.#falsePositives.begin(falsePositives)
+    this.#hasAskedTables = askedTables
+  }
+
+  asksTable(counters: TableCounters): void {
+    if (this.#hasAskedTables) return
+    this.#hasAskedTables = true
+    counters.lookups++
+  }
+
+  filterAnswered(counters: TableCounters, isNegative: boolean): void {
+    if (!this.#filters.isNew()) return
+    counters.filterQueries++
+    if (isNegative) counters.filterNegatives++
+  }
+
+  /** The filter let the read pass for nothing. */
+  passedInVain(counters: TableCounters): void {
+    if (this.#falsePositives.isNew()) counters.filterFalsePositives++
   }
 
   /** Of the key; computed when the first filter asks. */
@@ -109,6 +173,8 @@ export interface TableOpenOptions {
   /** What it points into, as the manifest says. */
   readonly blobs: readonly BlobReference[]
   readonly cache: Cache
+  /** Undefined: nobody asks. */
+  readonly counters?: TableCounters
   /** Keep the index, or the top of it, outside of the cache. */
   readonly pinIndex: boolean
   readonly pinFilter: boolean
@@ -155,7 +221,8 @@ export class TableReader {
   static *open(options: TableOpenOptions): Flow<TableReader> {
     const { file, fileNumber, size, cache } = options
     const blocks: CachedFile<Block> = cache.file()
-    const table = new TableFile(file, fileNumber, size, blocks)
+    const { counters = new TableCounters() } = options
+    const table = new TableFile(file, fileNumber, size, blocks, counters)
     if (table.limit < 0) throw corruption('a table is too short', file.path, 0)
     const tail = yield* table.read(table.limit, TABLE_FOOTER_BYTES)
     const footer = readFooter(table, tail)
@@ -261,11 +328,23 @@ export class TableReader {
 
   /** The newest entry of the key below the read's seqno. The lookup is settled by its owner. */
   find(lookup: PointLookup): Found {
-    const { key, begin, end } = lookup
     const below = lookup.readSeqno - this.globalSeqno
     if (below <= this.properties.lowestSeqno) return ABSENT
+    const { counters } = this.file
+    lookup.asksTable(counters)
     const passed = this.#testFilter(lookup)
-    if (passed !== FOUND) return passed
+    if (passed === BLOCKED) return BLOCKED
+    const isFiltered = this.#filter.length > 0
+    if (isFiltered) lookup.filterAnswered(counters, passed === ABSENT)
+    if (passed === ABSENT) return ABSENT
+    const found = this.#search(lookup, below)
+    if (isFiltered && found === ABSENT) lookup.passedInVain(counters)
+    return found
+  }
+
+  /** Looks into the data. The read sees entries, as they are stored, below that seqno. */
+  #search(lookup: PointLookup, below: number): Found {
+    const { key, begin, end } = lookup
     let index = this.index(lookup)
     if (index === undefined) return BLOCKED
     let i = index.seek(key, begin, end, below - 1)

@@ -2,11 +2,12 @@
 
 import type { Flow } from '../base/flow.ts'
 import { BlobFile } from '../blob/blob-file.ts'
-import type { BlobCounters } from '../blob/blob-file.ts'
 import type { BlobFileMeta } from '../blob/blob-writer.ts'
 import type { TableMeta } from './table-meta.ts'
 import { openTable } from './table.ts'
 import type { PinOptions, Table, TableContext } from './table.ts'
+import type { JobFigures } from './tree-context.ts'
+import type { TreeCounters } from './tree-counters.ts'
 
 export interface Opened {
   readonly tables: readonly Table[]
@@ -18,12 +19,14 @@ export function* openFiles(
   context: TableContext,
   tables: readonly { readonly meta: TableMeta; readonly pins: PinOptions }[],
   blobs: Iterable<BlobFileMeta>,
-  counters: BlobCounters,
+  counters: TreeCounters,
 ): Flow<Opened> {
   const opened = { tables: [] as Table[], blobs: [] as BlobFile[] }
   try {
-    for (const { meta, pins } of tables) opened.tables.push(yield* openTable(context, meta, pins))
-    for (const meta of blobs) opened.blobs.push(yield* BlobFile.open(context, meta, counters))
+    for (const { meta, pins } of tables) {
+      opened.tables.push(yield* openTable(context, meta, pins, counters.tables))
+    }
+    for (const meta of blobs) opened.blobs.push(yield* BlobFile.open(context, meta, counters.blobs))
     return opened
   } catch (error) {
     release(opened)
@@ -48,7 +51,8 @@ export function discard(opened: Opened): void {
   release(opened)
 }
 
-/** Of all files. */
-export function bytesOf({ tables, blobs }: Opened): number {
-  return [...tables, ...blobs].reduce((sum, { meta }) => sum + meta.size, 0)
+/** What a job has written. */
+export function countWritten(figures: JobFigures, { tables, blobs }: Opened): void {
+  figures.tables += tables.length
+  for (const { meta } of [...tables, ...blobs]) figures.bytesWritten += meta.size
 }

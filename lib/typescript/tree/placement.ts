@@ -166,7 +166,7 @@ export class Placement {
  */
 export function mayExistIn(given: readonly Run<Table>[]): MayExistBelow {
   const runs = given.map((tables) => ({ tables, at: 0 }))
-  const lookup = new PointLookup()
+  const lookup = new PointLookup(true)
   return (key, begin, end) => {
     const bytes = key.subarray(begin, end)
     lookup.start(key, begin, end, READ_ALL)

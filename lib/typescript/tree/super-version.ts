@@ -172,9 +172,11 @@ export class SuperVersion {
 
   /** As `find`, with every call that it lacks; whether something was found. */
   *findSettled(lookup: PointLookup): Flow<boolean> {
+    lookup.askAgain()
     let found = this.find(lookup)
     while (found === BLOCKED) {
       yield* lookup.missing!
+      lookup.askAgain()
       found = this.find(lookup)
     }
     return found === FOUND

@@ -6,6 +6,7 @@ import type { Cache } from '../base/cache.ts'
 import type { Flow } from '../base/flow.ts'
 import { compareBytes } from '../base/slice.ts'
 import { corruption, isErrno } from '../base/status.ts'
+import type { TableCounters } from '../table/table-counters.ts'
 import type { TableProperties } from '../table/table-format.ts'
 import { TableReader } from '../table/table-reader.ts'
 import type { FileCache } from '../vfs/file-cache.ts'
@@ -65,20 +66,25 @@ export interface TableContext {
 }
 
 /** A table that the manifest names, or is about to; held once. */
-export function* openTable(context: TableContext, meta: TableMeta, pins: PinOptions): Flow<Table> {
+export function* openTable(
+  context: TableContext,
+  meta: TableMeta,
+  pins: PinOptions,
+  counters: TableCounters,
+): Flow<Table> {
   const { directory, cache, files, remove } = context
   const { fileNumber, size, globalSeqno, blobs } = meta
   const path = pathIn(directory, fileName('table', fileNumber))
   const file = files.file(path)
   try {
-    const found = yield* file.size()
-    if (found !== size) {
-      const least = Math.min(found, size)
+    const length = yield* file.size()
+    if (length !== size) {
+      const least = Math.min(length, size)
       throw corruption('the table has another size than the manifest says', path, least)
     }
     const isIt = (properties: TableProperties): boolean => agrees(meta, properties)
-    const options = { file, fileNumber, size, globalSeqno, blobs, cache, ...pins, agrees: isIt }
-    const reader = yield* TableReader.open(options)
+    const found = { file, fileNumber, size, globalSeqno, blobs }
+    const reader = yield* TableReader.open({ ...found, cache, counters, ...pins, agrees: isIt })
     return { meta, shared: new SharedTable(reader, () => remove(path, size)) }
   } catch (error) {
     file.close()

@@ -28,4 +28,6 @@ export interface TreeContext extends TableContext {
 export interface JobFigures {
   bytesRead: number
   bytesWritten: number
+  /** That were written. */
+  tables: number
 }

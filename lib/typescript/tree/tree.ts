@@ -13,7 +13,6 @@ import type { PlanData, StrategySetting, TreeSettings } from '../../engine.ts'
 import { ShaleError } from '../../errors.ts'
 import { chooseDropRange } from '../../drops.ts'
 import { choosePlan, outputSize } from '../../strategy.ts'
-import { BlobCounters } from '../blob/blob-file.ts'
 import type { BlobFile } from '../blob/blob-file.ts'
 import type { Flow } from '../base/flow.ts'
 import { Gate } from '../base/gate.ts'
@@ -26,7 +25,7 @@ import { jobOutput } from './job-output.ts'
 import { anyMeet } from './levels.ts'
 import type { ManifestEdit } from './manifest-edit.ts'
 import type { TreeState } from './manifest-state.ts'
-import { bytesOf, discard, openFiles, release, replace } from './opened.ts'
+import { countWritten, discard, openFiles, release, replace } from './opened.ts'
 import type { Opened } from './opened.ts'
 import { MergeIterator } from './merge-iterator.ts'
 import { runMerge } from './merge-job.ts'
@@ -47,6 +46,7 @@ import type { TableOutput, WrittenTable } from './table-output.ts'
 import { placed } from './table.ts'
 import type { Table } from './table.ts'
 import type { JobFigures, TreeContext } from './tree-context.ts'
+import { TreeCounters } from './tree-counters.ts'
 import { blobEdits, blobsOf } from './version-blobs.ts'
 import { Version } from './version.ts'
 import type { TablePlace, VersionEdit } from './version.ts'
@@ -63,7 +63,7 @@ export type { JobFigures, TreeContext } from './tree-context.ts'
 export class Tree {
   readonly id: number
   readonly name: string
-  readonly blobCounters: BlobCounters
+  readonly counters: TreeCounters
   readonly #context: TreeContext
   #stored: StoredOptions
   #super: SuperVersion
@@ -93,13 +93,13 @@ export class Tree {
     state: TreeState,
     stored: StoredOptions,
     opened: Opened,
-    blobCounters: BlobCounters,
+    counters: TreeCounters,
   ) {
     this.id = state.id
     this.name = state.name
     this.#context = context
     this.#stored = stored
-    this.blobCounters = blobCounters
+    this.counters = counters
     this.#flushedSeqno = state.flushedSeqno
     const { tables, blobs } = opened
     const metas = tables.map(({ meta }) => meta)
@@ -123,7 +123,7 @@ export class Tree {
       return { meta, pins: pinOptions(stored.settings, plain.policyLevel(meta.level)) }
     })
     const blobs = [...state.blobFiles].map(([fileNumber, file]) => ({ fileNumber, ...file }))
-    const counters = new BlobCounters()
+    const counters = new TreeCounters()
     const opened = yield* openFiles(context, tables, blobs, counters)
     try {
       return new Tree(context, state, stored, opened, counters)
@@ -303,7 +303,7 @@ export class Tree {
 
   /** Writes all memtables that are sealed now to tables in level 0. */
   *flush(): Flow<JobFigures> {
-    const figures = { bytesRead: 0, bytesWritten: 0 }
+    const figures = { bytesRead: 0, bytesWritten: 0, tables: 0 }
     const wanted = this.#super.sealed
     const leave = yield* this.#flushGate.enter
     try {
@@ -377,7 +377,7 @@ export class Tree {
       { flushedSeqnos: [{ tree: this.id, seqno: flushedSeqno }] },
       { memtables: sealed, flushedSeqno },
     )
-    figures.bytesWritten += bytesOf(opened)
+    countWritten(figures, opened)
   }
 
   // --- compaction --------------------------------------------------------------------------------
@@ -462,7 +462,7 @@ export class Tree {
   /** Runs a job that was claimed. Nothing has changed when it fails. */
   *compact(job: CompactionJob): Flow<JobFigures> {
     const { plan } = job
-    const figures = { bytesRead: 0, bytesWritten: 0 }
+    const figures = { bytesRead: 0, bytesWritten: 0, tables: 0 }
     try {
       if (plan.kind === 'merge') yield* this.#merge(job, plan, figures)
       else if (plan.kind === 'move') yield* this.#move(job, plan)
@@ -519,7 +519,7 @@ export class Tree {
     const edit = { added, removed: plan.tables, blobsAdded: opened.blobs }
     yield* this.#commit(edit, {}, { job })
     figures.bytesRead += job.total
-    figures.bytesWritten += bytesOf(opened)
+    countWritten(figures, opened)
   }
 
   /** Blob files that a merge moves values out of; the job holds them. */
@@ -566,7 +566,7 @@ export class Tree {
     const pins = pinOptions(this.settings, this.#super.version.policyLevel(level))
     const tables = written.map((one) => ({ meta: metaOf(one, { level, runOrder: 0 }), pins }))
     try {
-      return yield* openFiles(this.#context, tables, output.blobFiles, this.blobCounters)
+      return yield* openFiles(this.#context, tables, output.blobFiles, this.counters)
     } catch (error) {
       yield* output.abandon()
       throw error

@@ -24,6 +24,8 @@ class Journal implements CommitSink {
   /** Seqnos in groups, as they were appended. */
   readonly groups: number[][] = []
   readonly inserted: number[] = []
+  /** When those that became visible were called. */
+  readonly seen: (number | undefined)[] = []
   /** Highest seqno that is appended, handed over, and synced. */
   appended = 0
   handed = 0
@@ -49,6 +51,9 @@ class Journal implements CommitSink {
   insert(_: Commit, seqno: number): void {
     if (this.insertError !== undefined) throw this.insertError
     this.inserted.push(seqno)
+  }
+  onVisible({ begun }: Commit): void {
+    this.seen.push(begun)
   }
   afterGroup(): void {}
   handedOver(): number {
@@ -108,6 +113,31 @@ describe('commits', () => {
     expect(groups).toEqual([[1], [2]])
     expect(queue.visible).toBe(3)
     await call
+  })
+
+  test('are told of when they are visible, each once, and not when they fail', async () => {
+    const journal = new Journal()
+    const { queue, seen } = journal
+    const called = (begun: number, durability: Durability = 'os'): Commit => {
+      return { ...commitOf(durability), begun }
+    }
+    const first = queue.defer(called(1))
+    const second = queue.defer(called(2))
+    queue.run(called(3))
+    await Promise.all([first, second])
+    expect(new Set(seen)).toEqual(new Set([1, 2, 3]))
+    expect(seen).toHaveLength(3)
+    const synced = queue.defer(called(4, 'sync'))
+    const behind = queue.defer(called(5))
+    await settle()
+    expect(seen).toHaveLength(3) // nothing is visible yet
+    await journal.answerSync()
+    await Promise.all([synced, behind])
+    expect(seen.slice(3)).toEqual([4, 5])
+    journal.appendError = new ShaleError('DISK_FULL', 'full')
+    expect((await rejection(() => queue.defer(called(6)))).code).toBe('DISK_FULL')
+    expect((await failure(() => queue.run(called(7)))).code).toBe('DISK_FULL')
+    expect(seen).toHaveLength(5)
   })
 
   test('of many bytes do not wait for the end of the running code', () => {

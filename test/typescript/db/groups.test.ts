@@ -16,6 +16,7 @@ test('concurrent writers stay in step', async () => {
   const queue = new CommitQueue({
     append: () => void appends++,
     insert: () => void inserted++,
+    onVisible: () => {},
     afterGroup: () => {},
     handedOver: () => inserted,
     // oxlint-disable-next-line require-yield

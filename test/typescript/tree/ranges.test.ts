@@ -8,6 +8,7 @@ import { READ_ALL } from '../../../lib/typescript/base/internal-key.ts'
 import type { RangeTombstone } from '../../../lib/typescript/base/range-tombstone.ts'
 import { compareTombstones } from '../../../lib/typescript/base/range-tombstone.ts'
 import { Memtable } from '../../../lib/typescript/memtable/memtable.ts'
+import { TableCounters } from '../../../lib/typescript/table/table-counters.ts'
 import { PointLookup } from '../../../lib/typescript/table/table-reader.ts'
 import { MergeIterator } from '../../../lib/typescript/tree/merge-iterator.ts'
 import { runMerge } from '../../../lib/typescript/tree/merge-job.ts'
@@ -143,7 +144,8 @@ class Jobs {
         remove: () => {},
       }
       const pins = { pinIndex: true, pinFilter: true }
-      return runSync(openTable(context, metaOf(one, { level: 0, runOrder }), pins))
+      const meta = metaOf(one, { level: 0, runOrder })
+      return runSync(openTable(context, meta, pins, new TableCounters()))
     })
   }
 }
