@@ -157,10 +157,11 @@ function lockedHere(path: string, how: string): ShaleError {
   return new ShaleError('DB_LOCKED', message, { path, pid: process.pid, sameProcess: true })
 }
 
-/** Options by name that two opens do not agree on; those that say what a call may do aside. */
+/** What says what one open may do, and functions: they may differ. */
+const OWN: ReadonlySet<string> = new Set(['createIfMissing', 'errorIfExists', 'filterOf'])
+
+/** Options by name that two opens do not agree on. */
 function differences(a: DatabaseSettings, b: DatabaseSettings): string[] {
   const names = Object.keys(a) as (keyof DatabaseSettings)[]
-  return names.filter(
-    (name) => name !== 'createIfMissing' && name !== 'errorIfExists' && a[name] !== b[name],
-  )
+  return names.filter((name) => !OWN.has(name) && a[name] !== b[name])
 }
