@@ -317,7 +317,7 @@ async function awaited(
 class Mistake extends Error {}
 
 function wrongAnswer(source: ApplicationFilterSource, cause: unknown): ShaleError {
-  if (isFilterFailure(cause)) return cause
+  if (isFilterFailure(cause)) return cause as ShaleError
   if (cause instanceof Mistake) return filterFailure(source, cause.message, cause.cause)
   return filterFailure(source, 'failed', cause)
 }
@@ -394,11 +394,20 @@ export function filterFailure(
 }
 
 /** Whether a compaction ended because of its filter: unlike one that was stopped it has failed. */
-export function isFilterFailure(error: unknown): error is ShaleError {
+export function isFilterFailure(error: unknown): boolean {
   return error instanceof ShaleError && FAILURES.has(error)
 }
 
+const ASYNC_FAILURES = new WeakSet<ShaleError>()
+
 /** For a promise in a form that cannot wait. */
 export function asyncFilterFailure(source: ApplicationFilterSource): ShaleError {
-  return filterFailure(source, 'answers later: an async filter needs the async form')
+  const error = filterFailure(source, 'answers later: an async filter needs the async form')
+  ASYNC_FAILURES.add(error)
+  return error
+}
+
+/** Whether it is the caller's fault, and not the filter's. */
+export function isAsyncFilterFailure(error: unknown): boolean {
+  return error instanceof ShaleError && ASYNC_FAILURES.has(error)
 }

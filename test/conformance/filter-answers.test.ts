@@ -5,10 +5,11 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { isFilterFailure, PATIENCE } from '../../lib/compaction-filter.ts'
-import { LeveledCompaction, prefixDropFilter, ShaleError, ttlFilter } from '../../lib/index.ts'
+import { prefixDropFilter, ShaleError, ttlFilter } from '../../lib/index.ts'
 import type { CompactionFilter, FilterVerdict, Keyspace } from '../../lib/index.ts'
 import { openDatabase, openDatabaseSync, openTree, openTreeSync } from '../support/engine.ts'
 import {
+  EAGER,
   filterOf,
   flushed,
   HeldFilter,
@@ -62,12 +63,7 @@ const WRONG: readonly (readonly [
     OOPS,
     /failed/,
   ],
-  [
-    'a thenable that throws',
-    () => Object.defineProperty({}, 'then', { get: thrower }),
-    OOPS,
-    /fail/,
-  ],
+  ['an object that throws whatever is read', () => new Proxy({}, { get: thrower }), OOPS, /fail/],
   [
     'a value of another type',
     each({ replace: 7 }),
@@ -146,18 +142,21 @@ describe('answers', () => {
     expect(error).toMatchObject({ code: 'ABORTED', cause: OOPS })
     expect('keyspace' in error).toBe(false)
     expect(await failure(() => tree.majorCompactionSync())).toMatchObject({ cause: OOPS })
-    const always = new LeveledCompaction({ l0Threshold: 1 })
-    expect(await failure(() => tree.compactSync(always))).toMatchObject({ cause: OOPS })
+    const tables = tree
+      .version()
+      .levels.flat(2)
+      .map(({ id }) => id)
+    const plan = { kind: 'merge', tables, destinationLevel: 2, targetSize: 4096 } as const
+    expect(await failure(() => tree.compactSync(plan))).toMatchObject({ cause: OOPS })
     expect(tree.getTextSync('a', 9)).toBe('remove')
     compactionFilter.isRight = true
-    tree.compactSync(always)
+    tree.compactSync(plan)
     expect(tree.getTextSync('a', 9)).toBeUndefined()
   })
 
   test('that are wrong in the background are asked for again', async () => {
     const filter = new Faulty(thrower)
-    const compaction = new LeveledCompaction({ l0Threshold: 2 })
-    const { database, keyspace } = await openFiltered(filter, { compaction })
+    const { database, keyspace } = await openFiltered(filter, { compaction: EAGER })
     await flushed(keyspace, ROWS)
     await flushed(keyspace, { b: 'remove' })
     await expect.poll(() => database.status, { timeout: 20_000 }).toBe('degraded')
@@ -273,8 +272,7 @@ describe('while an answer is open', () => {
 
   test('close ends one of the background at once', async () => {
     const filter = new HeldFilter(spoken)
-    const compaction = new LeveledCompaction({ l0Threshold: 2 })
-    const { path, database, keyspace } = await openFiltered(filter, { compaction })
+    const { path, database, keyspace } = await openFiltered(filter, { compaction: EAGER })
     const asked = filter.asked()
     await flushed(keyspace, ROWS)
     await flushed(keyspace, { b: 'remove' })
@@ -319,8 +317,7 @@ describe('while an answer is open', () => {
 
   test('pause ends one of the background at once', async () => {
     const filter = new HeldFilter(spoken)
-    const compaction = new LeveledCompaction({ l0Threshold: 2 })
-    const { database, keyspace } = await openFiltered(filter, { compaction })
+    const { database, keyspace } = await openFiltered(filter, { compaction: EAGER })
     const asked = filter.asked()
     await flushed(keyspace, ROWS)
     await flushed(keyspace, { b: 'remove' })
@@ -359,8 +356,7 @@ describe('while an answer is open', () => {
 
   test('a sync writer goes on', async () => {
     const filter = new HeldFilter(spoken)
-    const compaction = new LeveledCompaction({ l0Threshold: 2 })
-    const options = { compaction, maxMemtableSize: 65_536 }
+    const options = { compaction: EAGER, maxMemtableSize: 65_536 }
     const { database, keyspace } = await openFiltered(filter, options)
     const asked = filter.asked()
     await flushed(keyspace, ROWS)

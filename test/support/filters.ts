@@ -3,7 +3,7 @@
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import { PATIENCE } from '../../lib/compaction-filter.ts'
-import { LeveledCompaction } from '../../lib/index.ts'
+import { LeveledCompaction, SizeTieredCompaction } from '../../lib/index.ts'
 import type {
   CompactionEntry,
   CompactionFilter,
@@ -18,8 +18,10 @@ import type {
 import { openDatabase } from './engine.ts'
 import { scratchDirectory } from './scratch.ts'
 
-/** Nothing is compacted unless it is asked for. */
-export const PATIENT: LeveledCompaction = new LeveledCompaction({ l0Threshold: 1000 })
+/** Nothing is compacted or moved unless it is asked for. */
+export const PATIENT: SizeTieredCompaction = new SizeTieredCompaction({ minRuns: 64 })
+/** A table that meets an older one is merged with it at once. */
+export const EAGER: LeveledCompaction = new LeveledCompaction({ l0Threshold: 1 })
 
 /** A filter with one answer for each entry. */
 export function filterOf(

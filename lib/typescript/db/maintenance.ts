@@ -11,6 +11,7 @@
  */
 
 import type { PlanData } from '../../engine.ts'
+import { isAsyncFilterFailure, isFilterFailure } from '../../compaction-filter.ts'
 import { ShaleError } from '../../errors.ts'
 import { Background } from '../base/background.ts'
 import { Fifo } from '../base/fifo.ts'
@@ -96,6 +97,8 @@ export class Maintenance {
   /** Plans of callers that run or wait for a claim, of all keyspaces. */
   #wanted = 0
   readonly #running = new Map<CompactionJob, Keyspace>()
+  /** Those of them that no caller follows. */
+  readonly #unwatched = new Set<CompactionJob>()
   /** Debt of level 0, sealed memtables counted as runs. */
   readonly #level0 = new Highest<Keyspace>()
   /** The highest seqno of range tombstones in tables, where there are any. */
@@ -221,16 +224,25 @@ export class Maintenance {
     return [...this.#keyspaces].reduce((a, b) => (bytes(b) > bytes(a) ? b : a))
   }
 
-  /** Flushes first, since sealed memtables count as runs; then one compaction, if there is one. */
+  /**
+   * Flushes first, since sealed memtables count as runs; then one compaction, if there is one. A
+   * filter that answers with promises keeps it for the event loop: level 0 grows meanwhile.
+   */
   #compactNow(keyspace: Keyspace): boolean {
     runSync(this.flush(keyspace))
+    if (keyspace.tree.filterAnswersLater) return false
     let plan = runSync(this.#choosePlan(keyspace))
     if (plan === undefined) {
       runSync(keyspace.tree.takeOver())
       plan = runSync(this.#choosePlan(keyspace))
     }
-    if (plan !== undefined) runSync(this.compact(keyspace, plan))
-    return plan !== undefined
+    if (plan === undefined) return false
+    try {
+      runSync(this.compact(keyspace, plan))
+    } catch (error) {
+      if (!isAsyncFilterFailure(error)) throw error
+    }
+    return !keyspace.tree.filterAnswersLater
   }
 
   // --- flush -------------------------------------------------------------------------------------
@@ -413,7 +425,9 @@ export class Maintenance {
   /** Runs a plan; throws why it could not be. */
   *compact(keyspace: Keyspace, plan: PlanData, watch?: CompactionWatch): Flow<void> {
     const job = keyspace.tree.claim(plan)
-    if (watch !== undefined) watch.job = job
+    if (watch === undefined) this.#unwatched.add(job)
+    else watch.job = job
+    job.mayWait = watch !== undefined || !this.#isPaused
     this.#running.set(job, keyspace)
     keyspace.compactions++
     // Another worker may find a second plan beside this one.
@@ -432,6 +446,7 @@ export class Maintenance {
       throw error
     } finally {
       this.#running.delete(job)
+      this.#unwatched.delete(job)
       keyspace.compactions--
       this.figures.compacting += vfs.monotonicMillis() - begin
       this.#countLevel0(keyspace)
@@ -440,7 +455,9 @@ export class Maintenance {
   }
 
   #compactionEnded(keyspace: Keyspace, problem: unknown): void {
-    const hasFailed = problem !== undefined && !this.#isAborted(problem)
+    // A sync caller asked what only others can wait for: that says nothing against them.
+    const isHarmless = this.#isAborted(problem) || isAsyncFilterFailure(problem)
+    const hasFailed = problem !== undefined && !isHarmless
     this.#setProblem('compaction', keyspace, hasFailed ? this.#failed(problem) : undefined)
     if (keyspace.isFlushHeld) {
       keyspace.isFlushHeld = false
@@ -530,7 +547,7 @@ export class Maintenance {
   // --- failures ----------------------------------------------------------------------------------
 
   #isAborted(error: unknown): boolean {
-    if (!(error instanceof ShaleError)) return false
+    if (!(error instanceof ShaleError) || isFilterFailure(error)) return false
     return error.code === 'ABORTED' || error.code === 'PLAN_STALE'
   }
 
@@ -571,9 +588,10 @@ export class Maintenance {
     return [...this.#running].map(([job, keyspace]) => ({ keyspace, job }))
   }
 
-  /** No new job starts; resolves when none runs. */
+  /** No new job starts; resolves when none runs. Those of the background await no filter. */
   async pause(): Promise<void> {
     this.#isPaused = true
+    for (const job of this.#unwatched) job.mayWait = false
     for (const keyspace of this.#keyspaces) this.#releaseFlush(keyspace)
     this.#tellLevel0()
     return this.#until(this.#pausers)
@@ -581,6 +599,7 @@ export class Maintenance {
 
   resume(): void {
     this.#isPaused = false
+    for (const job of this.#unwatched) job.mayWait = true
     this.#tellLevel0()
     this.#pumpCompactions()
   }

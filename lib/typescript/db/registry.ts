@@ -27,23 +27,38 @@ const cores = new Map<string, Core>()
 /** One open of a database, to be closed once. */
 export class DatabaseHandle {
   readonly database: Database
+  /** The filters that it brings. */
+  readonly filterOf: DatabaseSettings['filterOf']
   /** What it shares with others; undefined if the directory could not be told from others. */
   readonly #core: Core | undefined
   #isClosed = false
   #hasEnded = false
 
-  private constructor(database: Database, core: Core | undefined) {
+  private constructor(
+    database: Database,
+    filterOf: DatabaseSettings['filterOf'],
+    core: Core | undefined,
+  ) {
     this.database = database
+    this.filterOf = filterOf
     this.#core = core
   }
 
   static *open(vfs: Vfs, path: string, settings: DatabaseSettings): Flow<DatabaseHandle> {
+    const { filterOf } = settings
     const identity = yield* locate(vfs, path, settings)
     if (identity === undefined) {
-      return new DatabaseHandle(yield* Database.open(vfs, path, settings), undefined)
+      return new DatabaseHandle(yield* Database.open(vfs, path, settings), filterOf, undefined)
     }
     const core = yield* join(vfs, identity, path, settings)
-    return new DatabaseHandle(core.database!, core)
+    const handle = new DatabaseHandle(core.database!, filterOf, core)
+    try {
+      handle.database.offerFilters(filterOf)
+    } catch (error) {
+      yield* handle.close()
+      throw error
+    }
+    return handle
   }
 
   /** Whether its user has closed it. */
