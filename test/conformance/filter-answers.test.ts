@@ -4,7 +4,6 @@
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { isFilterFailure, PATIENCE } from '../../lib/compaction-filter.ts'
 import { prefixDropFilter, ShaleError, ttlFilter } from '../../lib/index.ts'
 import type { CompactionFilter, FilterVerdict, Keyspace } from '../../lib/index.ts'
 import { openDatabase, openDatabaseSync, openTree, openTreeSync } from '../support/engine.ts'
@@ -13,7 +12,9 @@ import {
   filterOf,
   flushed,
   HeldFilter,
+  isFilterFailure,
   openFiltered,
+  PATIENCE,
   PATIENT,
   seen,
   spoken,

@@ -18,6 +18,8 @@ import type {
 import { openDatabase } from './engine.ts'
 import { scratchDirectory } from './scratch.ts'
 
+export { isFilterFailure, PATIENCE } from '../../lib/compaction-filter.ts'
+
 /** Nothing is compacted or moved unless it is asked for. */
 export const PATIENT: SizeTieredCompaction = new SizeTieredCompaction({ minRuns: 64 })
 /** A table that meets an older one is merged with it at once. */

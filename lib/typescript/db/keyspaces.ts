@@ -98,9 +98,7 @@ export class Keyspaces {
     if (!this.#parts.isReadOnly) this.#parts.onAdded(keyspace)
   }
 
-  /**
-   * The keyspace with that name, these options and perhaps a filter; it is created if there is none.
-   */
+  /** The keyspace with that name, these options and perhaps a filter; created if there is none. */
   *open(name: string, given: TreeSettingsGiven, filter: FilterSource | undefined): Flow<Keyspace> {
     checkCodecs(given)
     const found = this.#byName.get(name)

@@ -15,6 +15,7 @@ import type { BlobFile } from '../blob/blob-file.ts'
 import type { CompactionJob } from './compaction-job.ts'
 import type { JobFilter } from './filtered-output.ts'
 import type { MayExistBelow } from './retention.ts'
+import { pointsAstray } from './version-blobs.ts'
 
 export const KEEP = 0
 export const REMOVE = 1
@@ -100,7 +101,8 @@ export class FilterQuestions implements JobFilter {
     if (kind !== KIND_BLOB_POINTER) return value
     if (!this.#filter.needsBlobValues) return undefined
     const pointer = decodeBlobPointer(value, 0)
-    const scanner = this.#scanners.get(pointer.fileNumber)!
+    const scanner = this.#scanners.get(pointer.fileNumber)
+    if (scanner === undefined) throw pointsAstray(pointer.fileNumber)
     return yield* scanner.value(pointer, key, 0, key.length)
   }
 

@@ -283,7 +283,7 @@ export class Tree {
     before.release()
   }
 
-  /** Installs a version in which something is missing that reads at `until` and below see. */
+  /** Installs a version that differs from what reads at `until` and below see. */
   #installVisible(version: Version<Table>, until: number): void {
     const { active, sealed, version: old, held } = this.#super
     const superVersion = this.#superVersion(active, sealed, old, [])
