@@ -65,10 +65,13 @@ export interface MaintenanceParts {
 export class CompactionWatch {
   job: CompactionJob | undefined
   isStopped = false
+  /** While it waits for others. */
+  onStop: (() => void) | undefined
 
   stop(): void {
     this.isStopped = true
     this.job?.stop()
+    this.onStop?.()
   }
 }
 
@@ -470,7 +473,7 @@ export class Maintenance {
     } else if (!this.#isStopping) {
       this.#pauseCompactions(keyspace, isFatal(problem))
     }
-    for (const told of this.#jobWaiters.splice(0)) told()
+    this.#tellJobWaiters()
   }
 
   /** Nor by another worker, who would find the same plan. */
@@ -511,6 +514,7 @@ export class Maintenance {
   ): Flow<void> {
     keyspace.wanted++
     this.#wanted++
+    watch.onStop = () => this.#tellJobWaiters()
     try {
       for (;;) {
         if (watch.isStopped || this.#isStopping) {
@@ -534,6 +538,11 @@ export class Maintenance {
       this.queueCompaction(keyspace)
       this.#tellIdle()
     }
+  }
+
+  /** They look again. */
+  #tellJobWaiters(): void {
+    for (const told of this.#jobWaiters.splice(0)) told()
   }
 
   /** Until a job of the keyspace has ended; a sync caller ends them. */
@@ -647,7 +656,7 @@ export class Maintenance {
     this.#isStopping = true
     for (const timer of this.#timers) timer.stop()
     for (const job of this.#running.keys()) job.stop()
-    for (const told of this.#jobWaiters.splice(0)) told()
+    this.#tellJobWaiters()
     yield* this.#background.end
     yield* this.#lastJobEnd()
     for (const { reject } of [...this.#pausers.splice(0), ...this.#drainers.splice(0)]) {

@@ -34,7 +34,7 @@ export interface MergeJob {
   /** Is asked about what is kept, where there is one. */
   readonly filter?: JobFilter
   readonly clock: () => number
-  /** Called once a slice with the bytes that were read since; throws to end the job. */
+  /** Called once a slice or batch with the bytes read since; throws to end the job. */
   readonly progress: (bytes: number) => void
 }
 
@@ -82,7 +82,14 @@ function* copyKept(job: MergeJob): Flow<boolean> {
     retention.add(entries)
     bytes += length
     work += 1 + (length >>> 10)
-    if (output.isFull) yield* output.drain()
+    if (output.isFull) {
+      yield* output.drain()
+      if (filtered !== undefined) {
+        // It may have taken its time, and more than a slice.
+        job.progress(bytes)
+        bytes = 0
+      }
+    }
     if (work >= WORK_PER_LOOK) {
       work = 0
       if (slice.isOver) {
