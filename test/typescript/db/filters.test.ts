@@ -100,3 +100,33 @@ test('a sync compaction takes the tables of one that waits', async () => {
   runSync(database.close())
   expect((await major).code).toBe('ABORTED')
 })
+
+test('the event loop has its turns between the batches', async () => {
+  let batches = 0
+  const source: ApplicationFilterSource = {
+    ...new Late().source,
+    judge: (entries) => {
+      batches++
+      // Longer than a job works in a row.
+      for (const end = performance.now() + 3; performance.now() < end;);
+      return entries.map((): CheckedVerdict => 0)
+    },
+  }
+  const database = openSmall()
+  const given = { ...SMALL_TREE, maxMemtableSize: 1 << 20 }
+  const keyspace = runSync(database.openKeyspace('a', given, filterOf(source)))
+  for (let i = 0; i < 5000; i++) put(database, keyspace, `k${i}`, 'v')
+  await run(database.flush(keyspace))
+  let turns = 0
+  let hasEnded = false
+  const count = (): void => {
+    turns++
+    if (!hasEnded) setImmediate(count)
+  }
+  setImmediate(count)
+  await run(database.maintenance.majorCompaction(keyspace, undefined))
+  hasEnded = true
+  expect(batches).toBeGreaterThan(15)
+  expect(turns).toBeGreaterThan(batches / 2)
+  runSync(database.close())
+})
