@@ -58,7 +58,49 @@ export interface DatabaseSettings {
   readonly maxJournalSize: number
   readonly journalCompression: Compression
   readonly recovery: 'tail' | 'strict' | 'salvage'
+  /**
+   * What compactions of a keyspace ask; the same answer whenever it is called. INVALID_OPTION: the
+   * application gave no filter. Undefined: it gave none for any keyspace.
+   */
+  readonly filterOf: ((keyspace: string) => FilterSource | undefined) | undefined
 }
+
+/** What an engine asks about entries that a compaction would keep. */
+export type FilterSource = TtlFilterSource | PrefixFilterSource | ApplicationFilterSource
+/** Removes what is `ttl` milliseconds old; the engine's clock decides. */
+export interface TtlFilterSource {
+  readonly type: 'ttl'
+  readonly in: 'key' | 'value'
+  readonly offset: number
+  readonly ttl: number
+}
+export interface PrefixFilterSource {
+  readonly type: 'prefixes'
+  readonly prefixes: readonly Uint8Array[]
+}
+export interface ApplicationFilterSource {
+  readonly type: 'application'
+  readonly name: string
+  /** Undefined: of a bare tree. */
+  readonly keyspace: string | undefined
+  readonly needsBlobValues: boolean
+  /** Milliseconds that an answer may take; `judge` sees to it where the event loop turns. */
+  readonly patience: number
+  /**
+   * Checked verdicts, one for each entry. Throws or rejects with a ShaleError ABORTED. Called with
+   * one batch at a time per job; the entries and their bytes belong to it.
+   */
+  judge(
+    entries: readonly FilterEntry[],
+  ): readonly CheckedVerdict[] | Promise<readonly CheckedVerdict[]>
+}
+export interface FilterEntry {
+  readonly key: Buffer
+  readonly value: Buffer | undefined
+  readonly isLastLevel: boolean
+}
+/** 0 keep, 1 remove, 2 remove weakly, 3 destroy, or the new value (copied). */
+export type CheckedVerdict = 0 | 1 | 2 | 3 | Uint8Array
 
 export type FilterSetting =
   'none' | { readonly bitsPerKey: number } | { readonly falsePositiveRate: number }
@@ -138,6 +180,7 @@ export interface TreeEngineSettings {
   readonly cacheSize: number
   readonly maxOpenFiles: number
   readonly backgroundCompaction: boolean
+  readonly filter: FilterSource | undefined
 }
 
 export type EngineStatus = 'open' | 'degraded' | 'failed' | 'closing' | 'closed'

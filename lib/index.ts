@@ -10,6 +10,13 @@ export type {
   SizeTieredOptions,
   StrategyContext,
 } from './compaction.ts'
+export { prefixDropFilter, ttlFilter } from './compaction-filter.ts'
+export type {
+  CompactionEntry,
+  CompactionFilter,
+  FilterVerdict,
+  TtlFilterOptions,
+} from './compaction-filter.ts'
 export { Compactor } from './compactor.ts'
 export type { CompactionJob } from './compactor.ts'
 export { Cursor } from './cursor.ts'

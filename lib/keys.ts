@@ -63,9 +63,15 @@ export function prefixEnd(prefix: Uint8Array): Uint8Array | undefined {
   return bound
 }
 
+/** A private copy of the bytes that keys begin with; none: those of every key. */
+export function copyPrefix(prefix: unknown, what: string): Buffer {
+  const bytes = copyBytes(prefix, what)
+  if (bytes.length > MAX_KEY_BYTES) throw keyError(prefix, what)
+  return bytes
+}
+
 export function boundsOfPrefix(prefix: unknown): Bounds {
-  const bytes = copyBytes(prefix, 'prefix')
-  if (bytes.length > MAX_KEY_BYTES) throw keyError(prefix, 'prefix')
+  const bytes = copyPrefix(prefix, 'prefix')
   if (bytes.length === 0) return EVERYTHING
   return { lower: bytes, upper: prefixEnd(bytes), empty: false }
 }

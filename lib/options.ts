@@ -10,6 +10,12 @@ import type {
   TreeSettingsGiven,
 } from './engine.ts'
 import { storedStrategy, strategySetting, type CompactionStrategy } from './compaction.ts'
+import {
+  filterFactory,
+  filtersOf,
+  filterSource,
+  type CompactionFilter,
+} from './compaction-filter.ts'
 import { MAX_VALUE_BYTES, type ShaleError } from './errors.ts'
 import {
   boolean,
@@ -86,6 +92,13 @@ export interface DatabaseOptions {
    * it; `'strict'`: refuse both; `'salvage'`: keep every commit that can be read. @default 'tail'
    */
   recovery?: 'tail' | 'strict' | 'salvage'
+  /**
+   * The compaction filters of keyspaces by their names. Called once for each: at open for those
+   * that exist, so that no compaction runs without, and when one is created. What it throws, or
+   * returns and is no filter, fails that call with INVALID_OPTION. Nothing of filters is stored.
+   * With several handles on one directory a keyspace has the first filter that one of them gives.
+   */
+  compactionFilters?: (keyspace: string) => CompactionFilter | undefined
 }
 
 /** Bits per key, or a rate of false positives between 1e-9 and 0.5, or no filter. */
@@ -169,6 +182,8 @@ export interface TreeOptions extends Omit<KeyspaceOptions, 'durability'> {
   maxOpenFiles?: number
   /** Flushes and compacts by itself. @default false: the caller says when */
   backgroundCompaction?: boolean
+  /** Asked about what compactions rewrite. Not stored. @default none */
+  compactionFilter?: CompactionFilter
 }
 
 function perLevel<T>(check: Check<T>): Check<readonly T[]> {
@@ -255,6 +270,7 @@ const DATABASE_SCHEMA = {
   maxJournalSize: bytes(MIB),
   journalCompression: compression,
   recovery: oneOf('tail', 'strict', 'salvage'),
+  compactionFilters: filterFactory,
 }
 
 const TREE_SCHEMA = {
@@ -281,6 +297,7 @@ const TREE_OPEN_SCHEMA = {
   cacheSize: bytes(0),
   maxOpenFiles: integer(16, 1_000_000),
   backgroundCompaction: boolean,
+  compactionFilter: filterSource,
 }
 
 export interface OpenSettings<T> {
@@ -289,7 +306,12 @@ export interface OpenSettings<T> {
 }
 
 export function databaseSettings(options: unknown, cores: number): OpenSettings<DatabaseSettings> {
-  const { engine: chosen = 'auto', ...given } = readOptions(options, 'options', DATABASE_SCHEMA)
+  const {
+    engine: chosen = 'auto',
+    compactionFilters,
+    ...given
+  } = readOptions(options, 'options', DATABASE_SCHEMA)
+  const { maxValueSize = MAX_VALUE_BYTES } = given
   const settings: DatabaseSettings = {
     createIfMissing: true,
     errorIfExists: false,
@@ -301,12 +323,13 @@ export function databaseSettings(options: unknown, cores: number): OpenSettings<
     workerThreads: Math.max(1, Math.min(4, cores)),
     maxWriteBufferSize: 256 * MIB,
     maxStall: 200,
-    maxValueSize: MAX_VALUE_BYTES,
+    maxValueSize,
     compactionRateLimit: 0,
     maxJournalSize: 512 * MIB,
     journalCompression: 'lz4',
     recovery: 'tail',
     ...given,
+    filterOf: compactionFilters && filtersOf(compactionFilters, maxValueSize),
   }
   return { engine: chosen, settings }
 }
@@ -321,9 +344,11 @@ export function treeSettings(options: unknown): OpenSettings<TreeEngineSettings>
     cacheSize = 16 * MIB,
     maxOpenFiles = 900,
     backgroundCompaction = false,
+    compactionFilter: filter,
     ...tree
   } = readOptions(options, 'options', TREE_OPEN_SCHEMA)
-  return { engine: chosen, settings: { tree, cacheSize, maxOpenFiles, backgroundCompaction } }
+  const settings = { tree, cacheSize, maxOpenFiles, backgroundCompaction, filter }
+  return { engine: chosen, settings }
 }
 
 /** Keyspace options as they hold, in the public shape. */

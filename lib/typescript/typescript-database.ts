@@ -70,7 +70,8 @@ export class TypescriptDatabase implements DatabaseEngine, KeyspaceOwner {
 
   *#openKeyspace(name: string, given: TreeSettingsGiven): Flow<KeyspaceEngine> {
     this.check()
-    return new TypescriptKeyspace(this, yield* this.database.openKeyspace(name, given))
+    const { filterOf } = this.#handle
+    return new TypescriptKeyspace(this, yield* this.database.openKeyspace(name, given, filterOf))
   }
 
   keyspaceNames(): string[] {

@@ -10,11 +10,21 @@ import { FILE_HEADER_BYTES } from '../base/file-header.ts'
 import type { Flow } from '../base/flow.ts'
 import { atPlace, corruption } from '../base/status.ts'
 import type { BlobFile } from './blob-file.ts'
-import { decodeFrame, decodeFrameHeader } from './blob-format.ts'
+import { decodeBlobValue, decodeFrame, decodeFrameHeader } from './blob-format.ts'
 import type { BlobFrame } from './blob-format.ts'
 
 /** Bytes that are read at once. */
 export const SCAN_BYTES = 262_144
+/** Bytes that several files together are read ahead, and the least of one. */
+const AHEAD_BYTES_MAX = 2 ** 23
+const AHEAD_BYTES_MIN = 2 ** 14
+
+/** By file number: for files that are read side by side, each in its order. */
+export function scannersOf(files: readonly BlobFile[]): ReadonlyMap<number, BlobScanner> {
+  const share = Math.floor(AHEAD_BYTES_MAX / Math.max(1, files.length))
+  const ahead = Math.min(SCAN_BYTES, Math.max(AHEAD_BYTES_MIN, share))
+  return new Map(files.map((file) => [file.meta.fileNumber, new BlobScanner(file, ahead)]))
+}
 
 export class BlobScanner {
   readonly #file: BlobFile
@@ -69,6 +79,16 @@ export class BlobScanner {
       const frame = yield* decodeFrame(bytes, pointer.fileNumber, pointer.offset)
       this.#file.checkFrame(frame, pointer, key, begin, end)
       return frame
+    } catch (error) {
+      throw atPlace(error, this.#file.path, pointer.offset)
+    }
+  }
+
+  /** As `get`, with what the frame stands for; it may be a part of what was read. */
+  *value(pointer: BlobPointer, key: Uint8Array, begin: number, end: number): Flow<Uint8Array> {
+    const frame = yield* this.get(pointer, key, begin, end)
+    try {
+      return yield* decodeBlobValue(frame)
     } catch (error) {
       throw atPlace(error, this.#file.path, pointer.offset)
     }

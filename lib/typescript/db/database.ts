@@ -213,12 +213,15 @@ export class Database {
     let recovery: Recovery | undefined
     try {
       for (const [id, state] of this.#manifest.state.trees) {
+        // Refused before anything has changed.
+        settings.filterOf?.(state.name)
         trees.set(id, yield* openTree(context, state))
         if (slice.isOver) yield* slice.pass
       }
       const writeBuffer = settings.readOnly ? 0 : settings.maxWriteBufferSize
       recovery = new Recovery(context, settings.recovery, writeBuffer, trees)
       yield* recovery.replay()
+      for (const tree of trees.values()) tree.offerFilter(settings.filterOf?.(tree.name))
       if (!settings.readOnly) {
         this.journal = yield* recovery.finish()
         yield* recovery.removeOrphans(this.journal.numbers)
@@ -359,12 +362,25 @@ export class Database {
 
   // --- writes ------------------------------------------------------------------------------------
 
-  /** The keyspace with that name and these options; it is created if there is none. */
-  *openKeyspace(name: string, given: TreeSettingsGiven): Flow<Keyspace> {
+  /**
+   * The keyspace with that name and these options; it is created if there is none. `filterOf` is
+   * that of the handle.
+   */
+  *openKeyspace(
+    name: string,
+    given: TreeSettingsGiven,
+    filterOf?: DatabaseSettings['filterOf'],
+  ): Flow<Keyspace> {
     this.check()
+    const filter = filterOf?.(name)
     // A creation is a commit and keeps its place in the order of all.
     this.#queue.drain()
-    return yield* this.keyspaces.open(name, given)
+    return yield* this.keyspaces.open(name, given, filter)
+  }
+
+  /** To all keyspaces that have none. */
+  offerFilters(filterOf: DatabaseSettings['filterOf']): void {
+    for (const { name, tree } of this.keyspaces.all()) tree.offerFilter(filterOf?.(name))
   }
 
   #checkWritable(): void {

@@ -7,7 +7,7 @@
  * that, so a sync caller need not wait for an async one.
  */
 
-import type { TreeSettingsGiven } from '../../engine.ts'
+import type { FilterSource, TreeSettingsGiven } from '../../engine.ts'
 import { ShaleError } from '../../errors.ts'
 import { CODEC_NONE, requireCodec } from '../base/compression.ts'
 import type { Flow } from '../base/flow.ts'
@@ -98,12 +98,15 @@ export class Keyspaces {
     if (!this.#parts.isReadOnly) this.#parts.onAdded(keyspace)
   }
 
-  /** The keyspace with that name and these options; it is created if there is none. */
-  *open(name: string, given: TreeSettingsGiven): Flow<Keyspace> {
+  /** The keyspace with that name, these options and perhaps a filter; created if there is none. */
+  *open(name: string, given: TreeSettingsGiven, filter: FilterSource | undefined): Flow<Keyspace> {
     checkCodecs(given)
     const found = this.#byName.get(name)
-    if (found === undefined && !this.#creations.has(name)) return yield* this.#create(name, given)
+    if (found === undefined && !this.#creations.has(name)) {
+      return yield* this.#create(name, given, filter)
+    }
     const keyspace = found ?? (yield* this.#finish(this.#creations.get(name)!))
+    keyspace.tree.offerFilter(filter)
     yield* this.#change(keyspace, given)
     return keyspace
   }
@@ -142,7 +145,11 @@ export class Keyspaces {
     if (error instanceof ShaleError && error.code === 'SYNC_FAILED') this.#parts.queue.fail(error)
   }
 
-  *#create(name: string, given: TreeSettingsGiven): Flow<Keyspace> {
+  *#create(
+    name: string,
+    given: TreeSettingsGiven,
+    filter: FilterSource | undefined,
+  ): Flow<Keyspace> {
     const { context, isReadOnly, appendRecord } = this.#parts
     if (isReadOnly) {
       throw new ShaleError('KEYSPACE_NOT_FOUND', 'there is no such keyspace', { keyspace: name })
@@ -151,6 +158,7 @@ export class Keyspaces {
     const tree = context.manifest.newTreeId()
     const state = newTree({ tree, name, createdSeqno: 0, options })
     const keyspace = new Keyspace(yield* Tree.open(context, state))
+    keyspace.tree.offerFilter(filter)
     const key = Buffer.from(name)
     const createdSeqno = appendRecord(encodeRecord(KEYSPACE_CREATE, state.id, key, options))
     const creation: Creation = {

@@ -50,7 +50,7 @@ export class MaintenanceFigures {
     this.#events?.tell({ type: 'compaction', keyspace: name, plan, ...bytes, ms })
   }
 
-  failed(during: 'flush' | 'compaction', error: unknown): void {
+  failed(during: 'flush' | 'compaction' | 'filter', error: unknown): void {
     this.#events?.tell({ type: 'error', error: error as ShaleError, during })
   }
 }

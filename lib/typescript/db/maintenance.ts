@@ -11,6 +11,7 @@
  */
 
 import type { PlanData } from '../../engine.ts'
+import { isAsyncFilterFailure, isFilterFailure } from '../../compaction-filter.ts'
 import { ShaleError } from '../../errors.ts'
 import { Background } from '../base/background.ts'
 import { Fifo } from '../base/fifo.ts'
@@ -66,10 +67,13 @@ export interface MaintenanceParts {
 export class CompactionWatch {
   job: CompactionJob | undefined
   isStopped = false
+  /** While it waits for others. */
+  onStop: (() => void) | undefined
 
   stop(): void {
     this.isStopped = true
     this.job?.stop()
+    this.onStop?.()
   }
 }
 
@@ -92,6 +96,8 @@ export class Maintenance {
   /** Plans of callers that run or wait for a claim, of all keyspaces. */
   #wanted = 0
   readonly #running = new Map<CompactionJob, Keyspace>()
+  /** Those of them that no caller follows. */
+  readonly #unwatched = new Set<CompactionJob>()
   /** Debt of level 0, sealed memtables counted as runs. */
   readonly #level0 = new Highest<Keyspace>()
   /** The highest seqno of range tombstones in tables, where there are any. */
@@ -220,16 +226,25 @@ export class Maintenance {
     return [...this.#keyspaces].reduce((a, b) => (bytes(b) > bytes(a) ? b : a))
   }
 
-  /** Flushes first, since sealed memtables count as runs; then one compaction, if there is one. */
+  /**
+   * Flushes first, since sealed memtables count as runs; then one compaction, if there is one. A
+   * filter that answers with promises keeps it for the event loop: level 0 grows meanwhile.
+   */
   #compactNow(keyspace: Keyspace): boolean {
     runSync(this.flush(keyspace))
+    if (keyspace.tree.filterAnswersLater) return false
     let plan = runSync(this.#choosePlan(keyspace))
     if (plan === undefined) {
       runSync(keyspace.tree.takeOver())
       plan = runSync(this.#choosePlan(keyspace))
     }
-    if (plan !== undefined) runSync(this.compact(keyspace, plan))
-    return plan !== undefined
+    if (plan === undefined) return false
+    try {
+      runSync(this.compact(keyspace, plan))
+    } catch (error) {
+      if (!isAsyncFilterFailure(error)) throw error
+    }
+    return !keyspace.tree.filterAnswersLater
   }
 
   // --- flush -------------------------------------------------------------------------------------
@@ -433,7 +448,9 @@ export class Maintenance {
   /** Runs a plan; throws why it could not be. */
   *compact(keyspace: Keyspace, plan: PlanData, watch?: CompactionWatch): Flow<void> {
     const job = keyspace.tree.claim(plan)
-    if (watch !== undefined) watch.job = job
+    if (watch === undefined) this.#unwatched.add(job)
+    else watch.job = job
+    job.mayWait = watch !== undefined || !this.#isPaused
     this.#running.set(job, keyspace)
     keyspace.compactions++
     // Another worker may find a second plan beside this one.
@@ -453,6 +470,7 @@ export class Maintenance {
       throw error
     } finally {
       this.#running.delete(job)
+      this.#unwatched.delete(job)
       keyspace.compactions--
       this.figures.compacting += vfs.monotonicMillis() - begin
       this.#countLevel0(keyspace)
@@ -461,8 +479,10 @@ export class Maintenance {
   }
 
   #compactionEnded(keyspace: Keyspace, problem: unknown): void {
-    const hasFailed = problem !== undefined && !this.#isAborted(problem)
-    if (hasFailed) this.#tellFailure('compaction', problem)
+    // A sync caller asked what only others can wait for: that says nothing against them.
+    const isHarmless = this.#isAborted(problem) || isAsyncFilterFailure(problem)
+    const hasFailed = problem !== undefined && !isHarmless
+    if (hasFailed) this.#tellFailure(isFilterFailure(problem) ? 'filter' : 'compaction', problem)
     this.#setProblem('compaction', keyspace, hasFailed ? this.#failed(problem) : undefined)
     if (keyspace.isFlushHeld) {
       keyspace.isFlushHeld = false
@@ -475,7 +495,7 @@ export class Maintenance {
     } else if (!this.#isStopping) {
       this.#pauseCompactions(keyspace, isFatal(problem))
     }
-    for (const told of this.#jobWaiters.splice(0)) told()
+    this.#tellJobWaiters()
   }
 
   /** Nor by another worker, who would find the same plan. */
@@ -516,6 +536,7 @@ export class Maintenance {
   ): Flow<void> {
     keyspace.wanted++
     this.#wanted++
+    watch.onStop = () => this.#tellJobWaiters()
     try {
       for (;;) {
         if (watch.isStopped || this.#isStopping) {
@@ -541,6 +562,11 @@ export class Maintenance {
     }
   }
 
+  /** They look again. */
+  #tellJobWaiters(): void {
+    for (const told of this.#jobWaiters.splice(0)) told()
+  }
+
   /** Until a job of the keyspace has ended; a sync caller ends them. */
   #jobEnd(keyspace: Keyspace): Io<void> {
     return new Io<void>(
@@ -552,7 +578,7 @@ export class Maintenance {
   // --- failures ----------------------------------------------------------------------------------
 
   #isAborted(error: unknown): boolean {
-    if (!(error instanceof ShaleError)) return false
+    if (!(error instanceof ShaleError) || isFilterFailure(error)) return false
     return error.code === 'ABORTED' || error.code === 'PLAN_STALE'
   }
 
@@ -564,7 +590,7 @@ export class Maintenance {
   }
 
   /** A failed sync ends writing: that is told instead. */
-  #tellFailure(during: 'flush' | 'compaction', error: unknown): void {
+  #tellFailure(during: 'flush' | 'compaction' | 'filter', error: unknown): void {
     if (!isFatal(error) && !this.#isStopping) this.figures.failed(during, error)
   }
 
@@ -598,9 +624,10 @@ export class Maintenance {
     return [...this.#running].map(([job, keyspace]) => ({ keyspace, job }))
   }
 
-  /** No new job starts; resolves when none runs. */
+  /** No new job starts; resolves when none runs. Those of the background await no filter. */
   async pause(): Promise<void> {
     this.#isPaused = true
+    for (const job of this.#unwatched) job.mayWait = false
     for (const keyspace of this.#keyspaces) this.#releaseFlush(keyspace)
     this.#tellLevel0()
     return this.#until(this.#pausers)
@@ -608,6 +635,7 @@ export class Maintenance {
 
   resume(): void {
     this.#isPaused = false
+    for (const job of this.#unwatched) job.mayWait = true
     this.#tellLevel0()
     this.#pumpCompactions()
   }
@@ -655,7 +683,7 @@ export class Maintenance {
     this.#isStopping = true
     for (const timer of this.#timers) timer.stop()
     for (const job of this.#running.keys()) job.stop()
-    for (const told of this.#jobWaiters.splice(0)) told()
+    this.#tellJobWaiters()
     yield* this.#background.end
     yield* this.#lastJobEnd()
     for (const { reject } of [...this.#pausers.splice(0), ...this.#drainers.splice(0)]) {

@@ -27,23 +27,38 @@ const cores = new Map<string, Core>()
 /** One open of a database, to be closed once. */
 export class DatabaseHandle {
   readonly database: Database
+  /** The filters that it brings. */
+  readonly filterOf: DatabaseSettings['filterOf']
   /** What it shares with others; undefined if the directory could not be told from others. */
   readonly #core: Core | undefined
   #isClosed = false
   #hasEnded = false
 
-  private constructor(database: Database, core: Core | undefined) {
+  private constructor(
+    database: Database,
+    filterOf: DatabaseSettings['filterOf'],
+    core: Core | undefined,
+  ) {
     this.database = database
+    this.filterOf = filterOf
     this.#core = core
   }
 
   static *open(vfs: Vfs, path: string, settings: DatabaseSettings): Flow<DatabaseHandle> {
+    const { filterOf } = settings
     const identity = yield* locate(vfs, path, settings)
     if (identity === undefined) {
-      return new DatabaseHandle(yield* Database.open(vfs, path, settings), undefined)
+      return new DatabaseHandle(yield* Database.open(vfs, path, settings), filterOf, undefined)
     }
     const core = yield* join(vfs, identity, path, settings)
-    return new DatabaseHandle(core.database!, core)
+    const handle = new DatabaseHandle(core.database!, filterOf, core)
+    try {
+      handle.database.offerFilters(filterOf)
+    } catch (error) {
+      yield* handle.close()
+      throw error
+    }
+    return handle
   }
 
   /** Whether its user has closed it. */
@@ -157,10 +172,11 @@ function lockedHere(path: string, how: string): ShaleError {
   return new ShaleError('DB_LOCKED', message, { path, pid: process.pid, sameProcess: true })
 }
 
-/** Options by name that two opens do not agree on; those that say what a call may do aside. */
+/** What says what one open may do, and functions: they may differ. */
+const OWN: ReadonlySet<string> = new Set(['createIfMissing', 'errorIfExists', 'filterOf'])
+
+/** Options by name that two opens do not agree on. */
 function differences(a: DatabaseSettings, b: DatabaseSettings): string[] {
   const names = Object.keys(a) as (keyof DatabaseSettings)[]
-  return names.filter(
-    (name) => name !== 'createIfMissing' && name !== 'errorIfExists' && a[name] !== b[name],
-  )
+  return names.filter((name) => !OWN.has(name) && a[name] !== b[name])
 }

@@ -122,6 +122,7 @@ export class StandaloneTree {
     this.#gcSeqno = state.gcSeqno
     this.#recordedGcSeqno = state.gcSeqno
     const tree = yield* Tree.open(this.#context(), state)
+    tree.offerFilter(this.#settings.filter)
     this.#keyspace = new Keyspace(tree)
     for (const name of yield* this.#vfs.list(this.path)) {
       const { kind, number } = parseFileName(name)

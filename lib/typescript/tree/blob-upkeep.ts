@@ -19,10 +19,19 @@ export function relocatedFiles(
   setting: KvSeparationSetting,
   takesAll: boolean,
 ): BlobFile[] {
-  const numbers = new Set(inputs.flatMap(({ meta }) => meta.blobs.map(numberOf)))
-  const met = [...blobs].flatMap(([number, blob]) => (numbers.has(number) ? [blob] : []))
+  const met = metBy(blobs, inputs)
   const chosen = takesAll ? met.filter((blob) => staleBytes(blob) > 0) : oldest(met, setting)
   return chosen.map(({ file }) => file)
+}
+
+/** All files that tables point into. */
+export function pointedInto(blobs: VersionBlobs, inputs: readonly Table[]): BlobFile[] {
+  return metBy(blobs, inputs).map(({ file }) => file)
+}
+
+function metBy(blobs: VersionBlobs, inputs: readonly Table[]): VersionBlob[] {
+  const numbers = new Set(inputs.flatMap(({ meta }) => meta.blobs.map(numberOf)))
+  return [...blobs].flatMap(([number, blob]) => (numbers.has(number) ? [blob] : []))
 }
 
 /**

@@ -1,6 +1,7 @@
 /** A compaction on its way: its claim on tables, how far it is, and whether it shall go on. */
 
 import type { PlanData } from '../../engine.ts'
+import { ShaleError } from '../../errors.ts'
 import type { BlobFile } from '../blob/blob-file.ts'
 import { release } from './opened.ts'
 import type { Table } from './table.ts'
@@ -18,6 +19,9 @@ export class CompactionJob {
   isCommitting = false
   #isStopped = false
   #hasEnded = false
+  /** It waits for an answer; told when it is stopped. */
+  #onStop: (() => void) | undefined
+  #mayWait = true
   readonly #giveBackClaim: () => void
 
   constructor(plan: PlanData, inputs: readonly Table[], giveBackClaim: () => void) {
@@ -43,6 +47,31 @@ export class CompactionJob {
     if (this.isCommitting) return
     this.#isStopped = true
     this.#giveBackClaim()
+    this.#onStop?.()
+  }
+
+  /** Whether it goes on when it has to wait for an answer of somebody else; else it is stopped. */
+  set mayWait(mayWait: boolean) {
+    this.#mayWait = mayWait
+    if (!mayWait && this.#onStop !== undefined) this.stop()
+  }
+
+  /** An answer of somebody else, or ABORTED as soon as the job is stopped. */
+  async answerOf<T>(answer: Promise<T>): Promise<T> {
+    const stopped = new Promise<never>((_, reject) => {
+      this.#onStop = () => reject(this.stoppedError())
+    })
+    if (!this.#mayWait) this.stop()
+    if (this.#isStopped) this.#onStop?.()
+    try {
+      return await Promise.race([answer, stopped])
+    } finally {
+      this.#onStop = undefined
+    }
+  }
+
+  stoppedError(): ShaleError {
+    return new ShaleError('ABORTED', 'the compaction was stopped')
   }
 
   /** Nothing of it comes any more. */

@@ -11,11 +11,13 @@ import { KIND_BLOB_POINTER } from '../base/internal-key.ts'
 import { settled } from '../base/iterator.ts'
 import type { EntryIterator } from '../base/iterator.ts'
 import { compareRanges } from '../base/slice.ts'
+import { FilteredOutput } from './filtered-output.ts'
+import type { JobFilter } from './filtered-output.ts'
 import { KeptRanges } from './kept-ranges.ts'
 import type { MayHideBelow, RangeSource } from './kept-ranges.ts'
 import { Retention } from './retention.ts'
 import type { MayExistBelow, RetentionView } from './retention.ts'
-import type { TableOutput, WrittenTable } from './table-output.ts'
+import type { JobSink, TableOutput, WrittenTable } from './table-output.ts'
 
 /** Work between two looks at the clock: an entry is one, and one more for each KiB of it. */
 const WORK_PER_LOOK = 32
@@ -29,27 +31,39 @@ export interface MergeJob {
   /** By default every range tombstone may. */
   readonly mayHideBelow?: MayHideBelow
   readonly output: TableOutput
+  /** Is asked about what is kept, where there is one. */
+  readonly filter?: JobFilter
   readonly clock: () => number
-  /** Called once a slice with the bytes that were read since; throws to end the job. */
+  /** Called once a slice or batch with the bytes read since; throws to end the job. */
   readonly progress: (bytes: number) => void
 }
 
+/** What takes the place of the inputs. */
+export interface Merged {
+  readonly written: readonly WrittenTable[]
+  /** A filter has changed something: reads can tell the difference. */
+  readonly isVisible: boolean
+}
+
 /** The tables that were written. When it fails, nothing is left of them. */
-export function* runMerge(job: MergeJob): Flow<readonly WrittenTable[]> {
+export function* runMerge(job: MergeJob): Flow<Merged> {
   try {
-    yield* copyKept(job)
-    return yield* job.output.finish()
+    const isVisible = yield* copyKept(job)
+    return { written: yield* job.output.finish(), isVisible }
   } catch (error) {
     yield* job.output.abandon()
     throw error
   }
 }
 
-function* copyKept(job: MergeJob): Flow<void> {
-  const { entries, output } = job
+/** Whether a filter has changed something. */
+function* copyKept(job: MergeJob): Flow<boolean> {
+  const { entries, filter } = job
   const slice = new Slice(job.clock)
   const { ranges: sources = [], view, mayExistBelow, mayHideBelow = () => true } = job
   const ranges = yield* KeptRanges.of(sources, view, mayHideBelow, slice)
+  const filtered = filter && new FilteredOutput(job.output, filter, view, slice)
+  const output = filtered ?? job.output
   const retention = new Retention(view, mayExistBelow, output, ranges)
   let work = 0
   let bytes = 0
@@ -68,7 +82,14 @@ function* copyKept(job: MergeJob): Flow<void> {
     retention.add(entries)
     bytes += length
     work += 1 + (length >>> 10)
-    if (output.isFull) yield* output.drain()
+    if (output.isFull) {
+      yield* output.drain()
+      if (filtered !== undefined) {
+        // It may have taken its time, and more than a slice.
+        job.progress(bytes)
+        bytes = 0
+      }
+    }
     if (work >= WORK_PER_LOOK) {
       work = 0
       if (slice.isOver) {
@@ -82,6 +103,9 @@ function* copyKept(job: MergeJob): Flow<void> {
   }
   retention.finish()
   if (ranges !== undefined) yield* passRanges(ranges, output, slice, () => true)
+  if (filtered === undefined) return false
+  yield* filtered.finish()
+  return filtered.hasChanged
 }
 
 /** Of a frame that is relocated, perhaps. */
@@ -92,7 +116,7 @@ function frameWork({ value, valueBegin }: EntryIterator): number {
 /** Hands on the range tombstones that start where the entries have got to. */
 function* passRanges(
   ranges: KeptRanges,
-  output: TableOutput,
+  output: JobSink,
   slice: Slice,
   isDue: (start: Uint8Array) => boolean,
 ): Flow<void> {

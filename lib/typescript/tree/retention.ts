@@ -42,6 +42,12 @@ export interface EntrySink {
   ): void
 }
 
+/** What stands at the place of an iterator. */
+export type RetainedEntry = Pick<
+  EntryIterator,
+  'key' | 'keyBegin' | 'keyEnd' | 'seqno' | 'kind' | 'value' | 'valueBegin' | 'valueEnd'
+>
+
 /** Whether something that is no input, below the output, may hold the key. Keys ascend. */
 export type MayExistBelow = (key: Uint8Array, begin: number, end: number) => boolean
 
@@ -77,7 +83,7 @@ export class Retention {
   }
 
   /** The next entry in internal order. Of two with the same key and seqno the first one holds. */
-  add(entry: EntryIterator): void {
+  add(entry: RetainedEntry): void {
     const { key, keyBegin, keyEnd, seqno, kind } = entry
     if (this.#ranges?.hides(key, keyBegin, keyEnd, seqno) === true) return
     const isSameKey =
@@ -132,7 +138,7 @@ export class Retention {
     this.#cover = kind === KIND_TOMBSTONE ? 'regular' : 'weak'
   }
 
-  #addValue(entry: EntryIterator, cover: Cover): void {
+  #addValue(entry: RetainedEntry, cover: Cover): void {
     if (cover === 'weak') this.#cover = 'pair'
     if (cover !== 'nothing') return
     this.#passWaiting()

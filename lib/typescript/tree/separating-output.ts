@@ -12,15 +12,12 @@ import type { Flow } from '../base/flow.ts'
 import { KIND_BLOB_POINTER, KIND_VALUE } from '../base/internal-key.ts'
 import type { BlobFile } from '../blob/blob-file.ts'
 import { BlobOutput } from '../blob/blob-output.ts'
-import { BlobScanner, SCAN_BYTES } from '../blob/blob-scanner.ts'
+import { scannersOf } from '../blob/blob-scanner.ts'
+import type { BlobScanner } from '../blob/blob-scanner.ts'
 import type { BlobFileMeta } from '../blob/blob-writer.ts'
 import type { KvSeparationSetting } from '../../engine.ts'
 import { TableOutput } from './table-output.ts'
 import type { OutputOptions, WrittenTable } from './table-output.ts'
-
-/** Bytes that all relocated files together are read ahead, and the least of one. */
-const AHEAD_BYTES_MAX = 2 ** 23
-const AHEAD_BYTES_MIN = 2 ** 14
 
 /** An entry whose value takes calls of the system, or much time; parts of arrays that stay. */
 interface Waiting {
@@ -51,11 +48,7 @@ export class SeparatingOutput extends TableOutput {
     super(options)
     this.#threshold = threshold
     this.#blobs = new BlobOutput({ ...options, fileSize, codec: CODECS[compression] })
-    const share = Math.floor(AHEAD_BYTES_MAX / Math.max(1, relocated.length))
-    const ahead = Math.min(SCAN_BYTES, Math.max(AHEAD_BYTES_MIN, share))
-    this.#scanners = new Map(
-      relocated.map((file) => [file.meta.fileNumber, new BlobScanner(file, ahead)]),
-    )
+    this.#scanners = scannersOf(relocated)
   }
 
   override get blobFiles(): readonly BlobFileMeta[] {

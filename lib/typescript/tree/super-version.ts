@@ -51,7 +51,7 @@ export class SuperVersion {
   readonly version: Version<Table>
   /** The highest that was inserted when it was made; 0 if none was. */
   readonly seqno: number
-  /** Of before tables were dropped that reads still see; oldest first. */
+  /** Of before changes that reads can tell: tables dropped, entries filtered; oldest first. */
   readonly held: readonly HeldVersion[]
   /** Newest first, all levels. */
   readonly #runs: readonly Run<Table>[]

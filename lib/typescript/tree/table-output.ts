@@ -34,6 +34,15 @@ export interface OutputOptions extends Omit<TableWriteOptions, 'fileNumber'> {
   readonly throttle?: (bytes: number) => Flow<void>
 }
 
+/** Takes what a job keeps: entries in internal order, range tombstones between them. */
+export interface JobSink extends EntrySink {
+  /** In order, and before the entries from its start on. */
+  addRange(range: RangeTombstone): void
+  /** Whether `drain` has something to do, as it must before anything else comes. */
+  readonly isFull: boolean
+  drain(): Flow<void>
+}
+
 export interface WrittenTable extends FinishedTable {
   readonly fileNumber: number
 }
@@ -93,7 +102,7 @@ const RANGE_BYTES_MAX = 2 ** 22
 /** So many are kept that may have ended before it is looked which have. */
 const REACHING_MIN = 16
 
-export class TableOutput implements EntrySink {
+export class TableOutput implements JobSink {
   readonly #options: OutputOptions
   #current: Output | undefined
   /** Full, and not finished yet. */

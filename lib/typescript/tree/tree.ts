@@ -9,17 +9,17 @@
  * has made durable is installed at that moment, in its order, whoever was waiting for it.
  */
 
-import type { PlanData, StrategySetting, TreeSettings } from '../../engine.ts'
+import type { FilterSource, PlanData, StrategySetting, TreeSettings } from '../../engine.ts'
 import { ShaleError } from '../../errors.ts'
 import { chooseDropRange } from '../../drops.ts'
 import { choosePlan, outputSize } from '../../strategy.ts'
-import type { BlobFile } from '../blob/blob-file.ts'
 import type { Flow } from '../base/flow.ts'
 import { Gate } from '../base/gate.ts'
 import { highestOf } from '../base/numbers.ts'
 import type { RangeTombstone } from '../base/range-tombstone.ts'
 import { Memtable, MEMTABLE_BYTES_MAX, MEMTABLE_RANGE_BYTES_MAX } from '../memtable/memtable.ts'
-import { relocatedFiles, stalePlan } from './blob-upkeep.ts'
+import { stalePlan } from './blob-upkeep.ts'
+import { CompactionFilter } from './compaction-filter.ts'
 import { CompactionJob } from './compaction-job.ts'
 import { jobOutput } from './job-output.ts'
 import { anyMeet } from './levels.ts'
@@ -27,14 +27,14 @@ import type { ManifestEdit } from './manifest-edit.ts'
 import type { TreeState } from './manifest-state.ts'
 import { countWritten, discard, openFiles, release, replace } from './opened.ts'
 import type { Opened } from './opened.ts'
+import { mergeInputs } from './merge-inputs.ts'
 import { MergeIterator } from './merge-iterator.ts'
 import { runMerge } from './merge-job.ts'
 import { decodeOptions } from './options.ts'
 import type { StoredOptions } from './options.ts'
 import { Placement } from './placement.ts'
 import type { RetentionView } from './retention.ts'
-import { RunIterator } from './run-iterator.ts'
-import { highestRange, rangesOfMemtable, rangesOfTable } from './kept-ranges.ts'
+import { highestRange, rangesOfMemtable } from './kept-ranges.ts'
 import { coveredPlan, dueIn, majorPlan } from './plans.ts'
 import { Hold, stillNeeded, SuperVersion } from './super-version.ts'
 import type { HeldVersion } from './super-version.ts'
@@ -51,12 +51,8 @@ import { blobEdits, blobsOf } from './version-blobs.ts'
 import { Version } from './version.ts'
 import type { TablePlace, VersionEdit } from './version.ts'
 
-/** Bytes that a compaction reads at once. */
-const READ_AHEAD = 262_144
 /** Bytes of a table that a flush writes. */
 const FLUSH_TABLE_BYTES = 64 * 2 ** 20
-/** Bytes of the level below that one output of a compaction may meet, in sizes of an output. */
-const BELOW_FACTOR = 10
 
 export type { JobFigures, TreeContext } from './tree-context.ts'
 
@@ -66,6 +62,7 @@ export class Tree {
   readonly counters: TreeCounters
   readonly #context: TreeContext
   #stored: StoredOptions
+  #filter: CompactionFilter | undefined
   #super: SuperVersion
   /** All that somebody holds, the current one included. */
   readonly #living = new Set<SuperVersion>()
@@ -145,6 +142,16 @@ export class Tree {
   /** They hold for new files. */
   setOptions(stored: StoredOptions): void {
     this.#stored = stored
+  }
+
+  /** The first one is what compactions ask. */
+  offerFilter(source: FilterSource | undefined): void {
+    this.#filter ??= source && new CompactionFilter(source)
+  }
+
+  /** Whether its filter answers with promises: only who can wait need begin a compaction. */
+  get filterAnswersLater(): boolean {
+    return this.#filter?.answersLater === true
   }
 
   /** Bytes of the active memtable. */
@@ -276,7 +283,7 @@ export class Tree {
     before.release()
   }
 
-  /** Installs a version in which something is missing that reads at `until` and below see. */
+  /** Installs a version that differs from what reads at `until` and below see. */
   #installVisible(version: Version<Table>, until: number): void {
     const { active, sealed, version: old, held } = this.#super
     const superVersion = this.#superVersion(active, sealed, old, [])
@@ -339,7 +346,7 @@ export class Tree {
       policyLevel: 0,
       targetSize: FLUSH_TABLE_BYTES,
     })
-    const written = yield* runMerge({
+    const { written } = yield* runMerge({
       entries: new MergeIterator(sealed.map((memtable) => memtable.versions())),
       ranges: sealed.flatMap(rangesOfMemtable),
       view: yield* this.#context.view(),
@@ -481,33 +488,18 @@ export class Tree {
   }
 
   *#merge(job: CompactionJob, plan: PlanData & { kind: 'merge' }, figures: JobFigures): Flow<void> {
-    const placement = new Placement(this.#super.version, plan)
-    const { destinationLevel: level, targetSize } = plan
-    const output = jobOutput(this.#context, this.settings, {
-      level,
-      policyLevel: placement.policyLevel,
-      targetSize,
-      relocated: this.#relocated(job),
-      fences: placement.fences(),
-      below: placement.below(),
-      belowBytesMax: BELOW_FACTOR * targetSize,
-      throttle: this.#context.throttle,
-    })
-    const runs = Version.of(0, job.inputs).levels.flat()
-    const written = yield* runMerge({
-      entries: new MergeIterator(runs.map((run) => new RunIterator(run, READ_AHEAD))),
-      ranges: job.inputs.flatMap(rangesOfTable),
-      view: yield* this.#context.view(),
-      mayExistBelow: placement.mayExistBelow(),
-      mayHideBelow: placement.mayHideBelow(),
-      output,
+    const { written, output, isVisible } = yield* mergeInputs({
+      context: this.#context,
+      settings: this.settings,
+      version: this.#super.version,
+      job,
+      plan,
+      takesAllGarbage: this.#majorPlans.has(plan),
+      filter: this.#filter,
       clock: this.#clock,
-      progress: (bytes) => {
-        this.#checkJob(job)
-        job.done = Math.min(job.total, job.done + bytes)
-      },
+      check: () => this.#checkJob(job),
     })
-    const opened = yield* this.#openWritten(written, level, output)
+    const opened = yield* this.#openWritten(written, plan.destinationLevel, output)
     let place: TablePlace
     try {
       place = this.#place(plan, opened.tables)
@@ -517,20 +509,9 @@ export class Tree {
     }
     const added = opened.tables.map((table) => placed(table, place))
     const edit = { added, removed: plan.tables, blobsAdded: opened.blobs }
-    yield* this.#commit(edit, {}, { job })
+    yield* this.#commit(edit, {}, { job, isVisible })
     figures.bytesRead += job.total
     countWritten(figures, opened)
-  }
-
-  /** Blob files that a merge moves values out of; the job holds them. */
-  #relocated(job: CompactionJob): readonly BlobFile[] {
-    const { kvSeparation } = this.settings
-    const { blobs } = this.#super.version
-    if (kvSeparation === undefined || blobs.size === 0) return []
-    const takesAll = this.#majorPlans.has(job.plan)
-    const files = relocatedFiles(blobs, job.inputs, kvSeparation, takesAll)
-    job.hold(files)
-    return files
   }
 
   *#move(job: CompactionJob, plan: PlanData): Flow<void> {
@@ -669,7 +650,7 @@ export class Tree {
 
   #checkJob(job: CompactionJob): void {
     this.#checkOpen()
-    if (job.isStopped) throw new ShaleError('ABORTED', 'the compaction was stopped')
+    if (job.isStopped) throw job.stoppedError()
   }
 
   // --- the end -----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
  * A file that nothing points into is none of the version's.
  */
 
+import type { ShaleError } from '../../errors.ts'
 import type { BlobPointer } from '../base/blob-pointer.ts'
 import { corruption } from '../base/status.ts'
 import type { BlobFile } from '../blob/blob-file.ts'
@@ -32,8 +33,13 @@ export function staleBytes({ file, usedBytes }: VersionBlob): number {
 export function blobFileOf(blobs: VersionBlobs, { fileNumber }: BlobPointer): BlobFile {
   const blob = blobs.get(fileNumber)
   if (blob !== undefined) return blob.file
+  throw pointsAstray(fileNumber)
+}
+
+/** Of a pointer into a file that is none of its tree. */
+export function pointsAstray(fileNumber: number): ShaleError {
   const name = fileName('blob', fileNumber)
-  throw corruption(`an entry points into ${name}, which its tree does not have`)
+  return corruption(`an entry points into ${name}, which its tree does not have`)
 }
 
 /** Of all bytes of frames. */

@@ -3,7 +3,15 @@
 
 import * as fc from 'fast-check'
 import { expect } from 'vitest'
-import type { Database, Durability, Keyspace, KeyRange, Snapshot } from '../../../lib/index.ts'
+import type {
+  CompactionFilter,
+  Database,
+  Durability,
+  FilterVerdict,
+  Keyspace,
+  KeyRange,
+  Snapshot,
+} from '../../../lib/index.ts'
 import { openDatabase } from '../../support/engine.ts'
 
 /** Contents of one keyspace: bytes as latin1, whose order is the order of the bytes. */
@@ -20,6 +28,8 @@ export interface Setup {
   readonly path: string
   readonly options: object
   readonly keyspaceOptions: readonly object[]
+  /** Keyspaces have HASH_FILTER, and nothing is compacted unless it is asked for. */
+  readonly isFiltered?: boolean
 }
 
 export interface Real extends Setup {
@@ -31,7 +41,8 @@ export interface Real extends Setup {
 type Command = fc.AsyncCommand<Model, Real>
 
 export async function openReal(setup: Setup): Promise<Real> {
-  const db = await openDatabase(setup.path, setup.options)
+  const filters = setup.isFiltered === true && { compactionFilters: () => HASH_FILTER }
+  const db = await openDatabase(setup.path, { ...setup.options, ...filters })
   const keyspaces: Keyspace[] = []
   for (const [i, options] of setup.keyspaceOptions.entries()) {
     keyspaces.push(await db.keyspace(`keyspace ${i}`, options))
@@ -53,6 +64,30 @@ function command(
   check: (model: Readonly<Model>) => boolean = () => true,
 ): Command {
   return { check, run: async (model, real) => run(model, real), toString: () => name }
+}
+
+/** The same for a key whenever it is asked, and for what it has made of its value. */
+function verdictOf(k: string): FilterVerdict {
+  const hash = [...Buffer.from(k, 'latin1')].reduce((sum, byte) => (sum * 31 + byte) % 65_521, 7)
+  const verdicts: FilterVerdict[] = ['remove', 'removeWeak', 'destroy', { replace: 'filtered' }]
+  return verdicts[hash % 9] ?? 'keep'
+}
+
+const HASH_FILTER: CompactionFilter = {
+  name: 'by a hash of the key',
+  filter: (entries) => entries.map((entry) => verdictOf(entry.key.toString('latin1'))),
+}
+
+/** What HASH_FILTER does where it is asked about everything. */
+function filterAll(model: Model, keyspace: number): void {
+  const contents = model.contents[keyspace] as Contents
+  for (const k of contents.keys()) {
+    const verdict = verdictOf(k)
+    if (typeof verdict === 'object') contents.set(k, String(verdict.replace))
+    if (typeof verdict === 'object' || verdict === 'keep') continue
+    contents.delete(k)
+    model.writes.set(`${keyspace}:${k}`, 0)
+  }
 }
 
 const bytes = (text: string): Buffer => Buffer.from(text, 'latin1')
@@ -391,9 +426,14 @@ const flush = keyspaceIndex.map((i) =>
   command(`flush ${i}`, async (_, real) => real.keyspaces[i]?.rotateMemtableAndWait()),
 )
 const compact = keyspaceIndex.map((i) =>
-  command(`major compaction ${i}`, async (_, real) =>
-    real.keyspaces[i]?.majorCompaction({ targetSize: 8192 }),
-  ),
+  command(`major compaction ${i}`, async (model, real) => {
+    const keyspace = real.keyspaces[i] as Keyspace
+    if (real.isFiltered === true) {
+      await keyspace.rotateMemtableAndWait()
+      filterAll(model, i)
+    }
+    await keyspace.majorCompaction({ targetSize: 8192 })
+  }),
 )
 const persist = durability.map((d) =>
   command(`persist ${d}`, async (_, real) => real.db.persist(d)),

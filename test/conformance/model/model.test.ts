@@ -3,9 +3,12 @@
 
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { LeveledCompaction } from '../../../lib/index.ts'
+import type { CompactionFilter } from '../../../lib/index.ts'
+import { PATIENT } from '../../support/filters.ts'
 import { scaled, scratchDirectory, testSeed } from '../../support/scratch.ts'
 import { COMMANDS, emptyModel, openReal, type Real, type Setup } from './commands.ts'
 
@@ -18,6 +21,15 @@ const tiny = {
   dataBlockSize: 64,
   restartInterval: 2,
   compaction: new LeveledCompaction({ l0Threshold: 2, targetSize: 4096, levelRatio: 2 }),
+}
+
+/** Every compaction has changed something, which nobody can see. */
+const SAME: CompactionFilter = {
+  name: 'the same',
+  filter: async (entries) => {
+    await setImmediate()
+    return entries.map(({ value }) => ({ replace: value! }))
+  },
 }
 
 const SETS: Record<string, Omit<Setup, 'path'>> = {
@@ -53,6 +65,26 @@ const SETS: Record<string, Omit<Setup, 'path'>> = {
           ageCutoff: 1,
         },
       },
+    ],
+  },
+  'filtered by a hash of the key': {
+    options: { cacheSize: 20_000 },
+    keyspaceOptions: [
+      { ...tiny, compaction: PATIENT },
+      {
+        ...tiny,
+        compaction: PATIENT,
+        // Files go when all of them is garbage: nothing is rewritten for them alone.
+        kvSeparation: { threshold: 16, fileSize: 4096, stalenessThreshold: 1 },
+      },
+    ],
+    isFiltered: true,
+  },
+  'filtered in the background, to the same': {
+    options: { compactionFilters: () => SAME, cacheSize: 20_000, workerThreads: 2 },
+    keyspaceOptions: [
+      tiny,
+      { ...tiny, kvSeparation: { threshold: 16, fileSize: 4096, stalenessThreshold: 0.1 } },
     ],
   },
   'many versions': {

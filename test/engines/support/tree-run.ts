@@ -13,8 +13,10 @@ import {
   FifoCompaction,
   MAX_SEQNO,
   Tree,
+  type CompactionFilter,
   type CompactionPlan,
   type Cursor,
+  type FilterVerdict,
   type SuperVersion,
   type TreeOptions,
   type Version,
@@ -40,6 +42,7 @@ export class TreeRun {
   /** Entries were dropped that hold what they read from until they are collected. */
   #isLeftOpen = false
   readonly #isSeparated: boolean
+  readonly #isFiltered: boolean
   #trees!: Twin<Tree>
   #cursors: OpenCursor[] = []
   #seqno = 1
@@ -51,6 +54,7 @@ export class TreeRun {
     this.#hasRanges = this.#draw.oneIn(3)
     this.#isExact = !this.#hasRanges && !this.#draw.oneIn(4)
     this.#isSeparated = this.#draw.oneIn(3)
+    this.#isFiltered = this.#draw.oneIn(3)
     this.#paths = { native: join(directory, 'n'), typescript: join(directory, 't') }
     this.comparison = new Comparison(title, this.#paths)
   }
@@ -76,6 +80,7 @@ export class TreeRun {
     const options: TreeOptions = {
       ...draw.treeOptions(codecs),
       ...(this.#isSeparated && { kvSeparation: draw.separation(codecs) }),
+      ...(this.#isFiltered && { compactionFilter: hashFilter(draw.oneIn(2)) }),
       ...(this.#isExact && { pinFilter: true, partitionFilter: false }),
       cacheSize: draw.pick([0, 5000, 2 ** 20]),
       maxOpenFiles: draw.pick([16, 900]),
@@ -528,6 +533,26 @@ export class TreeRun {
     const { native, typescript } = this.#paths
     Object.assign(this.#paths, { native: typescript, typescript: native })
     this.swaps += 2
+  }
+}
+
+/** Its verdicts follow from the key, the value where it has that, and whether more lies below. */
+function hashFilter(needsBlobValues: boolean): CompactionFilter {
+  return {
+    name: 'by a hash',
+    needsBlobValues,
+    filter: (entries) =>
+      entries.map(({ key, value = Buffer.alloc(0), isLastLevel }): FilterVerdict => {
+        const hash = [...key.subarray(-4), value.length].reduce((sum, n) => sum * 31 + n, 7)
+        const verdicts: FilterVerdict[] = [
+          'remove',
+          'removeWeak',
+          isLastLevel ? 'destroy' : 'keep',
+          { replace: Buffer.concat([value, key.subarray(0, 10)]) },
+          { replace: 'v'.repeat(hash % 3000) },
+        ]
+        return verdicts[hash % 40] ?? 'keep'
+      }),
   }
 }
 

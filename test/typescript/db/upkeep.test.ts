@@ -238,6 +238,7 @@ test('level 0 of a bare tree stays small where the event loop never turns', () =
       cacheSize: 1 << 16,
       maxOpenFiles: 8,
       backgroundCompaction: true,
+      filter: undefined,
     }),
   )
   const [key, value] = [Buffer.alloc(8), Buffer.alloc(200)]

@@ -35,6 +35,7 @@ export const SMALL: DatabaseSettings = {
   maxJournalSize: 32 * 1024,
   journalCompression: 'none',
   recovery: 'tail',
+  filterOf: undefined,
 }
 
 /** Of its keyspaces. */

@@ -2,7 +2,7 @@
 // must find, live and after a crash.
 
 import { expect } from 'vitest'
-import type { TreeSettings } from '../../../lib/engine.ts'
+import type { FilterSource, TreeSettings } from '../../../lib/engine.ts'
 import { Cache } from '../../../lib/typescript/base/cache.ts'
 import { Io, run, runSync } from '../../../lib/typescript/base/flow.ts'
 import type { Flow } from '../../../lib/typescript/base/flow.ts'
@@ -58,6 +58,8 @@ const SEPARATION: NonNullable<TreeSettings['kvSeparation']> = {
 
 export interface ModelOptions {
   readonly isSeparated?: boolean
+  /** It must change nothing that a read could tell. */
+  readonly filter?: FilterSource
   /** What the tree sees of the machine; the machine itself by default. */
   readonly vfs?: Vfs
   /** Before a flush is committed. */
@@ -96,6 +98,7 @@ export class TreeModel {
   #openTree(): void {
     const state = this.manifest.state.trees.get(ID)!
     this.tree = runSync(Tree.open(this.#context(), state))
+    this.tree.offerFilter(this.#options.filter)
   }
 
   #context(): TreeContext {

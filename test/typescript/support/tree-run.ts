@@ -2,6 +2,7 @@
 // sync calls in its midst, and the machine crashes at every operation.
 
 import { expect } from 'vitest'
+import type { ApplicationFilterSource, CheckedVerdict, FilterEntry } from '../../../lib/engine.ts'
 import { ShaleError } from '../../../lib/errors.ts'
 import { run, runSync } from '../../../lib/typescript/base/flow.ts'
 import type { Flow } from '../../../lib/typescript/base/flow.ts'
@@ -21,6 +22,7 @@ class TreeRun {
   readonly random: Random
   readonly #keys: number
   readonly #hasRanges: boolean
+  readonly #isFiltered: boolean
   readonly model: TreeModel
   readonly turns: Turns
   /** Calls that are not answered. */
@@ -33,10 +35,12 @@ class TreeRun {
     this.random = new Random(seed)
     this.#keys = KEYS[seed % KEYS.length]!
     this.#hasRanges = seed % 3 > 0
+    this.#isFiltered = seed % 4 === 1
     const machine = newMachine()
     const late = new LateVfs(machine)
     this.model = new TreeModel(machine, {
       isSeparated: seed % 5 > 1,
+      ...(this.#isFiltered && { filter: this.#filter(late) }),
       vfs: late,
       beforeFlushCommit: function* () {
         yield* late.pause
@@ -44,6 +48,25 @@ class TreeRun {
     })
     this.turns = new Turns(late, this.random)
     machine.onOperation = () => this.#crash()
+  }
+
+  /** Replaces values by the same ones, and says so at once or later. */
+  #filter(late: LateVfs): ApplicationFilterSource {
+    const verdict = ({ value }: FilterEntry): CheckedVerdict => {
+      return this.random.below(4) === 0 ? new Uint8Array(value!) : 0
+    }
+    return {
+      type: 'application',
+      name: 'the same',
+      keyspace: undefined,
+      needsBlobValues: true,
+      patience: Infinity,
+      judge: (entries) => {
+        const verdicts = entries.map(verdict)
+        if (this.random.below(3) === 0) return verdicts
+        return late.pause.async().then(() => verdicts)
+      },
+    }
   }
 
   #crash(): void {
@@ -161,6 +184,9 @@ export async function runTree(seed: number): Promise<number> {
     one.now(one.model.flush())
     await one.turns.rest()
     one.check()
+    // No reads of before a filter are left.
+    one.model.tree.releaseHeld({ snapshots: [], visible: Infinity })
+    await one.turns.rest()
     // What a close left behind is removed by the next open.
     if (!one.hasReopened) one.model.checkFiles()
     expect(one.model.tree.superVersion.sealed).toEqual([])

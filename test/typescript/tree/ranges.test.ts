@@ -124,7 +124,7 @@ class Jobs {
     ].map((index) => ({ ranges: index, globalSeqno: 0 }))
     const runs = source.version.levels.flat().map((run) => new RunIterator(run, 4096))
     const entries = new MergeIterator([...memtables.map((one) => one.versions()), ...runs])
-    const written = runSync(
+    const { written } = runSync(
       runMerge({
         entries,
         ranges,
