@@ -279,10 +279,14 @@ Cache::Shard& Cache::ShardOf(uint64_t hash) const {
   return *shards_[(hash >> 58) & (shards_.size() - 1)];
 }
 
-CacheValue* Cache::Lookup(CacheKey key) {
+CacheValue* Cache::Lookup(CacheKey key, bool count_miss) {
   const uint64_t hash = HashKey(key);
   CacheValue* value = ShardOf(hash).Lookup(key, hash);
-  lookups_.Add(value != nullptr ? kHits : kMisses);
+  if (value != nullptr) {
+    lookups_.Add(kHits);
+  } else if (count_miss) {
+    lookups_.Add(kMisses);
+  }
   return value;
 }
 

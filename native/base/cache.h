@@ -67,8 +67,9 @@ class Cache {
   Cache& operator=(const Cache&) = delete;
 
   // Borrowed: valid inside the caller's EpochGuard; share it to keep it. Null on a miss.
-  // Counts a hit or a miss in the thread's own counters.
-  CacheValue* Lookup(CacheKey key);
+  // Counts a hit or a miss in the thread's own counters; a miss only if the value will be read now:
+  // who may not wait for it comes again.
+  CacheValue* Lookup(CacheKey key, bool count_miss = true);
   // What Lookup does besides looking, for a value that was reached between its OnLink and OnUnlink.
   // Requires an EpochGuard, as Lookup does.
   void Touch(CacheValue* value);

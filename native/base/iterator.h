@@ -11,6 +11,7 @@
 #pragma once
 
 #include "base/internal_key.h"
+#include "base/lookup_tally.h"
 #include "base/status.h"
 
 namespace shale {
@@ -24,8 +25,9 @@ enum class ReadMode : uint8_t {
 // Shared by one reader and the iterators below it; the owner may change it between calls.
 struct ReadContext {
   ReadMode mode = ReadMode::kMayBlock;
-  bool fill_cache = true;       // false for compaction: neither looks for a place nor takes one
-  size_t read_ahead_bytes = 0;  // 0: block by block
+  bool fill_cache = true;        // false for compaction: neither looks for a place nor takes one
+  size_t read_ahead_bytes = 0;   // 0: block by block
+  LookupTally* tally = nullptr;  // of a point lookup, which is counted as a whole; null: at once
 };
 
 // Sorts before every entry of the same key.

@@ -27,6 +27,19 @@ class Counters {
       sets_[kOwnSets].values[which].fetch_add(n, std::memory_order_relaxed);
     }
   }
+  void AddAll(const std::array<uint64_t, kCount>& n) {
+    const uint32_t index = ThreadIndex();
+    Set& set = sets_[index < kOwnSets ? index : kOwnSets];
+    for (size_t i = 0; i < kCount; ++i) {
+      if (n[i] == 0) continue;
+      std::atomic<uint64_t>& v = set.values[i];
+      if (index < kOwnSets) {
+        v.store(v.load(std::memory_order_relaxed) + n[i], std::memory_order_relaxed);
+      } else {
+        v.fetch_add(n[i], std::memory_order_relaxed);
+      }
+    }
+  }
   uint64_t Sum(size_t which) const {
     uint64_t sum = 0;
     for (const Set& set : sets_) sum += set.values[which].load(std::memory_order_relaxed);

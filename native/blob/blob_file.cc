@@ -129,7 +129,8 @@ Status BlobFile::Get(Slice key, const BlobPointer& pointer, const ReadContext& c
   if (context.fill_cache || memory_only) {
     const EpochGuard guard;
     // All that the cache holds for a blob file's number are values.
-    if (auto* value = static_cast<BlobValue*>(cache_->Lookup(place)); value != nullptr) {
+    if (auto* value = static_cast<BlobValue*>(cache_->Lookup(place, !memory_only));
+        value != nullptr) {
       if (!value->Is(key, pointer)) return Located(WrongPointer(), pointer.offset);
       counters_->CountCached();
       hit->value = value->value();

@@ -6,40 +6,35 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/iterator.h"
+#include "base/lookup_tally.h"
 #include "base/metrics.h"
 
 namespace shale {
 
 class TableCounters {
- private:
-  using Counts = Counters<5>;
-  Counts counts_;
-
  public:
-  // One of the counters below.
-  class Counter {
-   public:
-    Counter(Counts* counts, size_t which) : counts_(counts), which_(which) {}
-    Counter(const Counter&) = delete;
-    Counter& operator=(const Counter&) = delete;
+  void Count(TableCount what, const ReadContext& context) {
+    if (context.tally != nullptr) {
+      context.tally->Add(what);
+    } else {
+      counts_.Add(static_cast<size_t>(what));
+    }
+  }
+  // A lookup that looked into tables has ended.
+  void Count(const LookupTally& tally) {
+    using enum TableCount;
+    std::array<uint64_t, kTableCounts> counts{};
+    for (size_t i = 0; i < kTallied; ++i) counts[i] = tally[static_cast<TableCount>(i)];
+    counts[static_cast<size_t>(kLookups)] = 1;
+    counts[static_cast<size_t>(kLookupLoads)] =
+        uint64_t{tally[kLoadsCached]} + uint64_t{tally[kLoadsIo]};
+    counts_.AddAll(counts);
+  }
+  uint64_t Sum(TableCount what) const { return counts_.Sum(static_cast<size_t>(what)); }
 
-    void Add(uint64_t n = 1) { counts_->Add(which_, n); }
-    uint64_t load() const { return counts_->Sum(which_); }
-
-   private:
-    Counts* const counts_;
-    const size_t which_;
-  };
-
-  TableCounters() = default;
-  TableCounters(const TableCounters&) = delete;
-  TableCounters& operator=(const TableCounters&) = delete;
-
-  Counter filter_queries{&counts_, 0};
-  Counter filter_negatives{&counts_, 1};
-  Counter filter_false_positives{&counts_, 2};
-  Counter block_loads_cached{&counts_, 3};
-  Counter block_loads_io{&counts_, 4};
+ private:
+  Counters<kTableCounts> counts_;
 };
 
 }  // namespace shale

@@ -119,9 +119,9 @@ Status TableFile::Load(BlockHandle handle, BlockType target, const ReadContext& 
     const EpochGuard guard;
     T* cached = nullptr;
     if constexpr (std::is_same_v<T, DataBlock>) cached = BorrowSlot(slot);
-    if (cached == nullptr) cached = Borrow<T>(handle);
+    if (cached == nullptr) cached = Borrow<T>(handle, context.mode);
     if (cached != nullptr) {
-      counters_->block_loads_cached.Add();
+      counters_->Count(TableCount::kLoadsCached, context);
       *block = Ref<T>::Share(cached);
       return Status::Ok();
     }
@@ -131,7 +131,7 @@ Status TableFile::Load(BlockHandle handle, BlockType target, const ReadContext& 
   Slice raw;
   SHALE_RETURN_IF_ERROR(
       ReadBlock(handle, T::kType, context, ahead, &buffers.stored, &buffers.raw, &raw));
-  counters_->block_loads_io.Add();
+  if (context.fill_cache) counters_->Count(TableCount::kLoadsIo, context);
   BlockBuffer* buffer = buffers.raw.Holds(raw) ? &buffers.raw : &buffers.stored;
   const Status status = Parse(raw, target, buffer, block);
   buffers.stored.Trim(kKeptBufferBytes);

@@ -67,10 +67,10 @@ class TableFile {
                    BlockBuffer* stored, BlockBuffer* raw_buffer, Slice* raw) const;
 
   // A block in memory: borrowed until the caller's EpochGuard ends. Null if it is not there, or not
-  // of this type.
+  // of this type; then one that may block reads it.
   template <typename T>
-  T* Borrow(BlockHandle handle) const {
-    CacheValue* value = cache_->Lookup({number_, handle.offset});
+  T* Borrow(BlockHandle handle, ReadMode mode) const {
+    CacheValue* value = cache_->Lookup({number_, handle.offset}, mode == ReadMode::kMayBlock);
     return value == nullptr ? nullptr : BlockCast<T>(value);
   }
   // The block at `handle`, as the context allows. `target` is what the handles of an index block
@@ -119,9 +119,9 @@ class BlockPin {
                  const ReadContext& context, BlockSlot slot = {}) {
     if (context.mode == ReadMode::kMemoryOnly) {
       if constexpr (std::is_same_v<T, DataBlock>) block_ = file.BorrowSlot(slot);
-      if (block_ == nullptr) block_ = file.Borrow<T>(handle);
+      if (block_ == nullptr) block_ = file.Borrow<T>(handle, context.mode);
       if (block_ == nullptr) return Code::kWouldBlock;
-      file.counters().block_loads_cached.Add();
+      file.counters().Count(TableCount::kLoadsCached, context);
       return Status::Ok();
     }
     SHALE_RETURN_IF_ERROR(file.Load(handle, target, context, nullptr, &ref_, slot));

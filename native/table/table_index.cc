@@ -98,17 +98,26 @@ size_t TableIndex::pinned_bytes() const {
 
 // ---- cursor ----
 
-// Makes the root block root_ (if partitioned) or leaf_ (if whole).
+// Makes the root block root_, and leaf_ as well if it is the whole index.
 Status IndexCursor::EnterRoot(const ReadContext& context) {
   Invalidate();
-  if (!partitioned()) return index_->Root(context, &held_leaf_, &leaf_);
-  return root_ != nullptr ? Status::Ok() : index_->Root(context, &held_root_, &root_);
+  if (root_ == nullptr) SHALE_RETURN_IF_ERROR(index_->Root(context, &held_root_, &root_));
+  if (!partitioned()) leaf_ = root_;
+  return Status::Ok();
 }
 
 Status IndexCursor::EnterPartition(uint32_t i, const ReadContext& context) {
   Invalidate();
   root_position_ = i;
-  return index_->Partition(*root_, i, context, &held_leaf_, &leaf_);
+  if (held_leaf_ && held_position_ == i) {
+    leaf_ = held_leaf_.get();
+    return Status::Ok();
+  }
+  Ref<IndexBlock> held;
+  SHALE_RETURN_IF_ERROR(index_->Partition(*root_, i, context, &held, &leaf_));
+  held_leaf_ = std::move(held);
+  held_position_ = i;
+  return Status::Ok();
 }
 
 Status IndexCursor::SeekToFirst(const ReadContext& context) {

@@ -87,10 +87,11 @@ class IndexCursor {
   bool partitioned() const { return index_->kind_ == IndexKind::kPartitioned; }
 
   const TableIndex* const index_;
-  const IndexBlock* root_ = nullptr;  // only if partitioned
+  const IndexBlock* root_ = nullptr;  // once it was needed
   const IndexBlock* leaf_ = nullptr;  // a partition or the whole index; null: not valid
-  Ref<IndexBlock> held_root_;         // what is not pinned
-  Ref<IndexBlock> held_leaf_;
+  Ref<IndexBlock> held_root_;         // what is not pinned, kept for the next seek
+  Ref<IndexBlock> held_leaf_;         // a partition
+  uint32_t held_position_ = 0;        // of held_leaf_
   uint32_t root_position_ = 0;
   uint32_t position_ = 0;
 };

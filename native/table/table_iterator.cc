@@ -24,15 +24,18 @@ bool TableIterator::Check(Status status) {
   return status_.ok() && index_.valid();
 }
 
-// Makes block_ the block that the index stands on.
+// Makes block_ the block that the index stands on. If it cannot be had the one at hand stays: who
+// comes again may begin in it.
 bool TableIterator::LoadBlock() {
   const BlockHandle handle = index_.handle();
   if (block_ && handle.offset == block_offset_) return true;
-  block_.reset();
+  Ref<DataBlock> next;
+  status_ = file_->Load(handle, BlockType::kData, *context_, &ahead_, &next, index_.slot());
+  if (!status_.ok()) return false;
+  block_ = std::move(next);
   attached_ = false;
-  status_ = file_->Load(handle, BlockType::kData, *context_, &ahead_, &block_, index_.slot());
   block_offset_ = handle.offset;
-  return status_.ok();
+  return true;
 }
 
 void TableIterator::MoveTo(uint32_t ordinal) {

@@ -36,10 +36,10 @@ Status TableReader::Impl::Get(Slice key, uint64_t key_hash, Seqno read_seqno,
   const bool filtered = parts.filter.kind() != FilterKind::kNone;
   if (filtered) {
     bool may_contain = true;
-    counters.filter_queries.Add();
+    counters.Count(TableCount::kFilterQueries, context);
     SHALE_RETURN_IF_ERROR(parts.filter.MayContain(key, key_hash, context, &may_contain));
     if (!may_contain) {
-      counters.filter_negatives.Add();
+      counters.Count(TableCount::kFilterNegatives, context);
       return Code::kNotFound;
     }
   }
@@ -58,7 +58,9 @@ Status TableReader::Impl::Get(Slice key, uint64_t key_hash, Seqno read_seqno,
     }
     status = Code::kNotFound;
   }
-  if (filtered && status.Is(Code::kNotFound)) counters.filter_false_positives.Add();
+  if (filtered && status.Is(Code::kNotFound)) {
+    counters.Count(TableCount::kFilterFalsePositives, context);
+  }
   return status;
 }
 
@@ -91,6 +93,10 @@ bool TableReader::RulesOut(Slice key, uint64_t key_hash) const {
   const ReadContext context{ReadMode::kMemoryOnly, true, 0};
   const Status status = impl_->parts.filter.MayContain(key, key_hash, context, &may_contain);
   return status.ok() && !may_contain;
+}
+
+void TableReader::CountLookup(const LookupTally& tally) const {
+  impl_->parts.file.counters().Count(tally);
 }
 
 std::unique_ptr<Iterator> TableReader::NewIterator(const ReadContext* context) const {

@@ -59,6 +59,8 @@ class TableReader : public RefCounted {
   // block is not in memory; requires an EpochGuard in kMemoryOnly. `key_hash` = Hash64(key).
   Status Get(Slice key, uint64_t key_hash, Seqno read_seqno, const ReadContext& context,
              TableHit* hit) const;
+  // Counts a lookup over tables of this one's tree that was tallied.
+  void CountLookup(const LookupTally& tally) const;
   // True only if the filter rules the key out (or the key is outside the range); never does I/O.
   bool RulesOut(Slice key, uint64_t key_hash) const;
 

@@ -85,7 +85,7 @@ TEST(TableRead, WithoutFilterTheBlockAnswers) {
   EXPECT_TRUE(BlockingGet(*table, records[50].key).ok());
   EXPECT_FALSE(table->RulesOut("key00000050x", Hash64("key00000050x")));
   EXPECT_TRUE(table->RulesOut("a", Hash64("a")));
-  EXPECT_EQ(env.counters->filter_queries.load(), 0u);
+  EXPECT_EQ(env.counters->Sum(TableCount::kFilterQueries), 0u);
 }
 
 TEST(TableRead, ReadsPastTheCacheLeaveNoTrace) {
@@ -349,17 +349,18 @@ TEST(TableRead, Counters) {
   const Ref<TableReader> table = env.MustOpen(env.Write(kTableNumber, records, {}));
   EXPECT_GT(table->pinned_bytes(), 0u);
   const TableCounters& c = *env.counters;
-  const uint64_t loads = c.block_loads_io.load();
+  const uint64_t loads = c.Sum(TableCount::kLoadsIo);
   for (const Record& r : records) ASSERT_TRUE(BlockingGet(*table, r.key).ok());
-  EXPECT_EQ(c.filter_queries.load(), records.size());
-  EXPECT_EQ(c.filter_negatives.load(), 0u);
-  EXPECT_EQ(c.block_loads_io.load() - loads, table->meta().block_count);
-  EXPECT_EQ(c.block_loads_cached.load(), records.size() - table->meta().block_count);
+  EXPECT_EQ(c.Sum(TableCount::kFilterQueries), records.size());
+  EXPECT_EQ(c.Sum(TableCount::kFilterNegatives), 0u);
+  EXPECT_EQ(c.Sum(TableCount::kLoadsIo) - loads, table->meta().block_count);
+  EXPECT_EQ(c.Sum(TableCount::kLoadsCached), records.size() - table->meta().block_count);
   for (const Record& r : records) {
     ASSERT_TRUE(BlockingGet(*table, r.key + "x").Is(Code::kNotFound));
   }
-  EXPECT_EQ(c.filter_negatives.load() + c.filter_false_positives.load(), records.size());
-  EXPECT_LT(c.filter_false_positives.load(), 60u);
+  EXPECT_EQ(c.Sum(TableCount::kFilterNegatives) + c.Sum(TableCount::kFilterFalsePositives),
+            records.size());
+  EXPECT_LT(c.Sum(TableCount::kFilterFalsePositives), 60u);
 }
 
 // Readers of all kinds at once over a cache that keeps evicting: for the thread sanitizer, and the
@@ -408,7 +409,7 @@ TEST_P(TableReadThreads, ReadWhileBlocksComeAndGo) {
   table.reset();
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(wrong.load(), 0u);
-  EXPECT_EQ(env.counters->filter_queries.load(), gets.load());
+  EXPECT_EQ(env.counters->Sum(TableCount::kFilterQueries), gets.load());
   FileInfo info;
   EXPECT_FALSE(env.memory.Stat(env.Path(kTableNumber), &info).ok());
   EXPECT_TRUE(EpochCollect());

@@ -60,7 +60,7 @@ class RangeDeleteTest : public testing::Test {
   }
   uint64_t BlockLoads() {
     const TableCounters& c = *harness_->tree()->counters();
-    return c.block_loads_io.load() + c.block_loads_cached.load();
+    return c.Sum(TableCount::kLoadsIo) + c.Sum(TableCount::kLoadsCached);
   }
 
   std::unique_ptr<TreeHarness> harness_ = std::make_unique<TreeHarness>();
