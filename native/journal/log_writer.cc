@@ -145,7 +145,7 @@ Status LogWriter::CutBack(uint64_t length) {
   return Status::Ok();
 }
 
-Status LogWriter::Sync() {
+Status LogWriter::Sync(bool* reached_device) {
   const uint64_t wanted = size_.load(std::memory_order_acquire);
   const uint64_t wanted_cuts = cuts_.load(std::memory_order_acquire);
   SyncState& state = *sync_state_;
@@ -160,6 +160,7 @@ Status LogWriter::Sync() {
   Status s = file_->Sync();
   if (!s.ok() && BugIsOn(SeededBug::kRetrySync)) s = file_->Sync();
   if (!s.ok()) return Poison(SyncFailed(s));
+  if (reached_device != nullptr) *reached_device = true;
   synced_cuts_.store(cuts, std::memory_order_release);
   synced_to_.store(target, std::memory_order_release);
   return Status::Ok();

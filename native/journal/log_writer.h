@@ -40,8 +40,8 @@ class LogWriter {
   // on an error, none. `stated_synced_to` is the highest synced_to among them.
   Status AppendEncoded(Slice records, uint64_t stated_synced_to);
   // Makes everything appended so far durable. Concurrent calls are serialised; a call whose bytes
-  // an earlier one covered returns at once.
-  Status Sync();
+  // an earlier one covered returns at once. *reached_device: whether this one did not.
+  Status Sync(bool* reached_device = nullptr);
   // If more is durable than the last record says: appends a synced-to record (not synced itself).
   Status Witness();
 

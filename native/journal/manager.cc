@@ -15,12 +15,22 @@ constexpr size_t kStagedBytesKept = size_t{1} << 20;  // a larger buffer is give
 void JournalManager::AddSealed(SealedJournal journal) {
   std::lock_guard<std::mutex> lock(mutex_);
   sealed_.push_back(std::move(journal));
+  CountFiles();
+}
+
+void JournalManager::CountFiles() {
+  uint64_t bytes = 0;
+  for (const SealedJournal& sealed : sealed_) bytes += sealed.bytes;
+  sealed_bytes_.store(bytes, std::memory_order_relaxed);
+  count_.store(static_cast<uint32_t>(sealed_.size() + (active_ != nullptr ? 1 : 0)),
+               std::memory_order_relaxed);
 }
 
 void JournalManager::Start(std::unique_ptr<LogWriter> active) {
   std::lock_guard<std::mutex> lock(mutex_);
   active_ = std::move(active);
   active_bytes_.store(active_->size(), std::memory_order_relaxed);
+  CountFiles();
 }
 
 void JournalManager::Reserve(size_t bytes) {
@@ -66,6 +76,7 @@ Status JournalManager::HandOver() {
   Status status = active_->AppendEncoded(Slice(staged_.get(), staged_size_), stated_synced_to_);
   if (!status.ok() && !BugIsOn(SeededBug::kIgnoreAppendError)) return status;
   bytes_written_.fetch_add(staged_size_, std::memory_order_relaxed);
+  appends_.fetch_add(1, std::memory_order_relaxed);
   staged_size_ = 0;
   if (staged_capacity_ > kStagedBytesKept) {
     staged_.reset();
@@ -85,6 +96,7 @@ Status JournalManager::AppendDirect(uint32_t count, Seqno seqno, Slice payload) 
   uint64_t end = 0;
   SHALE_RETURN_IF_ERROR(active_->Append(RecordType::kData, count, seqno, payload, &end));
   bytes_written_.fetch_add(kLogRecordHeaderBytes + payload.size(), std::memory_order_relaxed);
+  appends_.fetch_add(1, std::memory_order_relaxed);
   staged_seqno_ = seqno;
   handed_over_.store(seqno, std::memory_order_release);
   NoteHandedOver();
@@ -111,6 +123,7 @@ void JournalManager::Rotate(Watermarks watermarks) {
   sealed_.push_back(std::move(sealed));
   active_ = std::move(next_);
   has_next_.store(false, std::memory_order_release);
+  CountFiles();
   NoteHandedOver();
 }
 
@@ -136,7 +149,12 @@ Status JournalManager::Sync() {
     }
     writers.push_back(active_);
   }
-  for (const auto& writer : writers) SHALE_RETURN_IF_ERROR(writer->Sync());
+  for (const auto& writer : writers) {
+    const uint64_t begin = clock_ != nullptr ? clock_->MonotonicNanos() : 0;
+    bool reached_device = false;
+    SHALE_RETURN_IF_ERROR(writer->Sync(&reached_device));
+    if (reached_device && on_sync_) on_sync_(clock_->MonotonicNanos() - begin);
+  }
   return Status::Ok();
 }
 
@@ -200,6 +218,7 @@ void JournalManager::Drop(const std::vector<uint64_t>& numbers) {
     dropped.push_back(std::move(sealed_.front()));
     sealed_.pop_front();
   }
+  CountFiles();
 }
 
 std::vector<uint32_t> JournalManager::Pinning(const FlushedSeqno& flushed_seqno) const {
@@ -211,18 +230,6 @@ std::vector<uint32_t> JournalManager::Pinning(const FlushedSeqno& flushed_seqno)
     if (flushed.has_value() && *flushed <= seqno) trees.push_back(tree);
   }
   return trees;
-}
-
-uint64_t JournalManager::sealed_bytes() const {
-  std::lock_guard<std::mutex> lock(mutex_);
-  uint64_t total = 0;
-  for (const SealedJournal& sealed : sealed_) total += sealed.bytes;
-  return total;
-}
-
-uint32_t JournalManager::journal_count() const {
-  std::lock_guard<std::mutex> lock(mutex_);
-  return static_cast<uint32_t>(sealed_.size() + (active_ != nullptr ? 1 : 0));
 }
 
 std::vector<uint64_t> JournalManager::numbers() const {

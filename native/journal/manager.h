@@ -45,6 +45,11 @@ struct SealedJournal {
 class JournalManager {
  public:
   // --- before the first append ---
+  // Called for each sync of a file that succeeded, with the nanoseconds that it took by `clock`.
+  void OnSync(Vfs* clock, std::function<void(uint64_t nanos)> call) {
+    clock_ = clock;
+    on_sync_ = std::move(call);
+  }
   void AddSealed(SealedJournal journal);  // ascending numbers
   void Start(std::unique_ptr<LogWriter> active);
 
@@ -93,14 +98,17 @@ class JournalManager {
   // Trees that keep the oldest sealed journal from being evicted.
   std::vector<uint32_t> Pinning(const FlushedSeqno& flushed_seqno) const;
 
-  uint64_t sealed_bytes() const;
-  uint32_t journal_count() const;
+  uint64_t sealed_bytes() const { return sealed_bytes_.load(std::memory_order_relaxed); }
+  uint32_t journal_count() const { return count_.load(std::memory_order_relaxed); }
+  // Writes of records of commits, a group of them each.
+  uint64_t appends() const { return appends_.load(std::memory_order_relaxed); }
   uint64_t bytes_written() const { return bytes_written_.load(std::memory_order_relaxed); }
   std::vector<uint64_t> numbers() const;  // of all journals, the prepared one included
 
  private:
   void Reserve(size_t bytes);
   void NoteHandedOver();
+  void CountFiles();  // mutex_ held
   std::shared_ptr<LogWriter> active() const;
 
   mutable std::mutex mutex_;
@@ -120,6 +128,11 @@ class JournalManager {
   std::atomic<Seqno> handed_over_{0};
   std::atomic<uint64_t> active_bytes_{0};
   std::atomic<uint64_t> bytes_written_{0};
+  std::atomic<uint64_t> appends_{0};
+  std::atomic<uint64_t> sealed_bytes_{0};  // written under mutex_, so that readers need no lock
+  std::atomic<uint32_t> count_{0};         // likewise
+  Vfs* clock_ = nullptr;
+  std::function<void(uint64_t nanos)> on_sync_;
 };
 
 }  // namespace shale

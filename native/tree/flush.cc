@@ -42,6 +42,7 @@ class Tree::FlushJob {
     }
     SHALE_RETURN_IF_ERROR(Commit());
     if (stats != nullptr) {
+      stats->memtables += base_->sealed.size();
       stats->items_read += items_read_;
       stats->items_written += output_.item_count();
       stats->bytes_written += output_.bytes();

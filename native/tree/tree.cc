@@ -274,6 +274,7 @@ Status Tree::CommitChange(ManifestEdit::TreeChange change, const JobOutput* outp
   if (Status s = context_.manifest->Commit(edit); !s.ok()) {
     return deleted() ? Status(Code::kAborted, "the tree was deleted") : s;
   }
+  if (output != nullptr) Grow(&output_bytes_, output->bytes());
 
   try {
     if (is_visible) {

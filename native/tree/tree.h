@@ -25,6 +25,7 @@
 #include "tree/retention.h"
 #include "tree/strategy.h"
 #include "tree/super_version.h"
+#include "tree/tree_metrics.h"
 
 namespace shale {
 
@@ -52,6 +53,7 @@ struct TreeHit {
 };
 
 struct JobStats {
+  uint64_t memtables = 0;  // that were flushed
   uint64_t bytes_read = 0;
   uint64_t bytes_written = 0;
   uint64_t items_read = 0;
@@ -88,6 +90,12 @@ class Tree : public RefCounted {
   // A range tombstone; an empty `end` is unbounded. What it hides is what was there before: entries
   // of the same commit that it cancels must not be added.
   size_t AddRange(Slice start, Slice end, Seqno seqno);
+  // What users gave for entries that were added, in keys and values, and what a journal took for
+  // them; for TreeMetrics::write_amplification.
+  void CountWrite(uint64_t user_bytes, uint64_t journal_bytes) {
+    Grow(&user_bytes_, user_bytes);
+    Grow(&journal_bytes_, journal_bytes);
+  }
   uint64_t active_bytes() const;
   // Seals the active memtable; false if it is empty.
   bool Rotate();
@@ -148,6 +156,7 @@ class Tree : public RefCounted {
   uint64_t stale_blob_bytes() const;  // of frames in them that no table points to
   uint64_t approximate_len() const;
   Seqno flushed_seqno() const;  // exclusive; as in the manifest
+  TreeMetrics metrics() const;
   std::shared_ptr<TableCounters> counters() const { return counters_; }
   std::shared_ptr<BlobCounters> blob_counters() const { return blob_counters_; }
   // Super versions still pinned by someone, newest (current) first.
@@ -191,6 +200,10 @@ class Tree : public RefCounted {
   void InstallHidden(Ref<Version> version, const std::vector<Ref<Memtable>>& flushed);
   // Installs a version in which something is missing that reads at `at` and below still see.
   void InstallVisible(Ref<Version> version, Seqno at);
+  // For one writer at a time.
+  static void Grow(std::atomic<uint64_t>* sum, uint64_t n) {
+    sum->store(sum->load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
   bool deleted() const { return deleted_.load(std::memory_order_acquire); }
   TableContext table_context() const;
   BlobContext blob_context() const;
@@ -220,6 +233,9 @@ class Tree : public RefCounted {
   uint64_t next_memtable_id_ = 1;  // write lock
   std::atomic<Seqno> highest_seqno_{0};
   std::atomic<Seqno> highest_sealed_seqno_{0};
+  std::atomic<uint64_t> user_bytes_{0};     // written under the write lock
+  std::atomic<uint64_t> journal_bytes_{0};  // likewise
+  std::atomic<uint64_t> output_bytes_{0};   // of jobs, in tables and blob files; install_mutex_
 };
 
 // Says what to do with a tree; nullopt: nothing.

@@ -1,5 +1,6 @@
 // Reads of a tree: point lookups and size estimates.
 #include <algorithm>
+#include <utility>
 
 #include "base/hash.h"
 #include "tree/tree.h"
@@ -30,9 +31,24 @@ bool FindInMemtables(const SuperVersion* sv, Slice key, Seqno read_seqno, Entry*
   return false;
 }
 
+// One attempt at a lookup, and what is counted of it.
+struct Lookup {
+  ReadContext context;
+  LookupTally tally;
+  const TableReader* table = nullptr;  // any that was looked into
+
+  explicit Lookup(ReadMode mode) { context.mode = mode; }
+  Lookup(const Lookup&) = delete;
+  Lookup& operator=(const Lookup&) = delete;
+  void End(const Status& status) const {
+    if (table != nullptr && !status.Is(Code::kWouldBlock)) table->CountLookup(tally);
+  }
+};
+
 // The newest living entry of the key, as it is in memtable or table.
-inline Status Find(const SuperVersion* sv, Slice key, Seqno read_seqno, ReadMode mode, Entry* entry,
-                   TreeHit* hit) {
+inline Status Find(const SuperVersion* sv, Slice key, Seqno read_seqno, Lookup* lookup,
+                   Entry* entry, TreeHit* hit) {
+  const ReadMode mode = lookup->context.mode;
   if (read_seqno == 0) return Code::kNotFound;
   Seqno cover = 0;
   if (FindInMemtables(sv, key, read_seqno, entry, &cover)) {
@@ -45,8 +61,7 @@ inline Status Find(const SuperVersion* sv, Slice key, Seqno read_seqno, ReadMode
   if (version.empty()) return Code::kNotFound;
 
   const uint64_t hash = Hash64(key);
-  ReadContext context;
-  context.mode = mode;
+  lookup->context.tally = &lookup->tally;
   TableHit found;
   for (int level = 0; level < kLevelCount; level++) {
     for (const Run& run : version.level(level)) {
@@ -57,7 +72,8 @@ inline Status Find(const SuperVersion* sv, Slice key, Seqno read_seqno, ReadMode
         const RangeTombstone* range = run.FindCover(key, read_seqno, cover);
         if (range != nullptr) cover = range->seqno;
       }
-      Status s = table->Get(key, hash, read_seqno, context, &found);
+      lookup->table = table;
+      Status s = table->Get(key, hash, read_seqno, lookup->context, &found);
       if (s.Is(Code::kNotFound)) continue;
       if (!s.ok()) return s;
       hit->block = std::move(found.pin);
@@ -73,18 +89,19 @@ inline Status Find(const SuperVersion* sv, Slice key, Seqno read_seqno, ReadMode
 Status Tree::Get(const SuperVersion* sv, Slice key, Seqno read_seqno, ReadMode mode, TreeHit* hit) {
   sv = sv->For(read_seqno);
   Entry entry;
-  Status s = Find(sv, key, read_seqno, mode, &entry, hit);
-  if (!s.ok()) return s;
-  if (entry.kind() != Kind::kBlobPointer) [[likely]] {
-    hit->value = entry.value;
-    return s;
+  Lookup lookup(mode);
+  Status s = Find(sv, key, read_seqno, &lookup, &entry, hit);
+  if (s.ok()) {
+    if (entry.kind() != Kind::kBlobPointer) [[likely]] {
+      hit->value = entry.value;
+    } else {
+      BlobHit blob;
+      s = sv->version->ReadBlob(key, entry.value, lookup.context, false, &blob);
+      hit->value = blob.value;
+      hit->block = std::move(blob.pin);
+    }
   }
-  ReadContext context;
-  context.mode = mode;
-  BlobHit blob;
-  SHALE_RETURN_IF_ERROR(sv->version->ReadBlob(key, entry.value, context, false, &blob));
-  hit->value = blob.value;
-  hit->block = std::move(blob.pin);
+  lookup.End(s);
   return s;
 }
 
@@ -92,8 +109,10 @@ Status Tree::SizeOf(const SuperVersion* sv, Slice key, Seqno read_seqno, ReadMod
                     uint64_t* size) {
   Entry entry;
   TreeHit hit;
-  Status s = Find(sv->For(read_seqno), key, read_seqno, mode, &entry, &hit);
+  Lookup lookup(mode);
+  Status s = Find(sv->For(read_seqno), key, read_seqno, &lookup, &entry, &hit);
   if (s.ok()) *size = ValueSize(entry);
+  lookup.End(s);
   return s;
 }
 
