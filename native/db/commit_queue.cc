@@ -13,8 +13,9 @@ constexpr size_t kGroupBytesMax = size_t{1} << 20;  // taken along with the lead
 
 }  // namespace
 
-CommitQueue::CommitQueue(CommitSink* sink, Executor* executor, std::atomic<Seqno>* visible)
-    : sink_(sink), executor_(executor), visible_(visible) {}
+CommitQueue::CommitQueue(CommitSink* sink, Executor* executor, std::atomic<Seqno>* visible,
+                         Latencies* latencies)
+    : sink_(sink), executor_(executor), visible_(visible), latencies_(latencies) {}
 
 void CommitQueue::Start(Seqno next_seqno) {
   next_seqno_.store(next_seqno, std::memory_order_relaxed);
@@ -85,6 +86,7 @@ Status CommitQueue::Run(Commit* commit) {
     RunGroup(&commit, 1);
     Unlock();
   } else {
+    NoteWait(commit);
     std::condition_variable wake;
     Waiter self;
     self.commit = commit;
@@ -113,6 +115,12 @@ Status CommitQueue::TryRun(Commit* commit) {
   if (!commit->status.ok() || commit->published) return commit->status;
   ScheduleSync();
   return Code::kWouldBlock;
+}
+
+void CommitQueue::NoteWait(Commit* commit) const {
+  if (latencies_ == nullptr) return;
+  if (commit->begun == 0) commit->begun = latencies_->Now();
+  commit->weight = 1;
 }
 
 void CommitQueue::Defer(std::shared_ptr<DeferredCommit> deferred) {
@@ -285,7 +293,10 @@ void CommitQueue::Publish(Commit* const* commits, size_t n) {
   size_t i = 0;
   if (invisible_count_.load(std::memory_order_acquire) == 0) {
     while (i < n && commits[i]->durability != Durability::kSync) commits[i++]->published = true;
-    if (i > 0) visible_->store(commits[i - 1]->seqno + 1, std::memory_order_release);
+    if (i > 0) {
+      visible_->store(commits[i - 1]->seqno + 1, std::memory_order_release);
+      CountVisible(commits, i);
+    }
     if (i == n) return;
   }
   std::lock_guard<std::mutex> lock(visibility_mutex_);
@@ -299,19 +310,39 @@ void CommitQueue::Publish(Commit* const* commits, size_t n) {
     if (invisible_.empty() && !needs_sync) {
       commit->published = true;
       visible_->store(commit->seqno + 1, std::memory_order_release);
+      CountVisible(&commit, 1);
       continue;
     }
+    NoteWait(commit);
     Invisible& entry = invisible_.emplace_back();
     entry.seqno = commit->seqno;
     entry.needs_sync = needs_sync;
+    entry.counts = commit->count != 0;
+    entry.begun = commit->begun;
     entry.completion = std::move(commit->completion);
     commit->queued_for_sync = true;
     invisible_count_.fetch_add(1, std::memory_order_relaxed);
   }
 }
 
+// Of the calling thread, whoever began them.
+void CommitQueue::CountVisible(Commit* const* commits, size_t n) const {
+  if (latencies_ == nullptr) return;
+  Latency::Own& own = latencies_->insert.own();
+  uint64_t count = 0;
+  for (size_t i = 0; i < n; ++i) {
+    if (commits[i]->count == 0) continue;
+    count++;
+    if (commits[i]->begun == 0) [[likely]]
+      continue;
+    own.Record(latencies_->Now() - commits[i]->begun, commits[i]->weight);
+  }
+  own.End(count);
+}
+
 void CommitQueue::PublishOne(Seqno seqno) {
   Commit commit;
+  commit.count = 0;
   commit.seqno = seqno;
   Commit* list[] = {&commit};
   next_seqno_.store(seqno + 1, std::memory_order_relaxed);
@@ -411,10 +442,12 @@ void CommitQueue::SyncRound(std::unique_lock<std::mutex>* lock, Told* told) {
 void CommitQueue::PublishSynced(Told* told) {
   size_t published = 0;
   Seqno last = 0;
+  const uint64_t now = latencies_ != nullptr ? latencies_->Now() : 0;
   while (!invisible_.empty()) {
     Invisible& front = invisible_.front();
     if (front.needs_sync && front.seqno > synced_) break;
     last = front.seqno;
+    if (latencies_ != nullptr && front.counts) latencies_->insert.Record(now - front.begun);
     if (front.completion) told->emplace_back(std::move(front.completion), Status::Ok());
     invisible_.pop_front();
     published++;

@@ -31,6 +31,7 @@
 #include <string>
 #include <vector>
 
+#include "db/database_metrics.h"
 #include "db/executor.h"
 #include "db/keyspace.h"
 #include "db/options.h"
@@ -43,12 +44,14 @@ struct Commit {
   Kind kind = Kind::kValue;
   Slice key;
   Slice value;
-  Slice entries;  // else: what the memtables take
-  Slice journal;  // what the journal takes, if that differs (compressed values); else empty
-  uint32_t count = 1;
+  Slice entries;       // else: what the memtables take
+  Slice journal;       // what the journal takes, if that differs (compressed values); else empty
+  uint32_t count = 1;  // of entries; 0: none of users
   bool has_ranges = false;  // range tombstones are among the entries
   Durability durability = Durability::kOs;
   Completion completion;  // async forms
+  uint64_t begun = 0;     // when it was called; 0: nobody wants to know how long it took
+  uint64_t weight = 1;    // how many commits its time stands for
 
   Status status;  // of append and insert
   Seqno seqno = 0;
@@ -91,7 +94,9 @@ class CommitSink {
 
 class CommitQueue {
  public:
-  CommitQueue(CommitSink* sink, Executor* executor, std::atomic<Seqno>* visible);
+  // `latencies` may be null.
+  CommitQueue(CommitSink* sink, Executor* executor, std::atomic<Seqno>* visible,
+              Latencies* latencies = nullptr);
   // Requires that nothing waits any more.
   ~CommitQueue() = default;
   CommitQueue(const CommitQueue&) = delete;
@@ -105,6 +110,8 @@ class CommitQueue {
   // kOk: done and visible. kWouldBlock: `commit->completion` was taken and will be called.
   // kStalled: the lock is busy, nothing was done; Defer it. Else: failed.
   Status TryRun(Commit* commit);
+  // The commit has to wait: then its time is taken, and stands for itself.
+  void NoteWait(Commit* commit) const;
   // Queues a commit; its completion will be called.
   void Defer(std::shared_ptr<DeferredCommit> deferred);
   // Runs a group of what was deferred and is still queued.
@@ -159,6 +166,8 @@ class CommitQueue {
   struct Invisible {
     Seqno seqno = 0;
     bool needs_sync = false;
+    bool counts = false;  // as a commit of users
+    uint64_t begun = 0;
     Completion completion;
   };
   using Told = std::vector<std::pair<Completion, Status>>;
@@ -173,6 +182,7 @@ class CommitQueue {
   void GiveUp(Commit* const* commits, size_t n);
   Status AppendGroup(Commit* const* commits, size_t n, Seqno first);
   void Publish(Commit* const* commits, size_t n);
+  void CountVisible(Commit* const* commits, size_t n) const;
   void TakeGroup(Group* group);
   void Settle(Group* group);
   void RunQueued();
@@ -192,6 +202,7 @@ class CommitQueue {
   CommitSink* const sink_;
   Executor* const executor_;
   std::atomic<Seqno>* const visible_;
+  Latencies* const latencies_;
 
   std::atomic<uint32_t> state_{0};
   std::atomic<Seqno> next_seqno_{1};  // written with the write lock

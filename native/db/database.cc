@@ -54,6 +54,10 @@ DatabaseStatus Database::Impl::status() const {
 
 Status Database::Impl::failure() const {
   std::lock_guard<std::mutex> lock(problems_mutex_);
+  return Cause();
+}
+
+Status Database::Impl::Cause() const {
   const auto failed = problems_.find("failed");
   if (failed != problems_.end()) return failed->second;
   return problems_.empty() ? Status::Ok() : problems_.begin()->second;
@@ -81,6 +85,42 @@ DatabaseFigures Database::Impl::figures() const {
   figures.stalls = control_->stalls();
   figures.stall_ms = control_->stall_ms();
   return figures;
+}
+
+DatabaseMetrics Database::Impl::metrics() const {
+  const auto relaxed = std::memory_order_relaxed;
+  DatabaseMetrics m;
+  const Maintenance::Figures jobs = maintenance_->figures();
+  m.cache = cache_->stats();
+  m.journal.count = journal_.journal_count();
+  m.journal.bytes = journal_.sealed_bytes() + journal_.active_bytes();
+  m.journal.appends = journal_.appends();
+  m.journal.syncs = latencies_->sync.count();
+  m.journal.bytes_written = journal_.bytes_written();
+  m.writes.inserts = inserts_.load(relaxed);
+  m.writes.removes = removes_.load(relaxed);
+  m.writes.batches = batches_.load(relaxed);
+  m.writes.bytes = written_bytes_.load(relaxed);
+  m.writes.stalls = control_->stalls();
+  m.writes.stall_ms = control_->stall_ms();
+  m.compactions = {jobs.active_compactions, jobs.compactions_completed, jobs.compacting_ms,
+                   jobs.compaction_bytes_read, jobs.compaction_bytes_written};
+  m.flushes = {jobs.active_flushes, jobs.flushes_completed, jobs.flushing_ms, 0,
+               jobs.flush_bytes_written};
+  m.snapshots = {snapshots_.open_count(), handles_->snapshots_abandoned.load(relaxed)};
+  m.oldest_snapshot = snapshots_.oldest();
+  m.iterators = {handles_->iterators_open.load(relaxed),
+                 handles_->iterators_abandoned.load(relaxed)};
+  m.events_dropped = events_->dropped();
+  m.get = latencies_->get.Summarise();
+  m.insert = latencies_->insert.Summarise();
+  m.sync = latencies_->sync.Summarise();
+  m.flush = latencies_->flush.Summarise();
+  m.compaction = latencies_->compaction.Summarise();
+  for (const Ref<Keyspace>& keyspace : AllKeyspaces()) {
+    m.keyspaces.emplace_back(keyspace->name(), keyspace->tree()->metrics());
+  }
+  return m;
 }
 
 // ---- the public class ----
@@ -192,6 +232,10 @@ Database::CompactorState Database::compactor_state() const {
 }
 DatabaseFigures Database::figures() const { return impl_->figures(); }
 CacheStats Database::cache_stats() const { return impl_->cache_->stats(); }
+DatabaseMetrics Database::metrics() const { return impl_->metrics(); }
+const std::shared_ptr<Latencies>& Database::latencies() const { return impl_->latencies_; }
+const std::shared_ptr<HandleCounts>& Database::handle_counts() const { return impl_->handles_; }
+const std::shared_ptr<EventHub>& Database::events() const { return impl_->events_; }
 Status Database::Close() { return impl_->Close(); }
 Status Database::HandOver() { return impl_->HandOver(); }
 

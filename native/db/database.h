@@ -15,6 +15,8 @@
 #include <string>
 #include <vector>
 
+#include "db/database_metrics.h"
+#include "db/event_queue.h"
 #include "db/executor.h"
 #include "db/keyspace.h"
 #include "db/options.h"
@@ -23,8 +25,6 @@
 #include "tree/tree.h"
 
 namespace shale {
-
-enum class DatabaseStatus : uint8_t { kOpen = 0, kDegraded, kFailed, kClosing, kClosed };
 
 // What recovery found; all zero unless something was cut or salvaged.
 struct RecoveryReport {
@@ -124,6 +124,11 @@ class Database : public RefCounted {
   CompactorState compactor_state() const;
   DatabaseFigures figures() const;
   CacheStats cache_stats() const;
+  DatabaseMetrics metrics() const;
+  // For those who read its trees and open handles on it; they may outlive it.
+  const std::shared_ptr<Latencies>& latencies() const;
+  const std::shared_ptr<HandleCounts>& handle_counts() const;
+  const std::shared_ptr<EventHub>& events() const;
 
   // Refuses new calls, waits for running ones, ends background work, flushes, syncs, unlocks.
   // Idempotent: later callers wait for the first and get its outcome. Call off the JavaScript

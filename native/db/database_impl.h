@@ -71,6 +71,7 @@ class Database::Impl : public CommitSink {
   DatabaseStatus status() const;
   Status failure() const;
   DatabaseFigures figures() const;
+  DatabaseMetrics metrics() const;
   Seqno next_seqno() const { return queue_->next_seqno(); }
 
   // Held while a public call runs; not open once closing. Work that outlives the call holds a copy,
@@ -108,6 +109,9 @@ class Database::Impl : public CommitSink {
   std::unique_ptr<Maintenance> maintenance_;
   RecoveryReport recovery_;
   std::shared_ptr<Cache> cache_;
+  const std::shared_ptr<Latencies> latencies_;
+  const std::shared_ptr<HandleCounts> handles_ = std::make_shared<HandleCounts>();
+  const std::shared_ptr<EventHub> events_ = std::make_shared<EventHub>();
 
  private:
   friend class Call;
@@ -133,8 +137,22 @@ class Database::Impl : public CommitSink {
     return value.size() >= kJournalCompressionMin && options_.journal_compression != Codec::kNone;
   }
   std::string JournalForm(const Commit& commit) const;
+  // What a commit, or a group of them, wrote.
+  struct WriteCounts {
+    uint64_t inserts = 0;
+    uint64_t removes = 0;
+    uint64_t batches = 0;
+    uint64_t bytes = 0;
+  };
   void Stage(const Commit& commit, Seqno seqno);
-  void InsertEntries(const Commit& commit);
+  void InsertEntries(const Commit& commit, WriteCounts* counts);
+  void CountWrites(const WriteCounts& counts);
+  // Whether the call that begins is to be timed, now or when it has to wait.
+  void BeginTiming(Commit* commit) const;
+  Status Admit(Commit* commit, size_t bytes);
+  void TellStatus();     // problems_mutex_ held
+  Status Cause() const;  // likewise
+  void TellError(Event::During during, const Status& status);
   void Touch(Keyspace* keyspace);
   bool RotateTree(Keyspace* keyspace);  // write lock
   void RelieveMemory(uint64_t total);   // write lock
@@ -184,6 +202,11 @@ class Database::Impl : public CommitSink {
   std::atomic<bool> may_hold_{false};
   std::vector<Keyspace*> touched_;  // write lock: by the running group
   uint64_t relieved_at_ = 0;        // write lock: see RelieveMemory
+  // Written under the write lock.
+  std::atomic<uint64_t> inserts_{0};
+  std::atomic<uint64_t> removes_{0};
+  std::atomic<uint64_t> batches_{0};
+  std::atomic<uint64_t> written_bytes_{0};
   std::atomic<bool> journal_problem_{false};
   std::mutex throttle_mutex_;
   uint64_t throttled_until_ = 0;  // throttle_mutex_: when what was written is paid for
@@ -198,6 +221,7 @@ class Database::Impl : public CommitSink {
 
   mutable std::mutex problems_mutex_;
   std::map<std::string, Status> problems_;  // by source; what degrades
+  DatabaseStatus told_status_ = DatabaseStatus::kOpen;
 };
 
 }  // namespace shale

@@ -22,6 +22,7 @@ Database::Impl::Impl(Vfs* vfs, std::unique_ptr<Executor> executor, std::string p
       path_(std::move(path)),
       options_(options),
       snapshots_(visible),
+      latencies_(std::make_shared<Latencies>(vfs)),
       visible_(visible) {}
 
 Database::Impl::~Impl() {
@@ -56,7 +57,15 @@ Status Database::Impl::Open() {
   files_ =
       std::make_shared<FileCache>(vfs_, std::max<uint32_t>(1, options_.max_open_files), remover_);
   control_ = std::make_unique<WriteControl>(vfs_, executor_.get(), options_);
-  queue_ = std::make_unique<CommitQueue>(this, executor_.get(), visible_);
+  control_->SetOnStall([this](Event::Reason reason, bool active, double ms) {
+    events_->Tell(Event::Type::kStall, [&](Event* event) {
+      event->reason = reason;
+      event->active = active;
+      event->ms = ms;
+    });
+  });
+  journal_.OnSync(vfs_, [this](uint64_t nanos) { latencies_->sync.Record(nanos); });
+  queue_ = std::make_unique<CommitQueue>(this, executor_.get(), visible_, latencies_.get());
   keeper_ = std::make_unique<JournalKeeper>(KeeperParts());
   maintenance_ = std::make_unique<Maintenance>(MaintenanceParts());
   snapshots_.OnRelease([this] { SnapshotClosed(); });
@@ -210,6 +219,8 @@ Maintenance::Parts Database::Impl::MaintenanceParts() {
     const Status status = keeper_->Evict();
     if (status.Is(Code::kSyncFailed)) queue_->Fail(status);
   };
+  parts.events = events_.get();
+  parts.latencies = latencies_.get();
   parts.on_fatal = [this](const Status& status) { queue_->Fail(status); };
   parts.on_state = [this](const Status& status) {
     SetProblem("background", status);

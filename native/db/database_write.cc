@@ -19,6 +19,39 @@ char* Copy(char* dst, Slice bytes) {
   return dst + bytes.size();
 }
 
+size_t EntryBytes(const BatchEntry& entry) {
+  return kEntryHeaderBytes + entry.key.size() + entry.value.size();
+}
+
+// Adds up what a batch brings to one tree after the other.
+class TreeShares {
+ public:
+  TreeShares() = default;
+  ~TreeShares() { Count(); }
+  TreeShares(const TreeShares&) = delete;
+  TreeShares& operator=(const TreeShares&) = delete;
+
+  void Add(Tree* tree, size_t user_bytes, size_t journal_bytes) {
+    if (tree != tree_) [[unlikely]] {
+      Count();
+      tree_ = tree;
+      user_bytes_ = 0;
+      journal_bytes_ = 0;
+    }
+    user_bytes_ += user_bytes;
+    journal_bytes_ += journal_bytes;
+  }
+
+ private:
+  void Count() const {
+    if (tree_ != nullptr) tree_->CountWrite(user_bytes_, journal_bytes_);
+  }
+
+  Tree* tree_ = nullptr;
+  uint64_t user_bytes_ = 0;
+  uint64_t journal_bytes_ = 0;
+};
+
 bool IsData(Kind kind) { return kind == Kind::kValue || IsTombstone(kind); }
 
 }  // namespace
@@ -164,16 +197,24 @@ void Database::Impl::Touch(Keyspace* keyspace) {
   touched_.push_back(keyspace);
 }
 
-void Database::Impl::InsertEntries(const Commit& commit) {
+void Database::Impl::InsertEntries(const Commit& commit, WriteCounts* counts) {
   const BatchRanges ranges(commit.has_ranges ? commit.entries : Slice());
   BatchReader reader(commit.entries);
   BatchEntry entry;
+  TreeShares shares;
   Keyspace* keyspace = nullptr;
+  if (commit.count > 1) counts->batches++;
   for (uint64_t position = 0; reader.Next(&entry); ++position) {
     if (keyspace == nullptr || keyspace->id() != entry.keyspace) {
       keyspace = by_id_.find(entry.keyspace)->second;
       Touch(keyspace);
     }
+    // The value of a range begins with what it says of its end.
+    const size_t bytes =
+        entry.key.size() + entry.value.size() - (entry.kind == Kind::kRangeTombstone ? 1 : 0);
+    shares.Add(keyspace->tree(), bytes, commit.journal.empty() ? EntryBytes(entry) : 0);
+    (entry.kind == Kind::kValue ? counts->inserts : counts->removes)++;
+    counts->bytes += bytes;
     if (ranges.Cancels(entry, position)) continue;
     RangeTombstone range;
     if (entry.kind != Kind::kRangeTombstone) [[likely]] {
@@ -182,18 +223,43 @@ void Database::Impl::InsertEntries(const Commit& commit) {
       keyspace->tree()->AddRange(range.start, range.end, commit.seqno);
     }
   }
+  // Where the journal compresses values it has entries of other sizes.
+  BatchReader stored(commit.journal);
+  while (stored.Next(&entry)) {
+    shares.Add(by_id_.find(entry.keyspace)->second->tree(), 0, EntryBytes(entry));
+  }
 }
 
 void Database::Impl::Insert(Commit* const* commits, size_t n) {
+  WriteCounts counts;
   for (size_t i = 0; i < n; ++i) {
     const Commit& commit = *commits[i];
     if (commit.keyspace == nullptr) {
-      InsertEntries(commit);
+      InsertEntries(commit, &counts);
       continue;
     }
-    commit.keyspace->tree()->Add(commit.key, commit.value, commit.seqno, commit.kind);
+    Tree* const tree = commit.keyspace->tree();
+    tree->Add(commit.key, commit.value, commit.seqno, commit.kind);
+    const size_t bytes = commit.key.size() + commit.value.size();
+    tree->CountWrite(bytes,
+                     commit.journal.empty() ? kEntryHeaderBytes + bytes : commit.journal.size());
+    (commit.kind == Kind::kValue ? counts.inserts : counts.removes)++;
+    counts.bytes += bytes;
     Touch(commit.keyspace);
   }
+  CountWrites(counts);
+}
+
+void Database::Impl::CountWrites(const WriteCounts& counts) {
+  const auto grow = [](std::atomic<uint64_t>* sum, uint64_t n) {
+    if (n != 0) {
+      sum->store(sum->load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+    }
+  };
+  grow(&inserts_, counts.inserts);
+  grow(&removes_, counts.removes);
+  grow(&batches_, counts.batches);
+  grow(&written_bytes_, counts.bytes);
 }
 
 void Database::Impl::AfterGroup() {
@@ -260,7 +326,14 @@ Status Database::Impl::Sync() {
   return status;
 }
 
-void Database::Impl::OnFailure(const Status& failure) { SetProblem("failed", failure); }
+void Database::Impl::OnFailure(const Status& failure) {
+  if (failure.Is(Code::kSyncFailed)) {
+    TellError(Event::During::kSync, failure);
+  } else if (!journal_problem_.load(std::memory_order_relaxed)) {
+    TellError(Event::During::kJournal, failure);
+  }
+  SetProblem("failed", failure);
+}
 
 Watermarks Database::Impl::UnflushedSeqnos() const {
   Watermarks marks;
@@ -291,23 +364,62 @@ void Database::Impl::SetProblem(const char* source, const Status& status) {
   } else if (problems_.count("failed") == 0) {
     problems_[source] = status;
   }
-  journal_problem_.store(problems_.count("journal") != 0, std::memory_order_relaxed);
+  const bool journal_fails = problems_.count("journal") != 0;
+  const bool failed = journal_problem_.exchange(journal_fails, std::memory_order_relaxed);
+  // Writes may go on failing: the first one tells. A failed sync is told where it ends writing.
+  if (journal_fails && !failed && !status.Is(Code::kSyncFailed)) {
+    TellError(Event::During::kJournal, status);
+  }
+  TellStatus();
+}
+
+void Database::Impl::TellStatus() {
+  DatabaseStatus now = problems_.empty() ? DatabaseStatus::kOpen : DatabaseStatus::kDegraded;
+  if (problems_.count("failed") != 0) now = DatabaseStatus::kFailed;
+  if (std::exchange(told_status_, now) == now) return;
+  events_->Tell(Event::Type::kStatus, [&](Event* event) {
+    event->status = now;
+    event->cause = Cause();
+  });
+}
+
+void Database::Impl::TellError(Event::During during, const Status& status) {
+  events_->Tell(Event::Type::kError, [&](Event* event) {
+    event->during = during;
+    event->cause = status;
+  });
 }
 
 // ---- sync forms ----
+
+void Database::Impl::BeginTiming(Commit* commit) const {
+  Latency::Own& own = latencies_->insert.own();
+  if (commit->durability == Durability::kSync) {
+    commit->begun = latencies_->Now();
+  } else if (own.Begin()) {
+    commit->weight = own.Weight(Latencies::kInsertDistance);
+    commit->begun = latencies_->Now();
+  }
+}
+
+Status Database::Impl::Admit(Commit* commit, size_t bytes) {
+  queue_->NoteWait(commit);
+  return control_->Admit(bytes);
+}
 
 Status Database::Impl::WriteOne(Keyspace* keyspace, Kind kind, Slice key, Slice value,
                                 Durability durability) {
   const Call call(this);
   if (!call.open()) return Code::kDbClosed;
   SHALE_RETURN_IF_ERROR(CheckOne(keyspace, kind, key, value));
-  if (!control_->free()) SHALE_RETURN_IF_ERROR(control_->Admit(key.size() + value.size()));
   Commit commit;
   commit.keyspace = keyspace;
   commit.kind = kind;
   commit.key = key;
   commit.value = value;
   commit.durability = durability;
+  BeginTiming(&commit);
+  if (!control_->free()) SHALE_RETURN_IF_ERROR(Admit(&commit, commit.bytes()));
   if (!Compresses(value)) return queue_->Run(&commit);
   const std::string journal_bytes = JournalForm(commit);  // before the write lock is taken
   commit.journal = Slice(journal_bytes);
@@ -319,6 +431,8 @@ Status Database::Impl::Write(Slice entries, Durability durability) {
   if (!call.open()) return Code::kDbClosed;
   if (options_.read_only) return Status(Code::kReadOnly, "the database was opened read-only");
   Commit commit;
+  commit.durability = durability;
+  BeginTiming(&commit);
   bool compress = false;
   SHALE_RETURN_IF_ERROR(CheckEntries(entries, &commit, &compress));
   if (commit.count == 0) return Status::Ok();
@@ -330,9 +444,8 @@ Status Database::Impl::Write(Slice entries, Durability durability) {
     SHALE_RETURN_IF_ERROR(Write(Slice(entries.data(), size), durability));
     return Write(Slice(entries.data() + size, entries.size() - size), durability);
   }
-  if (!control_->free()) SHALE_RETURN_IF_ERROR(control_->Admit(entries.size()));
+  if (!control_->free()) SHALE_RETURN_IF_ERROR(Admit(&commit, entries.size()));
   commit.entries = entries;
-  commit.durability = durability;
   std::string journal_bytes;
   if (compress) journal_bytes = JournalForm(commit);
   commit.journal = Slice(journal_bytes);
@@ -352,6 +465,7 @@ Status Database::Impl::RunAsync(const Call& call, Commit* commit, bool compress,
     const Status status = queue_->TryRun(commit);
     if (!status.Is(Code::kStalled)) return status;
   }
+  queue_->NoteWait(commit);
   auto deferred = std::make_shared<DeferredCommit>();
   deferred->keyspace = std::move(keyspace);
   deferred->bytes.reserve(bytes);
@@ -393,6 +507,7 @@ Status Database::Impl::WriteOneAsync(Keyspace* keyspace, Kind kind, Slice key, S
   commit.value = value;
   commit.durability = durability;
   commit.completion = std::move(completion);
+  BeginTiming(&commit);
   return RunAsync(call, &commit, Compresses(value), Ref<Keyspace>::Share(keyspace));
 }
 
@@ -401,11 +516,12 @@ Status Database::Impl::WriteAsync(Slice entries, Durability durability, Completi
   if (!call.open()) return Code::kDbClosed;
   if (options_.read_only) return Status(Code::kReadOnly, "the database was opened read-only");
   Commit commit;
+  commit.durability = durability;
+  BeginTiming(&commit);
   bool compress = false;
   SHALE_RETURN_IF_ERROR(CheckEntries(entries, &commit, &compress));
   if (commit.count == 0) return Status::Ok();
   commit.entries = entries;
-  commit.durability = durability;
   commit.completion = std::move(completion);
   return RunAsync(call, &commit, compress, Ref<Keyspace>());
 }

@@ -142,15 +142,56 @@ void Maintenance::RunFlush(const Ref<Keyspace>& keyspace) {
     flushing_++;
   }
   if (!MustHold(keyspace.get())) {
-    const uint64_t begin = parts_.vfs->MonotonicNanos();
-    JobControl control;
     JobStats stats;
-    const Status status = keyspace->tree()->Flush(&control, parts_.before_flush_commit, &stats);
-    EndFlush(keyspace, status, stats, parts_.vfs->MonotonicNanos() - begin);
+    uint64_t nanos = 0;
+    const Status status = FlushTree(keyspace.get(), &stats, &nanos);
+    EndFlush(keyspace, status, stats, nanos);
   }
   std::lock_guard<std::mutex> lock(mutex_);
   flushing_--;
   idle_.notify_all();
+}
+
+// Flushes here and now; what comes of it is counted and told.
+Status Maintenance::FlushTree(Keyspace* keyspace, JobStats* stats, uint64_t* nanos) {
+  const uint64_t begin = parts_.vfs->MonotonicNanos();
+  JobControl control;
+  flushes_.active.fetch_add(1, std::memory_order_relaxed);
+  const Status status = keyspace->tree()->Flush(&control, parts_.before_flush_commit, stats);
+  flushes_.active.fetch_sub(1, std::memory_order_relaxed);
+  *nanos = parts_.vfs->MonotonicNanos() - begin;
+  if (!status.ok()) {
+    if (!status.Is(Code::kAborted)) TellError(Event::During::kFlush, keyspace, status);
+    return status;
+  }
+  if (stats->memtables == 0) return status;  // somebody was faster
+  flushes_.nanos.fetch_add(*nanos, std::memory_order_relaxed);
+  flushes_.Done(*stats);
+  if (parts_.latencies != nullptr) parts_.latencies->flush.Record(*nanos);
+  if (parts_.events == nullptr) return status;
+  parts_.events->Tell(Event::Type::kFlush, [&](Event* event) {
+    event->keyspace = keyspace->name();
+    event->tables = stats->tables_written;
+    event->bytes_written = stats->bytes_written;
+    event->ms = static_cast<double>(*nanos) / 1e6;
+  });
+  return status;
+}
+
+void Maintenance::JobCounts::Done(const JobStats& stats) {
+  completed.fetch_add(1, std::memory_order_relaxed);
+  bytes_read.fetch_add(stats.bytes_read, std::memory_order_relaxed);
+  bytes_written.fetch_add(stats.bytes_written, std::memory_order_relaxed);
+}
+
+// A failed sync is told by whom it is handed on to.
+void Maintenance::TellError(Event::During during, const Keyspace* keyspace,
+                            const Status& status) const {
+  if (parts_.events == nullptr || status.Is(Code::kSyncFailed)) return;
+  parts_.events->Tell(Event::Type::kError, [&](Event* event) {
+    event->during = during;
+    event->cause = status.WithKeyspace(keyspace->name());
+  });
 }
 
 void Maintenance::EndFlush(const Ref<Keyspace>& keyspace, const Status& status,
@@ -181,8 +222,6 @@ void Maintenance::EndFlush(const Ref<Keyspace>& keyspace, const Status& status,
     keyspace->upkeep.flush_now = more;
     if (status.ok()) {
       keyspace->upkeep.flush_retry_ms = 0;
-      figures_.flushes_completed++;
-      figures_.flush_bytes_written += stats.bytes_written;
       if (tree->HasSealed()) QueueFlush(keyspace.get());
       QueueCompaction(keyspace.get());
     } else if (!status.Is(Code::kSyncFailed) && !stopping_) {
@@ -196,9 +235,9 @@ void Maintenance::EndFlush(const Ref<Keyspace>& keyspace, const Status& status,
 }
 
 Status Maintenance::FlushNow(Keyspace* keyspace) {
-  JobControl control;
   JobStats stats;
-  Status status = keyspace->tree()->Flush(&control, parts_.before_flush_commit, &stats);
+  uint64_t nanos = 0;
+  Status status = FlushTree(keyspace, &stats, &nanos);
   if (status.Is(Code::kSyncFailed)) parts_.on_fatal(status);
   return status;
 }
@@ -228,7 +267,7 @@ void Maintenance::SetProblem(const char* source, const Keyspace* keyspace, Statu
     if (status.ok()) {
       if (problems_.erase(key) == 0) return;
     } else {
-      problems_[key] = std::move(status);
+      problems_[key] = status.WithKeyspace(keyspace->name());
     }
     if (!problems_.empty()) first = problems_.begin()->second;
   }
@@ -335,10 +374,12 @@ Status Maintenance::Execute(const Ref<Keyspace>& keyspace, const CompactionPlan&
     keyspace->upkeep.compactions++;
     if (stopping_) control->stop.store(true);
   }
+  compacted_.active.fetch_add(1, std::memory_order_relaxed);
   const uint64_t begin = parts_.vfs->MonotonicNanos();
   JobStats stats;
   const Status status = keyspace->tree()->Compact(plan, control.get(), &stats);
   const uint64_t nanos = parts_.vfs->MonotonicNanos() - begin;
+  CountCompaction(keyspace.get(), plan, status, stats, nanos);
   if (status.Is(Code::kSyncFailed)) parts_.on_fatal(status);
   const bool failed = !status.ok() && !status.Is(Code::kAborted) && !status.Is(Code::kPlanStale);
   SetProblem(kCompactionSource, keyspace.get(), failed ? status : Status::Ok());
@@ -348,13 +389,7 @@ Status Maintenance::Execute(const Ref<Keyspace>& keyspace, const CompactionPlan&
     std::lock_guard<std::mutex> lock(mutex_);
     running_.erase(job);
     keyspace->upkeep.compactions--;
-    figures_.compacting_ms += static_cast<double>(nanos) / 1e6;
-    figures_.compaction_bytes_read += stats.bytes_read;
-    figures_.compaction_bytes_written += stats.bytes_written;
-    if (status.ok()) {
-      keyspace->upkeep.compaction_retry_ms = 0;
-      figures_.compactions_completed++;
-    }
+    if (status.ok()) keyspace->upkeep.compaction_retry_ms = 0;
     if (keyspace->upkeep.flush_held) {
       keyspace->upkeep.flush_held = false;
       // While compactions fail, level 0 grows: waiting for them would try them again at once.
@@ -372,6 +407,27 @@ Status Maintenance::Execute(const Ref<Keyspace>& keyspace, const CompactionPlan&
   }
   RetryWanted(keyspace.get());
   return status;
+}
+
+void Maintenance::CountCompaction(const Keyspace* keyspace, const CompactionPlan& plan,
+                                  const Status& status, const JobStats& stats, uint64_t nanos) {
+  compacted_.active.fetch_sub(1, std::memory_order_relaxed);
+  compacted_.nanos.fetch_add(nanos, std::memory_order_relaxed);
+  if (!status.ok()) {
+    const bool failed = !status.Is(Code::kAborted) && !status.Is(Code::kPlanStale);
+    if (failed) TellError(Event::During::kCompaction, keyspace, status);
+    return;
+  }
+  compacted_.Done(stats);
+  if (parts_.latencies != nullptr) parts_.latencies->compaction.Record(nanos);
+  if (parts_.events == nullptr) return;
+  parts_.events->Tell(Event::Type::kCompaction, [&](Event* event) {
+    event->keyspace = keyspace->name();
+    event->plan = plan;
+    event->bytes_read = stats.bytes_read;
+    event->bytes_written = stats.bytes_written;
+    event->ms = static_cast<double>(nanos) / 1e6;
+  });
 }
 
 Status Maintenance::RunHere(Keyspace* keyspace, const CompactionPlan& plan, JobControl* control) {
@@ -527,9 +583,17 @@ std::vector<RunningJob> Maintenance::jobs() const {
 }
 
 Maintenance::Figures Maintenance::figures() const {
-  std::lock_guard<std::mutex> lock(mutex_);
-  Figures figures = figures_;
-  figures.active_compactions = static_cast<uint32_t>(running_.size());
+  const auto relaxed = std::memory_order_relaxed;
+  Figures figures;
+  figures.active_flushes = flushes_.active.load(relaxed);
+  figures.flushes_completed = flushes_.completed.load(relaxed);
+  figures.flushing_ms = static_cast<double>(flushes_.nanos.load(relaxed)) / 1e6;
+  figures.flush_bytes_written = flushes_.bytes_written.load(relaxed);
+  figures.active_compactions = compacted_.active.load(relaxed);
+  figures.compactions_completed = compacted_.completed.load(relaxed);
+  figures.compacting_ms = static_cast<double>(compacted_.nanos.load(relaxed)) / 1e6;
+  figures.compaction_bytes_read = compacted_.bytes_read.load(relaxed);
+  figures.compaction_bytes_written = compacted_.bytes_written.load(relaxed);
   return figures;
 }
 

@@ -21,6 +21,8 @@
 #include <vector>
 
 #include "db/database.h"
+#include "db/database_metrics.h"
+#include "db/event_queue.h"
 #include "db/write_control.h"
 
 namespace shale {
@@ -37,12 +39,17 @@ class Maintenance {
     std::function<void()> after_flush;            // something may be evicted
     std::function<void(const Status&)> on_fatal;  // a sync failed
     std::function<void(const Status&)> on_state;  // degraded by this; ok: healed
+    EventHub* events = nullptr;                   // null: nobody can listen
+    Latencies* latencies = nullptr;               // null: nobody asks
   };
+  // Read without the mutex, which writers take.
   struct Figures {
+    uint32_t active_flushes = 0;
     uint32_t active_compactions = 0;
     uint64_t compactions_completed = 0;
-    double compacting_ms = 0;
+    double compacting_ms = 0;  // with those that failed
     uint64_t flushes_completed = 0;
+    double flushing_ms = 0;  // of these
     uint64_t flush_bytes_written = 0;
     uint64_t compaction_bytes_read = 0;
     uint64_t compaction_bytes_written = 0;
@@ -109,7 +116,19 @@ class Maintenance {
   using Lock = std::unique_lock<std::mutex>;
   using Told = std::vector<std::pair<Completion, Status>>;
 
+  // Jobs of one kind; what they did counts once they have succeeded.
+  struct JobCounts {
+    std::atomic<uint32_t> active{0};
+    std::atomic<uint64_t> completed{0};
+    std::atomic<uint64_t> nanos{0};
+    std::atomic<uint64_t> bytes_read{0};
+    std::atomic<uint64_t> bytes_written{0};
+    void Done(const JobStats& stats);
+  };
+
   void RunFlush(const Ref<Keyspace>& keyspace);
+  Status FlushTree(Keyspace* keyspace, JobStats* stats, uint64_t* nanos);
+  void TellError(Event::During during, const Keyspace* keyspace, const Status& status) const;
   bool MustHold(Keyspace* keyspace);
   void EndFlush(const Ref<Keyspace>& keyspace, const Status& status, const JobStats& stats,
                 uint64_t nanos);
@@ -121,6 +140,8 @@ class Maintenance {
   void RunCompaction();
   Status Execute(const Ref<Keyspace>& keyspace, const CompactionPlan& plan,
                  std::shared_ptr<JobControl> control);
+  void CountCompaction(const Keyspace* keyspace, const CompactionPlan& plan, const Status& status,
+                       const JobStats& stats, uint64_t nanos);
   void NothingToCompact(const Ref<Keyspace>& keyspace);
   void RunWanted(const std::shared_ptr<Wanted>& wanted);
   void TryWanted(const std::shared_ptr<Wanted>& wanted);
@@ -156,7 +177,8 @@ class Maintenance {
   std::vector<Completion> drainers_;
   std::multiset<size_t> level0_;  // debts above 0, sealed memtables counted as runs
   std::map<std::pair<std::string, uint32_t>, Status> problems_;  // failing jobs
-  Figures figures_;
+  JobCounts flushes_;
+  JobCounts compacted_;
 };
 
 }  // namespace shale

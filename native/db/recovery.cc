@@ -314,6 +314,7 @@ Status Recovery::ApplyEntry(Journal* journal, Seqno seqno, const BatchEntry& ent
     Slice value;
     SHALE_RETURN_IF_ERROR(DecodeValue(entry, &scratch_, &value));
     tree->Add(entry.key, value, seqno, entry.kind);
+    tree->CountWrite(entry.key.size() + value.size(), 0);
   }
   memory_ += tree->active_bytes() - before;
   if (touched_.empty() || touched_.back() != tree) touched_.push_back(tree);

@@ -79,8 +79,10 @@ class StandaloneTree::Impl {
   Status Add(Kind kind, Slice key, Slice value, Seqno seqno, uint64_t* item_size,
              uint64_t* memtable_size) {
     SHALE_RETURN_IF_ERROR(CheckEntry(kind, key, value));
-    return Write(seqno, memtable_size,
-                 [&](Tree* tree) { *item_size = tree->Add(key, value, seqno, kind); });
+    return Write(seqno, memtable_size, [&](Tree* tree) {
+      *item_size = tree->Add(key, value, seqno, kind);
+      tree->CountWrite(key.size() + value.size(), 0);
+    });
   }
 
   Status AddRange(Slice start, Slice end, Seqno seqno, uint64_t* item_size,
@@ -89,8 +91,10 @@ class StandaloneTree::Impl {
     if (end.size() > kKeyBytesMax || (!end.empty() && !(start < end))) {
       return Status(Code::kInvalidArgument, "not a range of keys that can be removed");
     }
-    return Write(seqno, memtable_size,
-                 [&](Tree* tree) { *item_size = tree->AddRange(start, end, seqno); });
+    return Write(seqno, memtable_size, [&](Tree* tree) {
+      *item_size = tree->AddRange(start, end, seqno);
+      tree->CountWrite(start.size() + end.size(), 0);
+    });
   }
 
   template <typename Fn>

@@ -45,12 +45,24 @@ void WriteControl::Update() {
   const double level0 = Share(static_cast<double>(level0_runs_), kSoftLevel0Runs,
                               static_cast<double>(kLevel0RunsMax));
   pressure_ = std::max(memory, level0);
+  if (pressure_ > 0) reason_ = memory > level0 ? Event::Reason::kMemory : Event::Reason::kLevel0;
   const double base = memory > level0 ? flush_rate_ : compaction_rate_;
   rate_ = pressure_ == 0 ? 0 : base * (1 - pressure_) / pressure_;
   if (pressure_ == 0) paid_until_ = 0;
   engaged_.store(pressure_ > 0 || !closed_.ok() || Waiting(), std::memory_order_relaxed);
+  if (stalled_since_ != 0 && ((pressure_ == 0 && !Waiting()) || !closed_.ok())) {
+    const uint64_t nanos = vfs_->MonotonicNanos() - std::exchange(stalled_since_, 0);
+    if (on_stall_) on_stall_(stalled_by_, false, static_cast<double>(nanos) / 1e6);
+  }
   changed_.notify_all();
   if (!parked_.empty()) ScheduleRelease(0);
+}
+
+void WriteControl::BeginStall(uint64_t now) {
+  if (stalled_since_ != 0) return;
+  stalled_since_ = std::max<uint64_t>(now, 1);
+  stalled_by_ = reason_;
+  if (on_stall_) on_stall_(stalled_by_, true, 0);
 }
 
 WriteControl::Verdict WriteControl::Judge(uint64_t now, uint64_t* wait_nanos) const {
@@ -88,6 +100,7 @@ Status WriteControl::Admit(size_t bytes) {
       status = Stalled();
       break;
     }
+    BeginStall(begin);
     wait = std::min(wait, deadline - now);
     executor_->WaitFor(&changed_, &lock, wait);
     now = vfs_->MonotonicNanos();
@@ -110,9 +123,10 @@ void WriteControl::AdmitAsync(size_t bytes, std::function<void(Status)> go_on) {
     if (verdict == Verdict::kRefuse) {
       status = closed_.ok() ? obstacle_ : closed_;
     } else if (verdict != Verdict::kGo || Waiting()) {
-      parked_.push_back({bytes, std::move(go_on)});
+      parked_.push_back({bytes, now, std::move(go_on)});
       parked_so_far_++;
       stalls_.fetch_add(1, std::memory_order_relaxed);
+      BeginStall(now);
       engaged_.store(true, std::memory_order_relaxed);
       if (verdict != Verdict::kStop) ScheduleRelease(wait / 1'000'000 + 1);
       return;
@@ -156,6 +170,7 @@ void WriteControl::Release() {
       if (verdict == Verdict::kRefuse) status = closed_.ok() ? obstacle_ : closed_;
       next = std::move(parked_.front());
       parked_.pop_front();
+      stall_nanos_.fetch_add(now - next.since, std::memory_order_relaxed);
       if (status.ok()) Charge(next.bytes, now);
     }
     next.go_on(std::move(status));
@@ -200,6 +215,10 @@ void WriteControl::Close(const Status& status) {
     closed_ = status;
     parked.swap(parked_);
     handed_on_ += parked.size();
+    const uint64_t now = vfs_->MonotonicNanos();
+    for (const Parked& write : parked) {
+      stall_nanos_.fetch_add(now - write.since, std::memory_order_relaxed);
+    }
     Update();
   }
   for (Parked& write : parked) write.go_on(status);

@@ -19,6 +19,7 @@
 #include <functional>
 #include <mutex>
 
+#include "db/event_queue.h"
 #include "db/executor.h"
 #include "db/options.h"
 
@@ -30,6 +31,11 @@ inline constexpr size_t kLevel0RunsMax = 12;
 class WriteControl {
  public:
   WriteControl(Vfs* vfs, Executor* executor, const DatabaseOptions& options);
+
+  // Told, under a lock, when the first write has to wait and when writes are free again, after
+  // `ms`. Set it before the first write.
+  using OnStall = std::function<void(Event::Reason reason, bool active, double ms)>;
+  void SetOnStall(OnStall call) { on_stall_ = std::move(call); }
 
   // True if writes are free: nothing to pay, nobody parked.
   bool free() const { return !engaged_.load(std::memory_order_relaxed); }
@@ -62,6 +68,7 @@ class WriteControl {
  private:
   struct Parked {
     size_t bytes = 0;
+    uint64_t since = 0;
     std::function<void(Status)> go_on;
   };
   enum class Verdict : uint8_t { kGo, kWait, kStop, kRefuse };
@@ -70,6 +77,7 @@ class WriteControl {
   void Update();
   Verdict Judge(uint64_t now, uint64_t* wait_nanos) const;
   void Charge(size_t bytes, uint64_t now);
+  void BeginStall(uint64_t now);
   void ScheduleRelease(uint64_t delay_ms);
   void Release();
   // Parked, or let go and not handed on yet: nobody passes by.
@@ -101,6 +109,10 @@ class WriteControl {
   uint64_t parked_so_far_ = 0;
   uint64_t handed_on_ = 0;  // of these, in order
   bool release_scheduled_ = false;
+  Event::Reason reason_ = Event::Reason::kMemory;  // of the pressure, the last there was
+  uint64_t stalled_since_ = 0;                     // 0: no write has waited since they were free
+  Event::Reason stalled_by_ = Event::Reason::kMemory;
+  OnStall on_stall_;
 };
 
 }  // namespace shale
