@@ -12,7 +12,6 @@ import type {
   DatabaseFigures,
   DatabaseMetricsData,
   DatabaseSettings,
-  EngineEvent,
   JobData,
   KeyspaceMetricsData,
   PlanData,
@@ -27,6 +26,7 @@ import type {
 } from '../engine.ts'
 import type { KeyInput, ValueInput } from '../types.ts'
 import { loadAddon } from './binding.ts'
+import type { EventData } from './event-feed.ts'
 import { META_WORDS, PROTOCOL_VERSION } from './protocol.ts'
 
 /** What the core says about a failure; `code` is an index of ERROR_CODES. */
@@ -55,6 +55,8 @@ export interface Door {
   takeError(): CoreError
   lastError(): CoreError
   release(): void
+  /** The same for what nobody closed: the collector found it. */
+  abandon(): void
 
   get(key: KeyInput): Buffer | undefined
   getText(key: KeyInput): string | undefined
@@ -67,7 +69,6 @@ export interface Door {
   getLater(key: KeyInput): void
   submitReads(): void
   treeFigures(): TreeFigures
-  treeMetrics(): KeyspaceMetricsData
   version(): VersionData
   superVersions(): SuperVersionData[]
   superVersionFor(): SuperVersionData
@@ -103,8 +104,6 @@ export interface Door {
   openSnapshot(): void
   closeSnapshot(): void
   figures(): DatabaseFigures
-  databaseMetrics(): DatabaseMetricsData
-  listen(handler: ((events: readonly EngineEvent[]) => void) | undefined): void
   rotate(): void
   flushKeyspace(): void
   flushKeyspaceSync(): void
@@ -120,6 +119,11 @@ export interface Door {
   resumeCompactor(): void
   pauseCompactor(): void
   drainCompactor(): void
+
+  databaseMetrics(): DatabaseMetricsData
+  treeMetrics(): KeyspaceMetricsData
+  listen(): void
+  takeEvents(): EventData[] | undefined
 
   openTree(path: string, settings: TreeEngineSettings): void
   openTreeSync(path: string, settings: TreeEngineSettings): void

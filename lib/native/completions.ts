@@ -9,6 +9,7 @@ import { BufferView } from '../buffer-view.ts'
 import { ShaleError } from '../errors.ts'
 import { door, META, NUMBERS, onAnswers } from './addon.ts'
 import { answeredNothing } from '../turn.ts'
+import { deliverEvents } from './event-feed.ts'
 import { errorOf, failure } from './failure.ts'
 import {
   META_COUNT,
@@ -121,7 +122,11 @@ const batch: Operation[] = []
 const results: unknown[] = []
 
 onAnswers(() => {
-  while (deliverBatch() > 0);
+  try {
+    deliverEvents()
+  } finally {
+    while (deliverBatch() > 0);
+  }
 })
 
 /** All results first, then all promises: what a promise sets off may use the slab and META. */

@@ -16,9 +16,16 @@ import type { Durability } from '../types.ts'
 import { door, META, NUMBERS } from './addon.ts'
 import { announce, asNumber, completion, outcome } from './completions.ts'
 import { Core, releaseWith } from './core.ts'
+import { EventFeed } from './event-feed.ts'
 import { NativeCompactor } from './native-compactor.ts'
 import { NativeKeyspace } from './native-keyspace.ts'
-import { META_COUNT, META_FLAGS, META_HANDLE, META_NUMBER } from './protocol.ts'
+import {
+  META_COUNT,
+  META_FLAGS,
+  META_HANDLE,
+  META_NUMBER,
+  SNAPSHOT_ABANDONED,
+} from './protocol.ts'
 
 const { write, writeSync } = door
 
@@ -30,6 +37,7 @@ export class NativeDatabase implements DatabaseEngine {
   readonly compactor: CompactorEngine
   readonly #core: Core
   readonly #maxValueSize: number
+  #events: EventFeed | undefined
 
   constructor(handle: number, maxValueSize: number) {
     this.#core = new Core(handle)
@@ -109,8 +117,9 @@ export class NativeDatabase implements DatabaseEngine {
     return NUMBERS[META_NUMBER / 2] as number
   }
 
-  closeSnapshot(seqno: number): void {
+  closeSnapshot(seqno: number, isAbandoned = false): void {
     this.#select()
+    META[META_FLAGS] = isAbandoned ? SNAPSHOT_ABANDONED : 0
     NUMBERS[META_NUMBER / 2] = seqno
     door.closeSnapshot()
   }
@@ -130,8 +139,9 @@ export class NativeDatabase implements DatabaseEngine {
   }
 
   listen(handler: ((events: readonly EngineEvent[]) => void) | undefined): void {
-    this.#select()
-    door.listen(handler)
+    this.#events?.end()
+    this.#events = undefined
+    if (handler !== undefined) this.#events = EventFeed.open(this.#core.handle, handler)
   }
 
   close(): Promise<void> {

@@ -6,10 +6,10 @@
 import { BufferView } from '../buffer-view.ts'
 import {
   LATEST,
+  type KeyspaceMetricsData,
   type ReadEngine,
   type ScanEngine,
   type ScanRange,
-  type KeyspaceMetricsData,
   type TreeFigures,
   type TreeSettings,
   type VersionData,

@@ -61,15 +61,10 @@ class ScanState {
 }
 
 const abandoned = new FinalizationRegistry<ScanState>((state) => {
-  releaseScan(state)
-})
-
-function releaseScan(state: ScanState): void {
-  if (state.handle === 0) return
   META[META_HANDLE] = state.handle
   state.handle = 0
-  door.release()
-}
+  door.abandon()
+})
 
 /** Opens a scan of the tree behind `reads`. */
 export function openScan(reads: number, range: ScanRange): ScanEngine {
@@ -183,7 +178,9 @@ class NativeScan implements ScanEngine {
   close(): void {
     if (this.#state.handle === 0) return
     abandoned.unregister(this.#state)
-    releaseScan(this.#state)
+    META[META_HANDLE] = this.#state.handle
+    this.#state.handle = 0
+    door.release()
   }
 
   /** The rows of an answer. */

@@ -3,7 +3,7 @@
  * same names and numbers as native/binding/protocol.h, where they are explained.
  */
 
-export const PROTOCOL_VERSION = 3
+export const PROTOCOL_VERSION = 4
 
 export const META_STATUS = 0
 export const META_HANDLE = 1
@@ -48,6 +48,7 @@ export const READ_PINNED = 2
 export const READ_SIZE = 4
 export const READ_OWN = 8
 export const WRITE_KIND_SHIFT = 2
+export const SNAPSHOT_ABANDONED = 1
 export const SCAN_OUTLIVES_CLOSE = 1
 export const FILL_BACK = 1
 export const FILL_CONTENT_SHIFT = 1

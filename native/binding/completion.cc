@@ -61,6 +61,13 @@ void Channel::Post(std::unique_ptr<Answer> answer) {
   if (wake) (void)napi_call_threadsafe_function(function_, nullptr, napi_tsfn_nonblocking);
 }
 
+void Channel::Wake() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (function_ != nullptr) {
+    (void)napi_call_threadsafe_function(function_, nullptr, napi_tsfn_nonblocking);
+  }
+}
+
 void Channel::Begin() {
   if (owed_++ == 0) (void)napi_ref_threadsafe_function(env_, function_);
 }

@@ -43,6 +43,8 @@ class Channel : public RefCounted {
   static Ref<Channel> Create(napi_env env, napi_value deliver);
 
   void Post(std::unique_ptr<Answer> answer);
+  // `deliver` is called although no answer may have come.
+  void Wake();
 
   // --- the environment's thread ---
   void Begin();                    // one more answer is owed

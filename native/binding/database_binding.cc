@@ -252,7 +252,8 @@ napi_value OpenSnapshot(Call<0>& call) {
   return nullptr;
 }
 
-// Closing one that is not open, or whose database is closing, changes nothing.
+// Closing one that is not open, or whose database is closing, changes nothing. kMetaFlags:
+// kSnapshotAbandoned.
 napi_value CloseSnapshot(Call<0>& call) {
   auto* core = call.Find<CoreHandle>();
   if (core == nullptr) return nullptr;
@@ -262,6 +263,9 @@ napi_value CloseSnapshot(Call<0>& call) {
   if (open->closed() || !(given >= 0 && given < static_cast<double>(kReadAll))) return nullptr;
   const auto place = open->snapshots.find(static_cast<Seqno>(given));
   if (place == open->snapshots.end()) return nullptr;
+  if ((call.meta[kMetaFlags] & kSnapshotAbandoned) != 0) {
+    open->database()->handle_counts()->snapshots_abandoned.fetch_add(1, std::memory_order_relaxed);
+  }
   open->database()->snapshots().Close(*place);
   open->snapshots.erase(place);
   return nullptr;

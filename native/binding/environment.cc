@@ -118,8 +118,8 @@ napi_value Environment::Bind(napi_env env, napi_callback_info info) {
     napi_throw_type_error(env, nullptr, "bind takes a Uint32Array of kMetaWords and a function");
     return nullptr;
   }
-  for (const Exports& exports :
-       {EnvironmentExports(), ReadExports(), ScanExports(), DatabaseExports(), TreeExports()}) {
+  for (const Exports& exports : {EnvironmentExports(), ReadExports(), ScanExports(),
+                                 DatabaseExports(), MetricsExports(), TreeExports()}) {
     for (const Export& entry : exports) {
       napi_value function;
       if (napi_create_function(env, entry.name, NAPI_AUTO_LENGTH, entry.callback, environment,
@@ -286,9 +286,11 @@ napi_value LastError(Call<0>& call) {
 
 // Gives a handle up. A database or tree is closed, in the background: this is for what was
 // abandoned.
+template <bool kAbandoned>
 napi_value Release(Call<0>& call) {
   std::unique_ptr<Handle> handle = call.environment->handles().Remove(call.meta[kMetaHandle]);
   call.SetStatus(0);
+  if (kAbandoned && handle != nullptr) handle->OnAbandoned();
   if (handle == nullptr || handle->type() != CoreHandle::kType) return nullptr;
   std::shared_ptr<OpenCore> open = static_cast<CoreHandle*>(handle.get())->open;
   if (open->BeginClose()) {
@@ -299,9 +301,10 @@ napi_value Release(Call<0>& call) {
 }
 
 constexpr Export kExports[] = {
-    {"setSlab", Enter<1, SetSlab>},     {"takeAnswers", Enter<0, TakeAnswers>},
-    {"takeBytes", Enter<1, TakeBytes>}, {"takeError", Enter<1, TakeError>},
-    {"lastError", Enter<0, LastError>}, {"release", Enter<0, Release>},
+    {"setSlab", Enter<1, SetSlab>},       {"takeAnswers", Enter<0, TakeAnswers>},
+    {"takeBytes", Enter<1, TakeBytes>},   {"takeError", Enter<1, TakeError>},
+    {"lastError", Enter<0, LastError>},   {"release", Enter<0, Release<false>>},
+    {"abandon", Enter<0, Release<true>>},
 };
 
 }  // namespace

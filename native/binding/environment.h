@@ -196,6 +196,7 @@ Exports EnvironmentExports();
 Exports ReadExports();
 Exports ScanExports();
 Exports DatabaseExports();
+Exports MetricsExports();
 Exports TreeExports();
 
 }  // namespace shale

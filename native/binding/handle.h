@@ -15,12 +15,14 @@
 
 namespace shale {
 
-enum class HandleType : uint8_t { kDatabase, kReads, kScan, kJob, kMany };
+enum class HandleType : uint8_t { kDatabase, kReads, kScan, kJob, kMany, kEvents };
 
 class Handle {
  public:
   virtual ~Handle() = default;
   HandleType type() const { return type_; }
+  // Nobody closed it, the collector found it: called before it goes.
+  virtual void OnAbandoned() {}
 
  protected:
   explicit Handle(HandleType type) : type_(type) {}

@@ -21,6 +21,9 @@ struct ReadWork {
         status = Code::kOutOfMemory;
       }
       read.super_version.reset();
+      if (read.latencies != nullptr && (status.ok() || status.Is(Code::kNotFound))) {
+        read.latencies->get.Record(read.latencies->Now() - read.begun);
+      }
       read.reply->Send(std::move(status));
     }
   }

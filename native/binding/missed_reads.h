@@ -21,6 +21,8 @@ struct MissedRead {
   Seqno read_seqno = 0;
   std::string key;
   bool size_only = false;
+  std::shared_ptr<Latencies> latencies;  // null: it is not counted by itself
+  uint64_t begun = 0;
   std::shared_ptr<Reply> reply;
 };
 

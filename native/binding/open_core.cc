@@ -31,6 +31,9 @@ ReadTarget::ReadTarget(std::shared_ptr<OpenCore> core, Ref<Keyspace> keyspace)
   }
   database_ = open()->database();
   tree_ = keyspace_.get() != nullptr ? keyspace_->tree() : open()->tree->tree();
+  if (database_ == nullptr) return;
+  latencies_ = database_->latencies();
+  gets_ = &latencies_->get.own();
 }
 
 Ref<RefCounted> ReadTarget::ShareCore() const {
@@ -60,6 +63,8 @@ Status Closing::RunOrWait() {
   }
   handle_.reset();
   tree_.reset();
+  for (const auto& listener : listeners_) listener->PostEnd(DatabaseStatus::kClosed);
+  listeners_.clear();
   lock.lock();
   outcome_ = std::move(outcome);
   done_ = true;
@@ -84,16 +89,31 @@ std::shared_ptr<JobControl> OpenCore::NewJob() {
   return control;
 }
 
+std::unique_ptr<EventsHandle> OpenCore::Listen(std::function<void()> wake) {
+  std::erase_if(listeners, [](const std::weak_ptr<EventQueue>& queue) { return queue.expired(); });
+  const std::shared_ptr<EventHub>& hub = database()->events();
+  auto queue = std::make_shared<EventQueue>(std::move(wake));
+  listeners.push_back(queue);
+  auto handle = std::make_unique<EventsHandle>(hub, queue);
+  hub->Add(std::move(queue));
+  return handle;
+}
+
 bool OpenCore::BeginClose() {
   if (closed()) return false;
   auto ending = std::make_shared<Closing>();
+  Closing::Listeners listening;
+  for (const std::weak_ptr<EventQueue>& listener : listeners) {
+    if (std::shared_ptr<EventQueue> queue = listener.lock()) listening.push_back(std::move(queue));
+  }
+  for (const auto& listener : listening) listener->PostEnd(DatabaseStatus::kClosing);
   for (const std::weak_ptr<JobControl>& job : jobs) {
     if (const std::shared_ptr<JobControl> control = job.lock()) control->stop.store(true);
   }
   for (const Seqno seqno : snapshots) database()->snapshots().Close(seqno);
   snapshots.clear();
   for (Dependent* dependent : dependents) dependent->Drop();
-  ending->Take(std::move(handle), std::move(tree));
+  ending->Take(std::move(handle), std::move(tree), std::move(listening));
   closing = std::move(ending);
   return true;
 }

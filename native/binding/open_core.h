@@ -8,6 +8,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -66,6 +67,9 @@ class ReadTarget : public Dependent {
     if (given >= 0 || keyspace_.get() == nullptr || !keyspace_->deleted()) return Code::kOk;
     return Code::kKeyspaceDeleted;
   }
+  // Null for a bare tree. The set is the one of this environment's thread.
+  const std::shared_ptr<Latencies>& latencies() const { return latencies_; }
+  Latency::Own* gets() const { return gets_; }
   // A count on the core, for what outlives the call.
   Ref<RefCounted> ShareCore() const;
   void Drop() override;
@@ -74,22 +78,41 @@ class ReadTarget : public Dependent {
   Tree* tree_ = nullptr;
   Database* database_ = nullptr;
   Ref<Keyspace> keyspace_;
+  std::shared_ptr<Latencies> latencies_;
+  Latency::Own* gets_ = nullptr;
   uint32_t id_ = 0;
   std::string name_;
+};
+
+// Somebody in this environment who hears of what happens in a database.
+class EventsHandle : public Handle {
+ public:
+  static constexpr HandleType kType = HandleType::kEvents;
+  EventsHandle(std::shared_ptr<EventHub> hub, std::shared_ptr<EventQueue> queue)
+      : Handle(kType), hub_(std::move(hub)), queue_(std::move(queue)) {}
+  ~EventsHandle() override { hub_->Remove(queue_.get()); }
+  EventQueue& queue() const { return *queue_; }
+
+ private:
+  const std::shared_ptr<EventHub> hub_;
+  const std::shared_ptr<EventQueue> queue_;
 };
 
 // The end of a core's life in this environment, run once, on whatever thread comes first.
 class Closing {
  public:
-  void Take(std::unique_ptr<DatabaseHandle> handle, Ref<StandaloneTree> tree) {
+  using Listeners = std::vector<std::shared_ptr<EventQueue>>;
+  void Take(std::unique_ptr<DatabaseHandle> handle, Ref<StandaloneTree> tree, Listeners listeners) {
     handle_ = std::move(handle);
     tree_ = std::move(tree);
+    listeners_ = std::move(listeners);
   }
   Status RunOrWait();
 
  private:
   std::unique_ptr<DatabaseHandle> handle_;
   Ref<StandaloneTree> tree_;
+  Listeners listeners_;  // of this handle; told when it is closed
   std::mutex mutex_;
   std::condition_variable ended_;
   bool begun_ = false;  // mutex_
@@ -104,6 +127,7 @@ struct OpenCore {
   std::vector<Dependent*> dependents;
   std::multiset<Seqno> snapshots;  // open ones, taken through this open()
   std::vector<std::weak_ptr<JobControl>> jobs;
+  std::vector<std::weak_ptr<EventQueue>> listeners;
   std::shared_ptr<Closing> closing;  // set once closing
 
   // Null for a bare tree, and once closing.
@@ -112,6 +136,8 @@ struct OpenCore {
   // Runs `work` on a reader thread of the core; false once closing.
   bool SubmitRead(std::function<void()> work) const;
   std::shared_ptr<JobControl> NewJob();
+  // Hears of the database from here on; `wake` as EventQueue has it.
+  std::unique_ptr<EventsHandle> Listen(std::function<void()> wake);
   // False if it began before. What follows is closing->RunOrWait().
   bool BeginClose();
   Status Close();

@@ -13,7 +13,7 @@
 namespace shale {
 
 // A difference means that the TypeScript and the binary come from two versions of the package.
-inline constexpr uint32_t kProtocolVersion = 3;
+inline constexpr uint32_t kProtocolVersion = 4;
 
 // --- words of the register file ---
 inline constexpr uint32_t kMetaStatus = 0;     // out: 0, a length, or a status
@@ -62,6 +62,7 @@ inline constexpr uint32_t kReadPinned = 2;         // in: the state that getMany
 inline constexpr uint32_t kReadSize = 4;           // in: only the length is wanted
 inline constexpr uint32_t kReadOwn = 8;            // in: a value too large for the slab in a Buffer
 inline constexpr uint32_t kWriteKindShift = 2;     // in: durability | kind << 2
+inline constexpr uint32_t kSnapshotAbandoned = 1;  // in: nobody closed it
 inline constexpr uint32_t kScanOutlivesClose = 1;  // in: closing does not end this scan
 inline constexpr uint32_t kFillBack = 1;           // in: from the back end
 inline constexpr uint32_t kFillContentShift = 1;   // in: RowContent << 1

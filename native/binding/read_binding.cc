@@ -32,6 +32,47 @@ struct FindSize {
   }
 };
 
+// Counts a lookup. Where memory answers some are timed, of those that may wait all are; those of
+// getMany are not counted one by one.
+class CountedLookup {
+ public:
+  CountedLookup(const ReadTarget& target, uint32_t flags) : target_(target) {
+    if (target.gets() == nullptr) return;
+    if ((flags & kReadMayBlock) == 0) {
+      sampled_ = true;
+      timed_ = target.gets()->Begin();
+    } else {
+      timed_ = (flags & kReadPinned) == 0;
+    }
+    if (timed_) [[unlikely]]
+      begun_ = target.latencies()->Now();
+  }
+  // `status`: what kMetaStatus says. A value too large for the slab is asked for again, too.
+  void End(uint32_t status) const {
+    if (target_.gets() == nullptr) return;
+    if (status >= kStatusMin && status != kStatusNotFound) [[unlikely]] {
+      if (sampled_) target_.gets()->TakeBack();
+    } else if (timed_) [[unlikely]] {
+      Record();
+    }
+  }
+
+ private:
+  void Record() const {
+    const uint64_t nanos = target_.latencies()->Now() - begun_;
+    if (sampled_) {
+      target_.gets()->Record(nanos, target_.gets()->Weight(Latencies::kGetDistance));
+    } else {
+      target_.latencies()->get.Record(nanos);
+    }
+  }
+
+  const ReadTarget& target_;
+  bool sampled_ = false;
+  bool timed_ = false;
+  uint64_t begun_ = 0;
+};
+
 // Looks for the key in argument 0 and calls use(found) while that is there.
 template <typename What = FindValue, size_t kArguments, typename Use>
 inline napi_value Look(Call<kArguments>& call, Use use) {
@@ -51,23 +92,29 @@ inline napi_value Look(Call<kArguments>& call, Use use) {
   TreeHit hit;
   typename What::Found found{};
   const uint32_t flags = call.meta[kMetaFlags];
+  const CountedLookup counted(*target, flags);
+  // Gives what was found to `use`, or says why there is nothing.
+  const auto answer = [&](Status status) {
+    napi_value result = nullptr;
+    if (status.ok()) {
+      result = use(found);
+    } else {
+      call.environment->ReportRead(std::move(status));
+    }
+    counted.End(call.meta[kMetaStatus]);
+    return result;
+  };
   if ((flags & kReadMayBlock) == 0) {
     const EpochGuard guard;
     const SuperVersion* current = tree->current();
-    Status status = What::Find(current, key.slice(), target->ReadSeqno(given),
-                               ReadMode::kMemoryOnly, &hit, &found);
-    if (status.ok()) return use(found);
-    call.environment->ReportRead(std::move(status));
-    return nullptr;
+    return answer(What::Find(current, key.slice(), target->ReadSeqno(given), ReadMode::kMemoryOnly,
+                             &hit, &found));
   }
   const PinnedState& many = call.environment->many;
   const bool pinned = (flags & kReadPinned) != 0 && many.super_version;
   const Ref<SuperVersion> pin = pinned ? many.super_version : tree->Pin();
   const Seqno read_seqno = pinned ? many.read_seqno : target->ReadSeqno(given);
-  Status status = What::Find(pin.get(), key.slice(), read_seqno, ReadMode::kMayBlock, &hit, &found);
-  if (status.ok()) return use(found);
-  call.environment->ReportRead(std::move(status));
-  return nullptr;
+  return answer(What::Find(pin.get(), key.slice(), read_seqno, ReadMode::kMayBlock, &hit, &found));
 }
 
 napi_value Get(Call<1>& call) {
@@ -310,6 +357,10 @@ napi_value GetLater(Call<1>& call) {
   read.read_seqno = pinned ? e->many.read_seqno : target->ReadSeqno(given);
   read.key = key.slice().ToString();
   read.size_only = (flags & kReadSize) != 0;
+  if (!pinned && target->latencies() != nullptr) {
+    read.latencies = target->latencies();
+    read.begun = read.latencies->Now();
+  }
   std::shared_ptr<Reply> reply = e->PrepareReply();
   read.reply = reply;
   e->missed->Add(target->open(), target->ShareCore(), std::move(read));

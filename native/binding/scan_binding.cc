@@ -39,11 +39,22 @@ struct Filled {
 // The state that both ends share. Shared with reader threads.
 class Scan : public RefCounted {
  public:
-  Scan(Ref<RefCounted> core, Ref<SuperVersion> pin, Seqno read_seqno, Bounds bounds)
+  // `counts` is null for a bare tree.
+  Scan(Ref<RefCounted> core, Ref<SuperVersion> pin, Seqno read_seqno, Bounds bounds,
+       std::shared_ptr<HandleCounts> counts)
       : core_(std::move(core)),
         pin_(std::move(pin)),
         read_seqno_(read_seqno),
-        bounds_(std::move(bounds)) {}
+        bounds_(std::move(bounds)),
+        counts_(std::move(counts)) {
+    if (counts_ != nullptr) counts_->iterators_open.fetch_add(1, std::memory_order_relaxed);
+  }
+  ~Scan() override {
+    if (counts_ != nullptr) counts_->iterators_open.fetch_sub(1, std::memory_order_relaxed);
+  }
+  void CountAbandoned() const {
+    if (counts_ != nullptr) counts_->iterators_abandoned.fetch_add(1, std::memory_order_relaxed);
+  }
 
   struct End {
     std::optional<Cursor> cursor;
@@ -135,6 +146,7 @@ class Scan : public RefCounted {
   const Ref<SuperVersion> pin_;
   const Seqno read_seqno_;
   const Bounds bounds_;
+  const std::shared_ptr<HandleCounts> counts_;
   End ends_[2];
 };
 
@@ -150,6 +162,9 @@ class ScanHandle : public Dependent {
   const Ref<Scan>& scan() const { return scan_; }
   void Drop() override {
     if (!outlives_close_) scan_.reset();
+  }
+  void OnAbandoned() override {
+    if (scan_) scan_->CountAbandoned();
   }
 
  private:
@@ -173,8 +188,10 @@ napi_value OpenScan(Call<2>& call) {
   if (const SuperVersion* held = pin->For(read_seqno); held != pin.get()) {
     pin = Ref<SuperVersion>::Share(const_cast<SuperVersion*>(held));
   }
+  const Database* const database = target->database();
   Ref<Scan> scan = MakeRef<Scan>(target->ShareCore(), std::move(pin), read_seqno,
-                                 ReadBounds(call.env, call.arguments[0], call.arguments[1]));
+                                 ReadBounds(call.env, call.arguments[0], call.arguments[1]),
+                                 database != nullptr ? database->handle_counts() : nullptr);
   const bool outlives_close = (call.meta[kMetaFlags] & kScanOutlivesClose) != 0;
   const uint32_t handle = e->handles().Add(
       std::make_unique<ScanHandle>(target->open(), std::move(scan), outlives_close));

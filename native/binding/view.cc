@@ -66,18 +66,6 @@ napi_value MemtableObject(napi_env env, const Memtable& memtable) {
       .value();
 }
 
-napi_value PlanObject(napi_env env, const CompactionPlan& plan) {
-  using Type = CompactionPlan::Type;
-  JsObject object(env);
-  object.Set("tables", JsArray(env, plan.tables, [env](uint64_t number) {
-               return JsNumber(env, static_cast<double>(number));
-             }));
-  if (plan.type == Type::kDrop) return object.Text("kind", "drop").value();
-  object.Number("destinationLevel", static_cast<uint64_t>(plan.destination_level));
-  if (plan.type == Type::kMove) return object.Text("kind", "move").value();
-  return object.Text("kind", "merge").Number("targetSize", plan.target_size).value();
-}
-
 napi_value FilterValue(napi_env env, const FilterPolicy& policy) {
   if (policy.bits_per_key > 0) {
     return JsObject(env).Real("bitsPerKey", policy.bits_per_key).value();
@@ -211,6 +199,18 @@ napi_value TreeSettingsObject(napi_env env, const TreeOptions& options) {
                              ? JsUndefined(env)
                              : JsText(env, kDurabilities[options.durability % 3]))
       .value();
+}
+
+napi_value PlanObject(napi_env env, const CompactionPlan& plan) {
+  using Type = CompactionPlan::Type;
+  JsObject object(env);
+  object.Set("tables", JsArray(env, plan.tables, [env](uint64_t number) {
+               return JsNumber(env, static_cast<double>(number));
+             }));
+  if (plan.type == Type::kDrop) return object.Text("kind", "drop").value();
+  object.Number("destinationLevel", static_cast<uint64_t>(plan.destination_level));
+  if (plan.type == Type::kMove) return object.Text("kind", "move").value();
+  return object.Text("kind", "merge").Number("targetSize", plan.target_size).value();
 }
 
 napi_value JobsArray(napi_env env, const std::vector<RunningJob>& jobs) {

@@ -14,6 +14,7 @@ napi_value VersionObject(napi_env env, const Version& version);            // Ve
 napi_value SuperVersionObject(napi_env env, const SuperVersion& version);  // SuperVersionData
 napi_value TreeFiguresObject(napi_env env, const ReadTarget& target);      // TreeFigures
 napi_value TreeSettingsObject(napi_env env, const TreeOptions& options);   // TreeSettings
+napi_value PlanObject(napi_env env, const CompactionPlan& plan);           // PlanData
 napi_value JobsArray(napi_env env, const std::vector<RunningJob>& jobs);   // JobData[]
 napi_value DatabaseFiguresObject(napi_env env, const Database& database);  // DatabaseFigures
 napi_value RecoveryObject(napi_env env, const RecoveryReport& report);     // RecoveryFigures
