@@ -13,6 +13,8 @@ import type { PlanData, StrategySetting, TreeSettings } from '../../engine.ts'
 import { ShaleError } from '../../errors.ts'
 import { chooseDropRange } from '../../drops.ts'
 import { choosePlan, outputSize } from '../../strategy.ts'
+import type { ChoiceContext } from '../../strategy.ts'
+import { chooseUpkeep } from '../../upkeep.ts'
 import { BlobCounters } from '../blob/blob-file.ts'
 import type { BlobFile } from '../blob/blob-file.ts'
 import type { Flow } from '../base/flow.ts'
@@ -26,7 +28,7 @@ import { jobOutput } from './job-output.ts'
 import { anyMeet } from './levels.ts'
 import type { ManifestEdit } from './manifest-edit.ts'
 import type { TreeState } from './manifest-state.ts'
-import { bytesOf, discard, openFiles, release, replace } from './opened.ts'
+import { bytesOf, discard, openedOf, openFiles, release, replace } from './opened.ts'
 import type { Opened } from './opened.ts'
 import { MergeIterator } from './merge-iterator.ts'
 import { runMerge } from './merge-job.ts'
@@ -35,8 +37,8 @@ import type { StoredOptions } from './options.ts'
 import { Placement } from './placement.ts'
 import type { RetentionView } from './retention.ts'
 import { RunIterator } from './run-iterator.ts'
-import { highestRange, rangesOfMemtable, rangesOfTable } from './kept-ranges.ts'
-import { coveredPlan, dueIn, majorPlan } from './plans.ts'
+import { rangesOfMemtable, rangesOfTable } from './kept-ranges.ts'
+import { coveredPlan, dueIn, highestAwaited, lowestRead, majorPlan } from './plans.ts'
 import { Hold, stillNeeded, SuperVersion } from './super-version.ts'
 import type { HeldVersion } from './super-version.ts'
 import { byFirstKey } from './table-meta.ts'
@@ -55,8 +57,6 @@ import type { TablePlace, VersionEdit } from './version.ts'
 const READ_AHEAD = 262_144
 /** Bytes of a table that a flush writes. */
 const FLUSH_TABLE_BYTES = 64 * 2 ** 20
-/** Bytes of the level below that one output of a compaction may meet, in sizes of an output. */
-const BELOW_FACTOR = 10
 
 export type { JobFigures, TreeContext } from './tree-context.ts'
 
@@ -383,10 +383,20 @@ export class Tree {
   // --- compaction --------------------------------------------------------------------------------
 
   /** What a strategy would do now, the tree's own if none is given. */
-  choosePlan(strategy?: StrategySetting): PlanData | undefined {
-    const context = { busyTables: this.#busyTables(), now: this.#context.vfs.wallMillis() }
-    const levels = summaryLevels(this.#super.version)
-    return choosePlan(levels, strategy ?? this.settings.compaction, context)
+  choosePlan(strategy: StrategySetting = this.settings.compaction): PlanData | undefined {
+    return choosePlan(summaryLevels(this.#super.version), strategy, this.#choiceContext())
+  }
+
+  /** What is left to do by its numbers where it wants nothing; undefined if there is nothing. */
+  *upkeepPlan(strategy: StrategySetting = this.settings.compaction): Flow<PlanData | undefined> {
+    const choose = (seenBelow: number): PlanData | undefined =>
+      chooseUpkeep(summaryLevels(this.#super.version), strategy, this.#choiceContext(seenBelow))
+    // What reads need is not asked for in vain: that may have to be recorded.
+    return choose(Infinity) && choose(lowestRead(yield* this.#context.view()))
+  }
+
+  #choiceContext(seenBelow = 0): ChoiceContext {
+    return { busyTables: this.#busyTables(), now: this.#context.vfs.wallMillis(), seenBelow }
   }
 
   /** Milliseconds until the strategy has something to do although nothing is written. */
@@ -402,16 +412,12 @@ export class Tree {
 
   /** Gets rid of the garbage in blob files; undefined: it is not worth it. */
   stalePlan(): PlanData | undefined {
-    const { version } = this.#super
-    return version.blobs.size === 0
-      ? undefined
-      : stalePlan(version, this.settings, this.#busyTables())
+    return stalePlan(this.#super.version, this.settings, this.#busyTables())
   }
 
-  /** The highest seqno of a range tombstone in a table; -1 if there is none. */
-  get highestRangeInTables(): number {
-    const { version } = this.#super
-    return version.rangeTombstoneCount === 0 ? -1 : highestRange(version.tables())
+  /** When a read at this seqno or below ends, there may be something to do. */
+  get highestAwaited(): number {
+    return highestAwaited(this.#super.version, this.settings.compaction)
   }
 
   /** All tables into the last level; undefined if there is none. */
@@ -490,7 +496,6 @@ export class Tree {
       relocated: this.#relocated(job),
       fences: placement.fences(),
       below: placement.below(),
-      belowBytesMax: BELOW_FACTOR * targetSize,
       throttle: this.#context.throttle,
     })
     const runs = Version.of(0, job.inputs).levels.flat()
@@ -516,8 +521,7 @@ export class Tree {
       throw error
     }
     const added = opened.tables.map((table) => placed(table, place))
-    const edit = { added, removed: plan.tables, blobsAdded: opened.blobs }
-    yield* this.#commit(edit, {}, { job })
+    yield* this.#commit({ added, removed: plan.tables, blobsAdded: opened.blobs }, {}, { job })
     figures.bytesRead += job.total
     figures.bytesWritten += bytesOf(opened)
   }
@@ -677,11 +681,7 @@ export class Tree {
   /** Its files go with their last reader; running jobs end without a commit. */
   delete(): void {
     this.#isDeleted = true
-    const { version } = this.#super
-    replace({
-      tables: version.tables(),
-      blobs: [...version.blobs.values()].map(({ file }) => file),
-    })
+    replace(openedOf(this.#super.version))
     this.#end()
   }
 
