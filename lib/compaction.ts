@@ -14,10 +14,12 @@ import {
   number,
   optionError,
   readOptions,
+  share,
   type Check,
 } from './option-checks.ts'
 import { wrongReceiver } from './receiver.ts'
 import { choosePlan } from './strategy.ts'
+import { chooseUpkeep } from './upkeep.ts'
 import type { Version } from './version.ts'
 
 /**
@@ -34,6 +36,11 @@ export interface StrategyContext {
   readonly busyTables: ReadonlySet<number>
   /** Milliseconds since the epoch. */
   readonly now: number
+  /**
+   * Open snapshots, and reads that begin from now on, are at this seqno or above: tombstones below
+   * it may end where nothing older is left. @default 0, none of them
+   */
+  readonly seenBelow?: number
 }
 
 /** Decides what to compact next; undefined = nothing. */
@@ -42,7 +49,23 @@ export interface CompactionStrategy {
   choose(version: Version, context: StrategyContext): CompactionPlan | undefined
 }
 
-export interface LeveledOptions {
+/** What makes a table worth compacting although no level is too large. */
+export interface UpkeepOptions {
+  /**
+   * Share of tombstones among the entries of a table from which it is compacted, above 0 and up to
+   * 1. Scans have to pass them, as at the head of a queue, and what they hide takes space. With 1
+   * only tables that hold nothing else. @default 0.5
+   */
+  tombstoneShare?: number
+  /**
+   * Age at which a table is rewritten, counted from when it was written: so what was removed
+   * leaves the disk, and compaction filters see every entry, at least that often. The whole tree
+   * is written again in that time: take days. @default none
+   */
+  maxAgeSeconds?: number
+}
+
+export interface LeveledOptions extends UpkeepOptions {
   /** Runs in level 0 from which they are merged down, 1 to 1,000. @default 4 */
   l0Threshold?: number
   /** Bytes of an output table. @default 64 MiB */
@@ -61,7 +84,7 @@ const ratios: Check<readonly number[]> = (value, name) => {
   return Object.freeze(Array.from(list, (item) => number(1.1, 1000)(item, name)))
 }
 
-export interface SizeTieredOptions {
+export interface SizeTieredOptions extends UpkeepOptions {
   /** Bytes below which runs count as equally small, and of an output table. @default 64 MiB */
   baseSize?: number
   /** How much larger the runs of a tier are than those below it, 1.1 to 1,000. @default 4 */
@@ -75,6 +98,15 @@ export interface FifoOptions {
   limit: number
   /** Age at which a table is dropped, counted from its flush. @default none */
   ttlSeconds?: number
+}
+
+const UPKEEP = { tombstoneShare: share, maxAgeSeconds: number(0.001, 1e10) }
+
+function upkeepOf({
+  tombstoneShare = 0.5,
+  maxAgeSeconds,
+}: UpkeepOptions): Pick<LeveledSetting, 'tombstoneShare' | 'maxAgeSeconds'> {
+  return { tombstoneShare, maxAgeSeconds }
 }
 
 /** What each strategy of ours was made with: how it is stored, and that it is ours. */
@@ -91,6 +123,15 @@ function settingOf(strategy: unknown, name: string, member: string): StrategySet
   return setting
 }
 
+/** What the strategy wants; where it wants nothing, the upkeep. */
+function planOf(
+  { levels }: Version,
+  setting: StrategySetting,
+  context: StrategyContext,
+): CompactionPlan | undefined {
+  return choosePlan(levels, setting, context) ?? chooseUpkeep(levels, setting, context)
+}
+
 /**
  * Levels of growing size, one run each but level 0; the base level moves up as the data grows, so
  * that the last level holds most of it and space amplification stays near 1.1.
@@ -102,6 +143,7 @@ export class LeveledCompaction implements CompactionStrategy {
       l0Threshold: integer(1, 1000),
       targetSize: integer(4096, 2 ** 40),
       levelRatio: ratios,
+      ...UPKEEP,
     })
     const setting: LeveledSetting = {
       type: 'leveled',
@@ -109,6 +151,7 @@ export class LeveledCompaction implements CompactionStrategy {
       l0Threshold: given.l0Threshold ?? 4,
       targetSize: given.targetSize ?? 64 * MIB,
       levelRatio: given.levelRatio ?? Object.freeze([10]),
+      ...upkeepOf(given),
     }
     SETTINGS.set(this, Object.freeze(setting))
   }
@@ -118,7 +161,7 @@ export class LeveledCompaction implements CompactionStrategy {
   }
 
   choose(version: Version, context: StrategyContext): CompactionPlan | undefined {
-    return choosePlan(version.levels, settingOf(this, 'LeveledCompaction', 'choose'), context)
+    return planOf(version, settingOf(this, 'LeveledCompaction', 'choose'), context)
   }
 }
 
@@ -134,6 +177,7 @@ export class SizeTieredCompaction implements CompactionStrategy {
       baseSize: integer(4096, 2 ** 40),
       ratio: number(1.1, 1000),
       minRuns: integer(2, 64),
+      ...UPKEEP,
     })
     const setting: SizeTieredSetting = {
       type: 'size-tiered',
@@ -141,6 +185,7 @@ export class SizeTieredCompaction implements CompactionStrategy {
       baseSize: given.baseSize ?? 64 * MIB,
       ratio: given.ratio ?? 4,
       minRuns: given.minRuns ?? 4,
+      ...upkeepOf(given),
     }
     SETTINGS.set(this, Object.freeze(setting))
   }
@@ -150,7 +195,7 @@ export class SizeTieredCompaction implements CompactionStrategy {
   }
 
   choose(version: Version, context: StrategyContext): CompactionPlan | undefined {
-    return choosePlan(version.levels, settingOf(this, 'SizeTieredCompaction', 'choose'), context)
+    return planOf(version, settingOf(this, 'SizeTieredCompaction', 'choose'), context)
   }
 }
 

@@ -113,6 +113,9 @@ export interface LeveledSetting {
   readonly l0Threshold: number
   readonly targetSize: number
   readonly levelRatio: readonly number[]
+  readonly tombstoneShare: number
+  /** Undefined: none. */
+  readonly maxAgeSeconds: number | undefined
 }
 export interface SizeTieredSetting {
   readonly type: 'size-tiered'
@@ -120,6 +123,9 @@ export interface SizeTieredSetting {
   readonly baseSize: number
   readonly ratio: number
   readonly minRuns: number
+  readonly tombstoneShare: number
+  /** Undefined: none. */
+  readonly maxAgeSeconds: number | undefined
 }
 export interface FifoSetting {
   readonly type: 'fifo'

@@ -8,6 +8,7 @@ export type {
   FifoOptions,
   LeveledOptions,
   SizeTieredOptions,
+  UpkeepOptions,
   StrategyContext,
 } from './compaction.ts'
 export { prefixDropFilter, ttlFilter } from './compaction-filter.ts'

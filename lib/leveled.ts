@@ -22,6 +22,7 @@ import type { LeveledSetting, PlanData } from './engine.ts'
 import {
   endsBefore,
   endsFirst,
+  firstIndex,
   isBefore,
   isDisjoint,
   LEVEL_COUNT,
@@ -54,17 +55,6 @@ export function chooseLeveled(
   busy: ReadonlySet<number>,
 ): PlanData | undefined {
   return new Leveled(levels, setting, busy).choose()
-}
-
-/** First index below `count` for which `holds`, which then holds for all behind it; or `count`. */
-function firstIndex(count: number, holds: (index: number) => boolean): number {
-  let [low, high] = [0, count]
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (holds(middle)) high = middle
-    else low = middle + 1
-  }
-  return low
 }
 
 /** A run, with what its tables add up to from the first one on. Ranges are from `a` up to `b`. */

@@ -39,6 +39,12 @@ export function number(min: number, max: number): Check<number> {
   }
 }
 
+/** Of a whole, but not nothing. */
+export const share: Check<number> = (value, name) => {
+  if (value === 0) throw optionError(name, 'a number above 0 and up to 1', value)
+  return number(0, 1)(value, name)
+}
+
 export function oneOf<const T extends string>(...allowed: readonly T[]): Check<T> {
   const words = allowed.map((word) => `'${word}'`)
   const expected = `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`

@@ -26,6 +26,7 @@ import {
   oneOf,
   optionError,
   readOptions,
+  share,
   type Check,
 } from './option-checks.ts'
 import type { Compression, Durability, EngineName, PerLevel } from './types.ts'
@@ -225,18 +226,13 @@ const strategy: Check<StrategySetting> = (value, name) => {
 
 const compression = oneOf('none', 'lz4', 'zstd')
 
-const aboveZero: Check<number> = (value, name) => {
-  if (value === 0) throw optionError(name, 'a number above 0 and up to 1', value)
-  return number(0, 1)(value, name)
-}
-
 const kvSeparation: Check<KvSeparationSetting> = (value, name) => {
   if (!isObject(value)) throw optionError(name, 'a plain object', value)
   const given = readOptions(value, name, {
     threshold: integer(1, MAX_VALUE_BYTES),
     fileSize: integer(4 * KIB, 2 ** 40),
     compression,
-    stalenessThreshold: aboveZero,
+    stalenessThreshold: share,
     ageCutoff: number(0, 1),
   })
   return Object.freeze({

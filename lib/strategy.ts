@@ -16,6 +16,10 @@ export interface ChoiceContext {
   readonly busyTables: ReadonlySet<number>
   /** Milliseconds since the epoch. */
   readonly now: number
+  /**
+   * Open snapshots, and reads that begin from now on, are at this seqno or above. @default 0
+   */
+  readonly seenBelow?: number
 }
 
 /** Undefined: nothing to do, or the strategy is not ours. */
@@ -52,14 +56,21 @@ export function toleratedLevel0Runs(setting: StrategySetting): number {
  * a table becomes too old. Undefined: never.
  */
 export function dueAt(levels: Levels, setting: StrategySetting, now: number): number | undefined {
-  if (setting.type !== 'fifo' || setting.ttlSeconds === undefined) return undefined
-  const age = setting.ttlSeconds * 1000
+  const age = ageMax(setting)
+  if (age === undefined) return undefined
   let due: number | undefined
   for (const { createdAt } of levels.flat(2)) {
     const end = createdAt + age
     if (end > now && (due === undefined || end < due)) due = end
   }
   return due
+}
+
+/** Milliseconds from which a table is too old. */
+function ageMax(setting: StrategySetting): number | undefined {
+  if (setting.type === 'user') return undefined
+  const seconds = setting.type === 'fifo' ? setting.ttlSeconds : setting.maxAgeSeconds
+  return seconds === undefined ? undefined : seconds * 1000
 }
 
 /** Bytes of an output table of a major compaction. */

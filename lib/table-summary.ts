@@ -8,11 +8,14 @@ export interface TableSummary {
   readonly itemCount: number
   readonly tombstoneCount: number
   readonly weakTombstoneCount: number
+  /** Not among its items. */
+  readonly rangeTombstoneCount: number
   readonly firstKey: Uint8Array
   /** Empty if there is no upper end. */
   readonly lastKey: Uint8Array
   /** Whether the last key is the end of a range tombstone, and not in the table; default: it is. */
   readonly lastKeyBound?: number
+  readonly highestSeqno: number
   /** Milliseconds since the epoch. */
   readonly createdAt: number
   /** Bytes in blob files that its entries point to; default: none. */
@@ -46,6 +49,24 @@ export function endsFirst(a: TableSummary, b: TableSummary): boolean {
   if (b.lastKey.length === 0) return true
   const order = Buffer.compare(a.lastKey, b.lastKey)
   return order < 0 || (order === 0 && a.lastKeyBound === EXCLUSIVE && b.lastKeyBound !== EXCLUSIVE)
+}
+
+/** First index below `count` for which `holds`, which then holds for all behind it; or `count`. */
+export function firstIndex(count: number, holds: (index: number) => boolean): number {
+  let [low, high] = [0, count]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (holds(middle)) high = middle
+    else low = middle + 1
+  }
+  return low
+}
+
+/** The tables of a run that meet a table. */
+export function metIn(run: Tables, table: TableSummary): Tables {
+  const from = firstIndex(run.length, (i) => !endsBefore(run[i]!, table.firstKey))
+  const end = firstIndex(run.length, (i) => endsBefore(table, run[i]!.firstKey))
+  return run.slice(from, end)
 }
 
 /** No two of them have a key in common. */

@@ -42,6 +42,10 @@ void ReadStrategyFields(JsReader* reader, StrategyOptions* strategy) {
   reader->Number("baseSize", &strategy->base_size);
   reader->Number("ratio", &strategy->ratio);
   reader->Number("minRuns", &strategy->min_runs);
+  reader->Number("tombstoneShare", &strategy->tombstone_share);
+  if (reader->Has("maxAgeSeconds")) {
+    reader->Number("maxAgeSeconds", &strategy->max_age_seconds.emplace());
+  }
   reader->Number("limit", &strategy->limit);
   if (reader->Has("ttlSeconds")) reader->Number("ttlSeconds", &strategy->ttl_seconds.emplace());
 }

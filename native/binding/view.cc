@@ -76,6 +76,10 @@ napi_value FilterValue(napi_env env, const FilterPolicy& policy) {
   return JsText(env, "none");
 }
 
+napi_value OptionalNumber(napi_env env, const std::optional<double>& number) {
+  return number.has_value() ? JsNumber(env, *number) : JsUndefined(env);
+}
+
 napi_value StrategyObject(napi_env env, const StrategyOptions& strategy) {
   JsObject object(env);
   object.Text("name", strategy.name);
@@ -86,18 +90,21 @@ napi_value StrategyObject(napi_env env, const StrategyOptions& strategy) {
           .Number("targetSize", strategy.target_size)
           .Set("levelRatio", JsArray(env, strategy.level_ratio,
                                      [env](double ratio) { return JsNumber(env, ratio); }))
+          .Real("tombstoneShare", strategy.tombstone_share)
+          .Set("maxAgeSeconds", OptionalNumber(env, strategy.max_age_seconds))
           .value();
     case StrategyKind::kSizeTiered:
       return object.Text("type", "size-tiered")
           .Number("baseSize", strategy.base_size)
           .Real("ratio", strategy.ratio)
           .Number("minRuns", strategy.min_runs)
+          .Real("tombstoneShare", strategy.tombstone_share)
+          .Set("maxAgeSeconds", OptionalNumber(env, strategy.max_age_seconds))
           .value();
     case StrategyKind::kFifo:
       return object.Text("type", "fifo")
           .Number("limit", strategy.limit)
-          .Set("ttlSeconds", strategy.ttl_seconds.has_value() ? JsNumber(env, *strategy.ttl_seconds)
-                                                              : JsUndefined(env))
+          .Set("ttlSeconds", OptionalNumber(env, strategy.ttl_seconds))
           .value();
     default:
       return object.Text("type", "user").value();

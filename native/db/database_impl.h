@@ -132,7 +132,7 @@ class Database::Impl : public CommitSink {
   Status CheckOne(const Keyspace* keyspace, Kind kind, Slice key, Slice value) const;
   // Checks every entry and counts them; *compress if the journal would store one smaller.
   Status CheckEntries(Slice entries, Commit* commit, bool* compress) const;
-  void SnapshotClosed();
+  void SnapshotClosed(Seqno seqno);
   bool Compresses(Slice value) const {
     return value.size() >= kJournalCompressionMin && options_.journal_compression != Codec::kNone;
   }

@@ -31,15 +31,15 @@ Database::Impl::~Impl() {
   if (remover_ != nullptr) remover_->Stop();  // those who still share it outlive the executor
 }
 
-void Database::Impl::SnapshotClosed() {
+void Database::Impl::SnapshotClosed(Seqno seqno) {
   if (may_hold_.exchange(false)) {
     for (const Ref<Keyspace>& keyspace : AllKeyspaces()) {
       keyspace->tree()->ReleaseHeld();
       if (keyspace->tree()->holds()) may_hold_.store(true);
     }
   }
-  if (options_.read_only || !maintenance_->MayHoldRanges()) return;
-  maintenance_->RetentionFell(AllKeyspaces());
+  if (options_.read_only || !maintenance_->AwaitsEndOf(seqno)) return;
+  maintenance_->ReadsEnded(seqno, AllKeyspaces());
 }
 
 // ---- open ----
@@ -68,7 +68,7 @@ Status Database::Impl::Open() {
   queue_ = std::make_unique<CommitQueue>(this, executor_.get(), visible_, latencies_.get());
   keeper_ = std::make_unique<JournalKeeper>(KeeperParts());
   maintenance_ = std::make_unique<Maintenance>(MaintenanceParts());
-  snapshots_.OnRelease([this] { SnapshotClosed(); });
+  snapshots_.OnRelease([this](Seqno seqno) { SnapshotClosed(seqno); });
   SHALE_RETURN_IF_ERROR(Recover());
   opened_ = true;
   StartParts();

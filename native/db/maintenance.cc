@@ -84,7 +84,6 @@ void Maintenance::TellLevel0() {
 }
 
 void Maintenance::Opened(Keyspace* keyspace) {
-  NoteRanges(keyspace);
   CountSealed(keyspace);
   CountLevel0(keyspace);
   if (keyspace->tree()->HasSealed()) ScheduleFlush(keyspace);
@@ -198,7 +197,6 @@ void Maintenance::EndFlush(const Ref<Keyspace>& keyspace, const Status& status,
                            const JobStats& stats, uint64_t nanos) {
   CountSealed(keyspace.get());
   CountLevel0(keyspace.get());
-  NoteRanges(keyspace.get());
   if (status.Is(Code::kSyncFailed)) parts_.on_fatal(status);
   SetProblem(kFlushSource, keyspace.get(), status);
   Tree* tree = keyspace->tree();
@@ -289,15 +287,18 @@ void Maintenance::ScheduleCompaction(Keyspace* keyspace) {
   QueueCompaction(keyspace);
 }
 
-void Maintenance::NoteRanges(Keyspace* keyspace) {
-  if (keyspace->tree()->has_ranges()) may_hold_ranges_.store(true, std::memory_order_relaxed);
+Seqno Maintenance::NoteAwaited(Keyspace* keyspace) {
+  const Seqno below = keyspace->tree()->AwaitedBelow();
+  Seqno known = awaited_below_.load();
+  while (known < below && !awaited_below_.compare_exchange_weak(known, below)) {
+  }
+  return below;
 }
 
-void Maintenance::RetentionFell(const std::vector<Ref<Keyspace>>& keyspaces) {
-  may_hold_ranges_.store(false, std::memory_order_relaxed);
+void Maintenance::ReadsEnded(Seqno seqno, const std::vector<Ref<Keyspace>>& keyspaces) {
+  awaited_below_.store(0);
   for (const Ref<Keyspace>& keyspace : keyspaces) {
-    NoteRanges(keyspace.get());
-    if (keyspace->tree()->has_ranges()) ScheduleCompaction(keyspace.get());
+    if (seqno < NoteAwaited(keyspace.get())) ScheduleCompaction(keyspace.get());
   }
 }
 
@@ -314,6 +315,7 @@ void Maintenance::RunCompaction() {
     deciding_++;
   }
   std::optional<CompactionPlan> plan;
+  NoteAwaited(keyspace.get());
   keyspace->tree()->ReleaseHeld();  // its seqno may not have been visible when the drop ended
   keyspace->tree()->DropCovered();
   if (!busy) plan = keyspace->tree()->ChooseAndClaim(parts_.vfs->WallMillis());

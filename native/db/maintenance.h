@@ -67,9 +67,10 @@ class Maintenance {
   void MemoryGrew();
   void ScheduleFlush(Keyspace* keyspace);
   void ScheduleCompaction(Keyspace* keyspace);
-  // Less than before must be kept for readers: looks again at `keyspaces` with range tombstones.
-  bool MayHoldRanges() const { return may_hold_ranges_.load(std::memory_order_relaxed); }
-  void RetentionFell(const std::vector<Ref<Keyspace>>& keyspaces);
+  // No read at this seqno will come any more: looks again at those of all `keyspaces` where it may
+  // be all that something was kept for. False: there are none, and the call is not needed.
+  bool AwaitsEndOf(Seqno seqno) const { return seqno < awaited_below_.load(); }
+  void ReadsEnded(Seqno seqno, const std::vector<Ref<Keyspace>>& keyspaces);
   // `completion` is told when everything up to `seqno` is in tables, or the flush failed.
   void WhenFlushed(Keyspace* keyspace, Seqno seqno, Completion completion);
   // Flushes here and now (close).
@@ -158,11 +159,12 @@ class Maintenance {
   void SetProblem(const char* source, const Keyspace* keyspace, Status status);
   static void Tell(Told* told);
 
-  void NoteRanges(Keyspace* keyspace);
+  // Called before the strategy is asked: a read that is in its way then ends behind this.
+  Seqno NoteAwaited(Keyspace* keyspace);
 
   const Parts parts_;
-  std::atomic<bool> may_hold_ranges_{false};  // set when a table with range tombstones is there
-  std::mutex problem_mutex_;                  // before mutex_: what degrades is applied in order
+  std::atomic<Seqno> awaited_below_{0};  // the highest Tree::AwaitedBelow, or more
+  std::mutex problem_mutex_;             // before mutex_: what degrades is applied in order
   mutable std::mutex mutex_;
   std::condition_variable idle_;
   bool stopping_ = false;

@@ -23,7 +23,7 @@ void SnapshotTracker::Close(Seqno seqno) {
     if (it == open_.end() || --it->second != 0) return;
     open_.erase(it);
   }
-  if (on_release_) on_release_();
+  if (on_release_) on_release_(seqno);
 }
 
 RetentionView SnapshotTracker::View() const {

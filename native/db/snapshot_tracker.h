@@ -24,14 +24,14 @@ class SnapshotTracker {
   void OpenAt(Seqno seqno);  // one more holder of an open seqno (iterators on a snapshot)
   void Close(Seqno seqno);
   // Called, without a lock, when the last holder of a seqno has let go. Set it before the first.
-  void OnRelease(std::function<void()> call) { on_release_ = std::move(call); }
+  void OnRelease(std::function<void(Seqno)> call) { on_release_ = std::move(call); }
   RetentionView View() const;
   size_t open_count() const;
   std::optional<Seqno> oldest() const;
 
  private:
   const std::atomic<Seqno>* visible_;
-  std::function<void()> on_release_;
+  std::function<void(Seqno)> on_release_;
   mutable std::mutex mutex_;
   std::map<Seqno, uint32_t> open_;
 };

@@ -145,18 +145,20 @@ class StandaloneTree::Impl {
   }
 
   Status SetGcSeqno(Seqno seqno) {
+    Seqno before = 0;
     {
       std::lock_guard<std::mutex> lock(write_mutex_);
-      if (seqno < gc_seqno_.load() || seqno > kReadAll) {
+      before = gc_seqno_.load();
+      if (seqno < before || seqno > kReadAll) {
         return Status(Code::kInvalidArgument,
                       "gcSeqno " + std::to_string(seqno) +
-                          " is below what it was: " + std::to_string(gc_seqno_.load()));
+                          " is below what it was: " + std::to_string(before));
       }
       gc_seqno_.store(seqno);
     }
     keyspace_->tree()->ReleaseHeld();
-    if (options_.background && keyspace_->tree()->has_ranges()) {
-      maintenance_->ScheduleCompaction(keyspace_.get());
+    if (options_.background && seqno > before && maintenance_->AwaitsEndOf(before)) {
+      maintenance_->ReadsEnded(before, {keyspace_});
     }
     return Status::Ok();
   }

@@ -31,24 +31,11 @@ constexpr double kMergeTablesMax = 50;
 constexpr size_t kRowTablesMax = 256;
 // Tables with at least one tombstone in so many entries are not moved to the last level but
 // rewritten, because there tombstones end.
-constexpr uint64_t kTombstoneShare = 8;
+constexpr uint64_t kItemsPerTombstone = 8;
 // Score of a full level whose tables can move without a merge.
 constexpr double kMoveScore = 99.99;
 
 using Tables = std::vector<const TableSummary*>;
-
-// The first table of `run` that ends at or behind `key`.
-std::vector<TableSummary>::const_iterator LowerBound(const RunSummary& run, Slice key) {
-  return std::lower_bound(run.tables.begin(), run.tables.end(), key,
-                          [](const TableSummary& t, Slice k) { return t.EndsBefore(k); });
-}
-
-// Adds the tables of `run` that meet the span from the start of `first` to the end of `last`.
-void AddOverlapping(const RunSummary& run, const TableSummary& first, const TableSummary& last,
-                    Tables* result) {
-  auto it = LowerBound(run, first.first_key);
-  for (; it != run.tables.end() && !last.EndsBefore(it->first_key); ++it) result->push_back(&*it);
-}
 
 uint64_t Bytes(const Tables& tables) {
   uint64_t sum = 0;
@@ -60,7 +47,7 @@ uint64_t Bytes(const Tables& tables) {
 class Meeting {
  public:
   Meeting(const RunSummary& run, Slice first)
-      : end_(run.tables.end()), next_(LowerBound(run, first)) {}
+      : end_(run.tables.end()), next_(run.LowerBound(first)) {}
 
   // Adds what has keys up to the end of `last`.
   template <typename Fn>
@@ -201,7 +188,7 @@ class Leveled {
       tombstones += t->tombstone_count;
     }
     const bool rewrite =
-        destination == last_ && tombstones != 0 && tombstones >= items / kTombstoneShare;
+        destination == last_ && tombstones != 0 && tombstones >= items / kItemsPerTombstone;
     if (rewrite) return plan;
     plan.type = CompactionPlan::Type::kMove;
     plan.target_size = 0;

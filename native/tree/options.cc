@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <optional>
 #include <utility>
@@ -46,6 +47,8 @@ enum CompactionField : uint64_t {
   kMinRuns = 8,
   kLimit = 9,
   kTtl = 10,
+  kTombstoneShare = 11,
+  kMaxAge = 12,
 };
 
 enum KvSeparationField : uint64_t {
@@ -62,6 +65,7 @@ constexpr uint64_t kFileSizeMax = uint64_t{1} << 40;
 
 // Below it tiers would not grow.
 constexpr double kRatioMin = 1.01;
+constexpr double kAboveZero = std::numeric_limits<double>::denorm_min();
 // Bytes of an output table of strategies that have no size of their own.
 constexpr uint64_t kOutputSize = uint64_t{64} << 20;
 
@@ -289,6 +293,10 @@ std::string EncodeStrategy(const StrategyOptions& strategy) {
     fields[kLimit] = VarintField(strategy.limit);
     if (strategy.ttl_seconds.has_value()) fields[kTtl] = RealField(*strategy.ttl_seconds);
   }
+  if (strategy.HasUpkeep()) {
+    fields[kTombstoneShare] = RealField(strategy.tombstone_share);
+    if (strategy.max_age_seconds) fields[kMaxAge] = RealField(*strategy.max_age_seconds);
+  }
   return JoinFields(fields);
 }
 
@@ -326,6 +334,13 @@ Status DecodeStrategy(Slice bytes, StrategyOptions* strategy) {
     double ttl = -1;
     reader.Real(kTtl, 0, &ttl);
     if (ttl >= 0) strategy->ttl_seconds = ttl;
+  }
+  if (strategy->HasUpkeep()) {
+    reader.Real(kTombstoneShare, kAboveZero, &strategy->tombstone_share);
+    if (strategy->tombstone_share > 1) reader.Fail("a share");
+    double age = -1;
+    reader.Real(kMaxAge, kAboveZero, &age);
+    if (age > 0) strategy->max_age_seconds = age;
   }
   strategy->unknown_fields = JoinFields(fields);
   return reader.status();
@@ -416,6 +431,11 @@ TableOpenOptions TreeOptions::OpenOptions(int policy_level) const {
 uint64_t StrategyOptions::OutputSize() const {
   if (kind == StrategyKind::kLeveled) return target_size;
   return kind == StrategyKind::kSizeTiered ? base_size : kOutputSize;
+}
+
+std::optional<double> StrategyOptions::MaxAge() const {
+  if (HasUpkeep()) return max_age_seconds;
+  return kind == StrategyKind::kFifo ? ttl_seconds : std::nullopt;
 }
 
 Status TreeOptions::Check() const {

@@ -47,6 +47,9 @@ struct StrategyOptions {
   uint64_t base_size = uint64_t{64} << 20;
   double ratio = 4;
   uint64_t min_runs = 4;
+  // leveled and size-tiered: what makes a table worth compacting although no level is too large
+  double tombstone_share = 0.5;  // of its entries
+  std::optional<double> max_age_seconds;
   // fifo
   uint64_t limit = UINT64_MAX;
   std::optional<double> ttl_seconds;
@@ -54,6 +57,11 @@ struct StrategyOptions {
 
   // Bytes of an output table where the plan does not say it.
   uint64_t OutputSize() const;
+  bool HasUpkeep() const {
+    return kind == StrategyKind::kLeveled || kind == StrategyKind::kSizeTiered;
+  }
+  // Seconds after which a table is dropped, or rewritten.
+  std::optional<double> MaxAge() const;
 };
 
 // Values of `threshold` bytes and more lie in blob files.

@@ -24,6 +24,7 @@
 // Threads: one. Memory: one key, and eight bytes for each tombstone that waits for its fate.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <vector>
@@ -42,10 +43,12 @@ struct RetentionView {
   // The lowest read seqno that tells what comes from there on from `seqno`: all seqnos below it,
   // down to `seqno`, are one stratum. What is not visible yet is a stratum each.
   Seqno StratumEnd(Seqno seqno) const;
-  // Whether every read, present or future, sees it.
-  bool SeenByAll(Seqno seqno) const {
-    return seqno < visible && (snapshots.empty() || seqno < snapshots.front());
+  // Every read, present or future, is at this seqno or above.
+  Seqno LowestRead() const {
+    return snapshots.empty() ? visible : std::min(visible, snapshots.front());
   }
+  // Whether every read, present or future, sees it.
+  bool SeenByAll(Seqno seqno) const { return seqno < LowestRead(); }
 };
 
 class Retention {

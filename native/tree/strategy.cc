@@ -28,14 +28,27 @@ VersionSummary Summarise(const Version& version) {
         t.first_key = m.first_key;
         t.last_key = m.last_key;
         t.last_key_bound = m.last_key_bound;
+        t.highest_seqno = m.highest_seqno;
         t.created_at_ms = m.created_at_ms;
         t.item_count = m.item_count;
         t.tombstone_count = m.tombstone_count + m.weak_tombstone_count;
+        t.range_tombstone_count = m.range_tombstone_count;
         runs.back().tables.push_back(std::move(t));
       }
     }
   }
   return summary;
+}
+
+std::vector<TableSummary>::const_iterator RunSummary::LowerBound(Slice key) const {
+  return std::lower_bound(tables.begin(), tables.end(), key,
+                          [](const TableSummary& t, Slice k) { return t.EndsBefore(k); });
+}
+
+void AddOverlapping(const RunSummary& run, const TableSummary& first, const TableSummary& last,
+                    std::vector<const TableSummary*>* result) {
+  auto it = run.LowerBound(first.first_key);
+  for (; it != run.tables.end() && !last.EndsBefore(it->first_key); ++it) result->push_back(&*it);
 }
 
 bool AreDisjoint(std::vector<const TableSummary*> tables) {
@@ -65,8 +78,9 @@ std::optional<CompactionPlan> Choose(const VersionSummary& version, const Strate
 std::optional<double> DueAt(const VersionSummary& version, const StrategyOptions& options,
                             uint64_t now_ms) {
   std::optional<double> due;
-  if (options.kind != StrategyKind::kFifo || !options.ttl_seconds.has_value()) return due;
-  const double age = *options.ttl_seconds * 1000;
+  const std::optional<double> seconds = options.MaxAge();
+  if (!seconds.has_value()) return due;
+  const double age = *seconds * 1000;
   for (const auto& level : version.levels) {
     for (const RunSummary& run : level) {
       for (const TableSummary& table : run.tables) {

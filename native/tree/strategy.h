@@ -32,25 +32,38 @@ struct TableSummary {
   std::string first_key;
   std::string last_key;
   KeyBound last_key_bound = KeyBound::kInclusive;
+  uint64_t highest_seqno = 0;
   uint64_t created_at_ms = 0;
   uint64_t item_count = 0;
-  uint64_t tombstone_count = 0;
+  uint64_t tombstone_count = 0;        // weak ones too
+  uint64_t range_tombstone_count = 0;  // not among the items
+
+  uint64_t EntryCount() const { return item_count + range_tombstone_count; }
+  uint64_t AllTombstones() const { return tombstone_count + range_tombstone_count; }
 
   bool EndsBefore(Slice key) const { return shale::EndsBefore(last_key, last_key_bound, key); }
 };
 struct RunSummary {
   std::vector<TableSummary> tables;
+
+  // The first table that ends at or behind `key`.
+  std::vector<TableSummary>::const_iterator LowerBound(Slice key) const;
 };
 struct VersionSummary {
   std::vector<std::vector<RunSummary>> levels;  // kLevelCount of them
 };
 VersionSummary Summarise(const Version& version);
+// Adds the tables of `run` that meet the span from the start of `first` to the end of `last`.
+void AddOverlapping(const RunSummary& run, const TableSummary& first, const TableSummary& last,
+                    std::vector<const TableSummary*>* result);
 // No two of them have a key in common.
 bool AreDisjoint(std::vector<const TableSummary*> tables);
 
 struct StrategyContext {
   std::set<uint64_t> busy_tables;  // claimed by running jobs
   uint64_t now_ms = 0;
+  // Open snapshots, and reads that begin from now on, are at this seqno or above.
+  Seqno seen_below = 0;
 };
 
 // Each by its own numbers of `options`.
@@ -70,6 +83,12 @@ std::optional<CompactionPlan> ChooseDropRange(const VersionSummary& version, Sli
 // By options.kind.
 std::optional<CompactionPlan> Choose(const VersionSummary& version, const StrategyOptions& options,
                                      const StrategyContext& context);
+// Where the strategy has nothing to do: compacts a table that is mostly tombstones, or too old.
+std::optional<CompactionPlan> ChooseUpkeep(const VersionSummary& version,
+                                           const StrategyOptions& options,
+                                           const StrategyContext& context);
+// Whether so many tombstones among the entries of a table are a reason for it.
+bool IsDense(uint64_t tombstones, uint64_t entries, const StrategyOptions& options);
 // When the strategy may have something to do although nothing is written: the next moment at which
 // a table becomes too old, milliseconds. nullopt: never.
 std::optional<double> DueAt(const VersionSummary& version, const StrategyOptions& options,

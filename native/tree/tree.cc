@@ -419,8 +419,20 @@ std::optional<CompactionPlan> Tree::ChooseAndClaim(uint64_t now_ms) {
 std::optional<CompactionPlan> Tree::ChooseAndClaim(const StrategyOptions& strategy,
                                                    uint64_t now_ms) {
   return ClaimChosen([&](const Version& version, const std::set<uint64_t>& busy) {
-    return Choose(Summarise(version), strategy, {busy, now_ms});
+    return ChooseFrom(version, strategy, {busy, now_ms});
   });
+}
+
+std::optional<CompactionPlan> Tree::ChooseFrom(const Version& version,
+                                               const StrategyOptions& strategy,
+                                               StrategyContext context) const {
+  const VersionSummary summary = Summarise(version);
+  if (auto plan = Choose(summary, strategy, context)) return plan;
+  // What reads need is not asked for in vain: that may have to be recorded.
+  context.seen_below = kReadAll;
+  if (!ChooseUpkeep(summary, strategy, context)) return std::nullopt;
+  context.seen_below = context_.retention().LowestRead();
+  return ChooseUpkeep(summary, strategy, context);
 }
 
 std::optional<CompactionPlan> Tree::ClaimChosen(const Chooser& choose) {
@@ -441,9 +453,27 @@ std::optional<CompactionPlan> Tree::ClaimChosen(const Chooser& choose) {
 
 std::optional<double> Tree::DueIn(uint64_t now_ms) const {
   const StrategyOptions strategy = options().strategy;
-  if (strategy.kind != StrategyKind::kFifo) return std::nullopt;
+  if (!strategy.MaxAge().has_value()) return std::nullopt;
   const auto due = DueAt(Summarise(*Pin()->version), strategy, now_ms);
   return due ? std::optional<double>(*due - static_cast<double>(now_ms)) : std::nullopt;
+}
+
+Seqno Tree::AwaitedBelow() const {
+  const StrategyOptions strategy = options().strategy;
+  const Ref<SuperVersion> sv = Pin();
+  Seqno below = 0;
+  for (int level = 0; level < kLevelCount; level++) {
+    for (const Run& run : sv->version->level(level)) {
+      for (const auto& table : run.tables) {
+        const TableMeta& m = table->meta();
+        const uint64_t ranges = m.range_tombstone_count;
+        const uint64_t tombstones = m.tombstone_count + m.weak_tombstone_count + ranges;
+        if (ranges == 0 && !IsDense(tombstones, m.item_count + ranges, strategy)) continue;
+        below = std::max(below, m.highest_seqno + 1);
+      }
+    }
+  }
+  return below;
 }
 
 std::optional<CompactionPlan> Tree::MajorPlan(uint64_t target_size) const {

@@ -127,7 +127,8 @@ class Tree : public RefCounted {
   Status Claim(const CompactionPlan& plan);
   // Asks the strategy and claims; nullopt if it has nothing to do. Without `strategy` the tree's
   // own.
-  // What it leaves alone may have garbage in blob files: then a table that points into one.
+  // Where it has nothing to do, tables that are mostly tombstones or too old are compacted, and in
+  // the first form then those that point into blob files with too much garbage.
   std::optional<CompactionPlan> ChooseAndClaim(uint64_t now_ms);
   std::optional<CompactionPlan> ChooseAndClaim(const StrategyOptions& strategy, uint64_t now_ms);
   // Milliseconds until the strategy has something to do although nothing is written; nullopt:
@@ -139,6 +140,9 @@ class Tree : public RefCounted {
   // Drops the tables that range tombstones hide whole: worth a call after a flush or a compaction,
   // and when a snapshot has closed. What fails is left to the next time.
   void DropCovered();
+  // When a read below this seqno ends, ChooseAndClaim or DropCovered may have something to do: it
+  // may be all that some tables are kept for, or some tombstones in them. 0: there are none.
+  Seqno AwaitedBelow() const;
   // All tables into the last level; nullopt if there is none.
   std::optional<CompactionPlan> MajorPlan(uint64_t target_size) const;
   // Drops the tables inside of the range; nullopt if there is none.
@@ -195,6 +199,8 @@ class Tree : public RefCounted {
   using Chooser = std::function<std::optional<CompactionPlan>(const Version& version,
                                                               const std::set<uint64_t>& busy)>;
   std::optional<CompactionPlan> ClaimChosen(const Chooser& choose);
+  std::optional<CompactionPlan> ChooseFrom(const Version& version, const StrategyOptions& strategy,
+                                           StrategyContext context) const;
   void ReleaseHeldBut(const RetentionView& view);
   // Installs a version that reads cannot tell from the one before, with memtables that it replaces.
   void InstallHidden(Ref<Version> version, const std::vector<Ref<Memtable>>& flushed);

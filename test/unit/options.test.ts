@@ -180,6 +180,7 @@ test('a strategy is one of ours, with its numbers', () => {
     l0Threshold: 2,
     targetSize: 64 * 2 ** 20,
     levelRatio: [4],
+    tombstoneShare: 0.5,
   })
   expect(refusal(() => treeSettings({ compaction: { name: 'leveled' } })).code).toBe(
     'INVALID_OPTION',
@@ -189,6 +190,14 @@ test('a strategy is one of ours, with its numbers', () => {
     () => new SizeTieredCompaction({ minRuns: 1 }),
     () => new SizeTieredCompaction({ ratio: 1 }),
     () => new SizeTieredCompaction({ baseSize: 100 }),
+    () => new LeveledCompaction({ tombstoneShare: 0 }),
+    () => new LeveledCompaction({ tombstoneShare: 1.001 }),
+    () => new LeveledCompaction({ tombstoneShare: NaN }),
+    () => new SizeTieredCompaction({ tombstoneShare: '0.5' as unknown as number }),
+    () => new LeveledCompaction({ maxAgeSeconds: 0 }),
+    () => new SizeTieredCompaction({ maxAgeSeconds: -1 }),
+    () => new SizeTieredCompaction({ maxAgeSeconds: Infinity }),
+    () => new FifoCompaction({ limit: 1, tombstoneShare: 0.5 } as { limit: number }),
     () => new FifoCompaction({ limit: 0 }),
     () => new FifoCompaction({} as { limit: number }),
     () => new FifoCompaction(undefined as unknown as { limit: number }),
@@ -205,7 +214,11 @@ test('the defaults of the other strategies', () => {
     baseSize: 64 * 2 ** 20,
     ratio: 4,
     minRuns: 4,
+    tombstoneShare: 0.5,
   })
+  const given = { tombstoneShare: 1, maxAgeSeconds: 0.001 }
+  expect(strategySetting(new LeveledCompaction(given))).toMatchObject(given)
+  expect(strategySetting(new SizeTieredCompaction(given))).toMatchObject(given)
   const fifo = new FifoCompaction({ limit: 100 })
   expect(strategySetting(fifo)).toMatchObject({ limit: 100, ttlSeconds: undefined })
   expect([fifo.name, new SizeTieredCompaction().name]).toEqual(['fifo', 'size-tiered'])
@@ -213,8 +226,14 @@ test('the defaults of the other strategies', () => {
 
 test('a stored strategy is shown with the numbers it has', () => {
   const stored = [
-    [LeveledCompaction, { type: 'leveled', l0Threshold: 5000, targetSize: 1, levelRatio: [1] }],
-    [SizeTieredCompaction, { type: 'size-tiered', baseSize: 1, ratio: 1.01, minRuns: 1000 }],
+    [
+      LeveledCompaction,
+      { type: 'leveled', l0Threshold: 5000, targetSize: 1, levelRatio: [1], tombstoneShare: 1e-9 },
+    ],
+    [
+      SizeTieredCompaction,
+      { type: 'size-tiered', baseSize: 1, ratio: 1.01, minRuns: 1000, maxAgeSeconds: 1e-9 },
+    ],
     [FifoCompaction, { type: 'fifo', limit: 2, ttlSeconds: 0 }],
   ] as const
   for (const [Class, numbers] of stored) {

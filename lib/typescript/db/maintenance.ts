@@ -100,8 +100,8 @@ export class Maintenance {
   readonly #unwatched = new Set<CompactionJob>()
   /** Debt of level 0, sealed memtables counted as runs. */
   readonly #level0 = new Highest<Keyspace>()
-  /** The highest seqno of range tombstones in tables, where there are any. */
-  readonly #ranged = new Map<Keyspace, number>()
+  /** The highest seqno of a read whose end may leave something to do, where there is one. */
+  readonly #awaited = new Map<Keyspace, number>()
   /** What fails, by what is done for which keyspace. */
   readonly #problems = new Map<string, ShaleError>()
   readonly #timers = new Set<Timer>()
@@ -170,9 +170,9 @@ export class Maintenance {
   #countLevel0(keyspace: Keyspace): void {
     const { level0Runs, sealedCount } = keyspace.tree
     this.#level0.set(keyspace, level0Debt(keyspace, level0Runs + sealedCount))
-    const highest = keyspace.tree.highestRangeInTables
-    if (highest < 0) this.#ranged.delete(keyspace)
-    else this.#ranged.set(keyspace, highest)
+    const highest = keyspace.tree.highestAwaited
+    if (highest < 0) this.#awaited.delete(keyspace)
+    else this.#awaited.set(keyspace, highest)
     this.#tellLevel0()
   }
 
@@ -412,12 +412,13 @@ export class Maintenance {
   }
 
   /**
-   * Tables that nobody can miss go before anything is merged; garbage in blob files goes when
-   * nothing else is left to do.
+   * Tables that nobody can miss go before anything is merged; what no level is too large for comes
+   * last: tombstones and old tables, and then garbage in blob files.
    */
   *#choosePlan(keyspace: Keyspace): Flow<PlanData | undefined> {
     const { tree } = keyspace
-    const plan = (yield* tree.coveredPlan()) ?? tree.choosePlan() ?? tree.stalePlan()
+    const wanted = (yield* tree.coveredPlan()) ?? tree.choosePlan()
+    const plan = wanted ?? (yield* tree.upkeepPlan()) ?? tree.stalePlan()
     if (plan === undefined && keyspace.compactions === 0) {
       keyspace.level0Left = tree.level0Runs
       this.#countLevel0(keyspace)
@@ -438,9 +439,9 @@ export class Maintenance {
     }
   }
 
-  /** No read at this seqno will come any more: it may be all that some tables were kept for. */
+  /** No read at this seqno will come any more: it may be all that something was kept for. */
   readsEnded(seqno: number): void {
-    for (const [keyspace, highest] of this.#ranged) {
+    for (const [keyspace, highest] of this.#awaited) {
       if (seqno <= highest) this.queueCompaction(keyspace)
     }
   }

@@ -258,9 +258,13 @@ export class StandaloneTree {
   /** One decision of a strategy and its execution, or a plan. */
   *compact(what: StrategySetting | PlanData, watch: CompactionWatch): Flow<void> {
     this.check()
-    if ('type' in what) yield* this.maintenance.dropCovered(this.#keyspace)
-    const plan = 'type' in what ? this.tree.choosePlan(what) : what
+    const plan = 'type' in what ? yield* this.#decide(what) : what
     if (plan !== undefined) yield* this.maintenance.compact(this.#keyspace, plan, watch)
+  }
+
+  *#decide(strategy: StrategySetting): Flow<PlanData | undefined> {
+    yield* this.maintenance.dropCovered(this.#keyspace)
+    return this.tree.choosePlan(strategy) ?? (yield* this.tree.upkeepPlan(strategy))
   }
 
   *majorCompaction(targetSize: number | undefined, watch: CompactionWatch): Flow<void> {

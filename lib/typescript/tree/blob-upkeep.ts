@@ -45,6 +45,7 @@ export function stalePlan(
 ): PlanData | undefined {
   // First in, first out: nothing is written again, and garbage goes with the tables.
   if (kvSeparation === undefined || compaction.type === 'fifo') return undefined
+  if (version.blobs.size === 0) return undefined
   const targetSize = outputSize(compaction)
   for (const { file } of due([...version.blobs.values()], kvSeparation)) {
     for (const run of version.levels.flat()) {

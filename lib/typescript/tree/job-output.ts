@@ -9,9 +9,12 @@ import { TableOutput } from './table-output.ts'
 import type { OutputOptions } from './table-output.ts'
 import type { TreeContext } from './tree-context.ts'
 
+/** Bytes of the level below that one output of a compaction may meet, in sizes of an output. */
+const BELOW_FACTOR = 10
+
 export interface OutputTarget extends Pick<
   OutputOptions,
-  'targetSize' | 'fences' | 'below' | 'belowBytesMax' | 'throttle'
+  'targetSize' | 'fences' | 'below' | 'throttle'
 > {
   readonly level: number
   /** See Version.policyLevel. */
@@ -28,6 +31,7 @@ export function jobOutput(
   const options: OutputOptions = {
     ...writeOptions(settings, policyLevel, level === LEVEL_COUNT - 1),
     ...target,
+    belowBytesMax: BELOW_FACTOR * target.targetSize,
     vfs,
     directory,
     newFileNumber: () => manifest.newFileNumber(),

@@ -22,8 +22,6 @@ import { Version } from './version.ts'
 
 /** Bytes that a compaction reads at once. */
 const READ_AHEAD = 262_144
-/** Bytes of the level below that one output of a compaction may meet, in sizes of an output. */
-const BELOW_FACTOR = 10
 
 export interface MergeOrder {
   readonly context: TreeContext
@@ -53,7 +51,6 @@ export function* mergeInputs(order: MergeOrder): Flow<Merged & { readonly output
     relocated,
     fences: placement.fences(),
     below: placement.below(),
-    belowBytesMax: BELOW_FACTOR * targetSize,
     throttle: context.throttle,
   })
   const questions =

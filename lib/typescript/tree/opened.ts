@@ -8,10 +8,17 @@ import { openTable } from './table.ts'
 import type { PinOptions, Table, TableContext } from './table.ts'
 import type { JobFigures } from './tree-context.ts'
 import type { TreeCounters } from './tree-counters.ts'
+import type { Version } from './version.ts'
 
 export interface Opened {
   readonly tables: readonly Table[]
   readonly blobs: readonly BlobFile[]
+}
+
+/** All that a version lists. */
+export function openedOf(version: Version<Table>): Opened {
+  const blobs = [...version.blobs.values()]
+  return { tables: version.tables(), blobs: blobs.map(({ file }) => file) }
 }
 
 /** Files that the manifest names, or is about to, each held once. */

@@ -8,6 +8,7 @@
 import type {
   Compression,
   Durability,
+  FifoSetting,
   FilterSetting,
   KvSeparationSetting,
   LeveledSetting,
@@ -41,6 +42,8 @@ export const DEFAULT_SETTINGS: TreeSettings = {
     l0Threshold: 4,
     targetSize: 2 ** 26,
     levelRatio: [10],
+    tombstoneShare: 0.5,
+    maxAgeSeconds: undefined,
   },
   kvSeparation: undefined,
   durability: undefined,
@@ -121,6 +124,10 @@ function real(what: string, min: number, max: number): Coder<number> {
       return value
     },
   }
+}
+
+function positive(what: string, max: number): Coder<number> {
+  return real(what, Number.MIN_VALUE, max)
 }
 
 const flag: Coder<boolean> = {
@@ -210,6 +217,11 @@ const codec = named<Compression>('compression', ['none', 'lz4', 'zstd'])
 
 type Field<S> = { [K in keyof S]: readonly [id: number, name: K, coder: Coder<S[K]>] }[keyof S]
 
+/** Of a strategy, those that are there. */
+type Numbers<S extends StrategySetting> = {
+  readonly [K in Exclude<keyof S, 'type' | 'name'>]: NonNullable<S[K]>
+}
+
 const COMPACTION = 14
 
 /** All but the nested ones, by ascending id. */
@@ -254,18 +266,24 @@ const STRATEGY_TYPES: readonly StrategySetting['type'][] = [
   'fifo',
   'user',
 ]
+const TOMBSTONE_SHARE = [11, 'tombstoneShare', positive('tombstone share', 1)] as const
+const MAX_AGE = [12, 'maxAgeSeconds', positive('max age', Number.MAX_VALUE)] as const
 const STRATEGY_FIELDS = {
-  leveled: codersOf<Omit<LeveledSetting, 'type' | 'name'>>([
+  leveled: codersOf<Numbers<LeveledSetting>>([
     [3, 'l0Threshold', integer('l0 threshold', 1)],
     [4, 'targetSize', integer('target size', 1)],
     [5, 'levelRatio', perLevel(real('level ratio', 1, Number.MAX_VALUE))],
+    TOMBSTONE_SHARE,
+    MAX_AGE,
   ]),
-  'size-tiered': codersOf<Omit<SizeTieredSetting, 'type' | 'name'>>([
+  'size-tiered': codersOf<Numbers<SizeTieredSetting>>([
     [6, 'baseSize', integer('base size', 1)],
     [7, 'ratio', real('ratio', RATIO_MIN, Number.MAX_VALUE)],
     [8, 'minRuns', integer('min runs', 2)],
+    TOMBSTONE_SHARE,
+    MAX_AGE,
   ]),
-  fifo: codersOf<{ limit: number; ttlSeconds: number }>([
+  fifo: codersOf<Numbers<FifoSetting>>([
     [9, 'limit', integer('limit', 1)],
     [10, 'ttlSeconds', real('ttl', 0, Number.MAX_VALUE)],
   ]),
@@ -274,7 +292,7 @@ const STRATEGY_FIELDS = {
 /** What need not be there. */
 const STRATEGY_DEFAULTS = {
   leveled: DEFAULT_SETTINGS.compaction,
-  'size-tiered': {},
+  'size-tiered': { tombstoneShare: 0.5, maxAgeSeconds: undefined },
   fifo: { ttlSeconds: undefined },
   user: {},
 }

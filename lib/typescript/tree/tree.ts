@@ -13,6 +13,8 @@ import type { FilterSource, PlanData, StrategySetting, TreeSettings } from '../.
 import { ShaleError } from '../../errors.ts'
 import { chooseDropRange } from '../../drops.ts'
 import { choosePlan, outputSize } from '../../strategy.ts'
+import type { ChoiceContext } from '../../strategy.ts'
+import { chooseUpkeep } from '../../upkeep.ts'
 import type { Flow } from '../base/flow.ts'
 import { Gate } from '../base/gate.ts'
 import { highestOf } from '../base/numbers.ts'
@@ -25,7 +27,7 @@ import { jobOutput } from './job-output.ts'
 import { anyMeet } from './levels.ts'
 import type { ManifestEdit } from './manifest-edit.ts'
 import type { TreeState } from './manifest-state.ts'
-import { countWritten, discard, openFiles, release, replace } from './opened.ts'
+import { countWritten, discard, openedOf, openFiles, release, replace } from './opened.ts'
 import type { Opened } from './opened.ts'
 import { mergeInputs } from './merge-inputs.ts'
 import { MergeIterator } from './merge-iterator.ts'
@@ -34,8 +36,8 @@ import { decodeOptions } from './options.ts'
 import type { StoredOptions } from './options.ts'
 import { Placement } from './placement.ts'
 import type { RetentionView } from './retention.ts'
-import { highestRange, rangesOfMemtable } from './kept-ranges.ts'
-import { coveredPlan, dueIn, majorPlan } from './plans.ts'
+import { rangesOfMemtable } from './kept-ranges.ts'
+import { coveredPlan, dueIn, highestAwaited, lowestRead, majorPlan } from './plans.ts'
 import { Hold, stillNeeded, SuperVersion } from './super-version.ts'
 import type { HeldVersion } from './super-version.ts'
 import { byFirstKey } from './table-meta.ts'
@@ -390,10 +392,20 @@ export class Tree {
   // --- compaction --------------------------------------------------------------------------------
 
   /** What a strategy would do now, the tree's own if none is given. */
-  choosePlan(strategy?: StrategySetting): PlanData | undefined {
-    const context = { busyTables: this.#busyTables(), now: this.#context.vfs.wallMillis() }
-    const levels = summaryLevels(this.#super.version)
-    return choosePlan(levels, strategy ?? this.settings.compaction, context)
+  choosePlan(strategy: StrategySetting = this.settings.compaction): PlanData | undefined {
+    return choosePlan(summaryLevels(this.#super.version), strategy, this.#choiceContext())
+  }
+
+  /** What is left to do by its numbers where it wants nothing; undefined if there is nothing. */
+  *upkeepPlan(strategy: StrategySetting = this.settings.compaction): Flow<PlanData | undefined> {
+    const choose = (seenBelow: number): PlanData | undefined =>
+      chooseUpkeep(summaryLevels(this.#super.version), strategy, this.#choiceContext(seenBelow))
+    // What reads need is not asked for in vain: that may have to be recorded.
+    return choose(Infinity) && choose(lowestRead(yield* this.#context.view()))
+  }
+
+  #choiceContext(seenBelow = 0): ChoiceContext {
+    return { busyTables: this.#busyTables(), now: this.#context.vfs.wallMillis(), seenBelow }
   }
 
   /** Milliseconds until the strategy has something to do although nothing is written. */
@@ -409,16 +421,12 @@ export class Tree {
 
   /** Gets rid of the garbage in blob files; undefined: it is not worth it. */
   stalePlan(): PlanData | undefined {
-    const { version } = this.#super
-    return version.blobs.size === 0
-      ? undefined
-      : stalePlan(version, this.settings, this.#busyTables())
+    return stalePlan(this.#super.version, this.settings, this.#busyTables())
   }
 
-  /** The highest seqno of a range tombstone in a table; -1 if there is none. */
-  get highestRangeInTables(): number {
-    const { version } = this.#super
-    return version.rangeTombstoneCount === 0 ? -1 : highestRange(version.tables())
+  /** When a read at this seqno or below ends, there may be something to do. */
+  get highestAwaited(): number {
+    return highestAwaited(this.#super.version, this.settings.compaction)
   }
 
   /** All tables into the last level; undefined if there is none. */
@@ -658,11 +666,7 @@ export class Tree {
   /** Its files go with their last reader; running jobs end without a commit. */
   delete(): void {
     this.#isDeleted = true
-    const { version } = this.#super
-    replace({
-      tables: version.tables(),
-      blobs: [...version.blobs.values()].map(({ file }) => file),
-    })
+    replace(openedOf(this.#super.version))
     this.#end()
   }
 

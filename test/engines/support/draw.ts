@@ -121,16 +121,20 @@ export class Draw extends Random {
     ])
   }
 
-  strategy(): CompactionStrategy {
+  /** Age alone is a reason for nothing, unless one is given. */
+  strategy(age = this.pick([{}, { maxAgeSeconds: 36_000 }])): CompactionStrategy {
+    const upkeep = { tombstoneShare: this.pick([0.01, 0.3, 0.5, 1]), ...age }
     if (this.oneIn(3)) {
       const baseSize = this.pick([4096, 10_000, 40_000])
       return new SizeTieredCompaction({
+        ...upkeep,
         baseSize,
         ratio: this.pick([1.1, 2, 4]),
         minRuns: this.between(2, 4),
       })
     }
     return new LeveledCompaction({
+      ...upkeep,
       l0Threshold: this.between(1, 5),
       targetSize: this.pick([4096, 10_000, 40_000]),
       levelRatio: this.pick<number | number[]>([1.5, 2, 4, [2, 3]]),

@@ -8,6 +8,7 @@
 
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import {
   FifoCompaction,
@@ -406,8 +407,12 @@ export class TreeRun {
   async #strategy(): Promise<void> {
     const { native, typescript } = this.#trees
     const fifo = new FifoCompaction({ limit: this.#draw.pick([10_000, 100_000]) })
-    const strategy = this.#draw.oneIn(8) ? fifo : this.#draw.strategy()
-    const context = { busyTables: new Set<number>(), now: 0 }
+    const isAged = this.#draw.oneIn(4)
+    // So that every table of both is too old.
+    if (isAged) await setTimeout(5)
+    const own = this.#draw.strategy(isAged ? { maxAgeSeconds: 0.001 } : undefined)
+    const strategy = this.#draw.oneIn(8) ? fifo : own
+    const context = { busyTables: new Set<number>(), now: Date.now(), seenBelow: native.gcSeqno }
     const chosen = [native, typescript].map((tree) => {
       const version = tree.version()
       return placed(strategy.choose(version, context), version)

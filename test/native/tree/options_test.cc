@@ -76,12 +76,23 @@ TEST(TreeOptions, EveryStrategyComesBack) {
   o.strategy.base_size = 12345;
   o.strategy.ratio = 2.5;
   o.strategy.min_runs = 7;
+  o.strategy.tombstone_share = 0.75;
+  o.strategy.max_age_seconds = 86400;
   TreeOptions back;
   ASSERT_OK(TreeOptions::Decode(o.Encode(), &back));
   EXPECT_EQ(back.strategy.kind, StrategyKind::kSizeTiered);
+  EXPECT_EQ(back.strategy.tombstone_share, 0.75);
+  EXPECT_EQ(back.strategy.max_age_seconds, 86400);
   EXPECT_EQ(back.strategy.base_size, 12345u);
   EXPECT_EQ(back.strategy.ratio, 2.5);
   EXPECT_EQ(back.strategy.min_runs, 7u);
+
+  o.strategy = StrategyOptions();
+  o.strategy.tombstone_share = 1;
+  ASSERT_OK(TreeOptions::Decode(o.Encode(), &back));
+  EXPECT_EQ(back.strategy.kind, StrategyKind::kLeveled);
+  EXPECT_EQ(back.strategy.tombstone_share, 1);
+  EXPECT_EQ(back.strategy.max_age_seconds, std::nullopt);
 
   o.strategy = StrategyOptions();
   o.strategy.kind = StrategyKind::kFifo;
@@ -127,6 +138,9 @@ TEST(TreeOptions, NumbersOfStrategiesAreChecked) {
   TreeOptions o;
   EXPECT_OK(TreeOptions::Decode(WithStrategy({{1, one}, {6, one}, {7, real(2)}, {8, two}}), &o));
   EXPECT_EQ(o.strategy.name, "size-tiered");
+  // Stored before there was an upkeep.
+  EXPECT_EQ(o.strategy.tombstone_share, 0.5);
+  EXPECT_EQ(o.strategy.max_age_seconds, std::nullopt);
   EXPECT_OK(TreeOptions::Decode(WithStrategy({{1, two}, {9, one}}), &o));
   EXPECT_EQ(o.strategy.name, "fifo");
   for (const std::string& bad : {
@@ -138,6 +152,13 @@ TEST(TreeOptions, NumbersOfStrategiesAreChecked) {
            WithStrategy({{1, one}, {6, one}, {7, real(NAN)}, {8, two}}),
            WithStrategy({{1, one}, {6, one}, {7, real(INFINITY)}, {8, two}}),
            WithStrategy({{1, one}, {6, one}, {7, real(2)}, {8, one}}),
+           WithStrategy({{1, nought}, {11, real(0)}}),
+           WithStrategy({{1, nought}, {11, real(1.01)}}),
+           WithStrategy({{1, nought}, {11, real(NAN)}}),
+           WithStrategy({{1, nought}, {12, real(0)}}),
+           WithStrategy({{1, nought}, {12, real(INFINITY)}}),
+           WithStrategy({{1, one}, {6, one}, {7, real(2)}, {8, two}, {11, real(-1)}}),
+           WithStrategy({{1, one}, {6, one}, {7, real(2)}, {8, two}, {12, one}}),
            WithStrategy({{1, two}}),
            WithStrategy({{1, two}, {9, nought}}),
            WithStrategy({{1, two}, {9, one}, {10, real(-1)}}),

@@ -19,7 +19,8 @@ uint64_t Millis(const std::string& text) {
 }
 
 TableSummary ParseTable(const std::string& text) {
-  const auto places = SplitAt(text, '@');
+  const auto seqnos = SplitAt(text, '^');
+  const auto places = SplitAt(seqnos.at(0), '@');
   const auto parts = SplitAt(places.at(0), ':');
   TableSummary t;
   t.number = std::stoull(parts.at(0));
@@ -28,10 +29,13 @@ TableSummary ParseTable(const std::string& text) {
   t.last_key = keys.at(1);
   t.size = std::stoull(parts.at(2));
   if (places.size() > 1) t.created_at_ms = Millis(places[1]);
+  if (seqnos.size() > 1) t.highest_seqno = std::stoull(seqnos[1]);
   t.item_count = 100;
   if (parts.size() > 3) {
     const auto counts = SplitAt(parts[3], '/');
-    t.tombstone_count = std::stoull(counts.at(0));
+    const auto tombstones = SplitAt(counts.at(0), '+');
+    t.tombstone_count = std::stoull(tombstones.at(0));
+    if (tombstones.size() > 1) t.range_tombstone_count = std::stoull(tombstones[1]);
     t.item_count = std::stoull(counts.at(1));
   }
   return t;
@@ -66,6 +70,15 @@ void SetOption(const std::string& name, const std::string& value, StrategyCase* 
     o.ttl_seconds = std::stod(value);
   } else if (name == "now") {
     c->context.now_ms = Millis(value);
+  } else if (name == "seen") {
+    c->context.seen_below = std::stoull(value);
+  } else if (name == "share") {
+    o.tombstone_share = std::stod(value);
+  } else if (name == "age") {
+    o.max_age_seconds = std::stod(value);
+  } else if (name == "size") {
+    o.target_size = std::stoull(value);
+    o.base_size = o.target_size;
   } else {
     ADD_FAILURE() << "an unknown option: " << name;
   }
@@ -79,6 +92,7 @@ StrategyCase ParseCase(const TextCase& text, StrategyKind kind) {
   c.options.base_size = 10;
   c.options.limit = 100;
   c.context.now_ms = 1000000;
+  c.context.seen_below = 1;
   for (const auto& words : text.lines) {
     if (words[0] == "options") {
       for (size_t i = 1; i < words.size(); i++) {
@@ -114,13 +128,15 @@ std::string Describe(const std::optional<CompactionPlan>& plan) {
                   placed ? plan->destination_level : -1);
 }
 
-void RunCases(const std::string& file, StrategyKind kind) {
+using Chooser = decltype(&Choose);
+
+void RunCases(const std::string& file, StrategyKind kind, Chooser choose = Choose) {
   const auto cases = ReadCases(file);
   EXPECT_GT(cases.size(), 15u);
   for (const TextCase& text : cases) {
     const StrategyCase c = ParseCase(text, kind);
     ASSERT_FALSE(c.expected.empty()) << text.name;
-    const auto plan = Choose(c.version, c.options, c.context);
+    const auto plan = choose(c.version, c.options, c.context);
     EXPECT_EQ(Describe(plan), c.expected) << file << ":" << text.line << ": " << text.name;
     if (plan && plan->type == CompactionPlan::Type::kMerge) {
       EXPECT_EQ(plan->target_size, c.options.OutputSize());
@@ -133,6 +149,25 @@ TEST(LeveledCompaction, Cases) { RunCases("leveled.cases.txt", StrategyKind::kLe
 TEST(SizeTieredCompaction, Cases) { RunCases("size-tiered.cases.txt", StrategyKind::kSizeTiered); }
 
 TEST(FifoCompaction, Cases) { RunCases("fifo.cases.txt", StrategyKind::kFifo); }
+
+TEST(Upkeep, Cases) {
+  RunCases("upkeep.cases.txt", StrategyKind::kLeveled, ChooseUpkeep);
+  RunCases("upkeep.cases.txt", StrategyKind::kSizeTiered, ChooseUpkeep);
+}
+
+TEST(Upkeep, OtherStrategiesHaveNone) {
+  VersionSummary version;
+  version.levels.resize(kLevelCount);
+  version.levels[0] = {RunSummary{{ParseTable("1:a-z:10:100/100")}}};
+  StrategyOptions options;
+  options.max_age_seconds = 1;
+  const StrategyContext context{{}, 1000000, 1};
+  EXPECT_TRUE(ChooseUpkeep(version, options, context).has_value());
+  for (const StrategyKind kind : {StrategyKind::kFifo, StrategyKind::kUser}) {
+    options.kind = kind;
+    EXPECT_FALSE(ChooseUpkeep(version, options, context).has_value());
+  }
+}
 
 // ---- a simulation: what the strategy does to a tree under load, in numbers ----
 

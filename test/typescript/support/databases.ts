@@ -48,6 +48,8 @@ export const SMALL_TREE: TreeSettingsGiven = {
     l0Threshold: 2,
     targetSize: 4096,
     levelRatio: [3],
+    tombstoneShare: 0.5,
+    maxAgeSeconds: undefined,
   },
 }
 

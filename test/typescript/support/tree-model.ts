@@ -44,6 +44,8 @@ const SETTINGS: Partial<TreeSettings> = {
     l0Threshold: 2,
     targetSize: 1200,
     levelRatio: [2],
+    tombstoneShare: 0.5,
+    maxAgeSeconds: undefined,
   },
 }
 
@@ -167,11 +169,13 @@ export class TreeModel {
   }
 
   /**
-   * One compaction that the strategy wants, if it does; tables that nobody misses go first, and
-   * garbage last.
+   * One compaction that the strategy wants, if it does; tables that nobody misses go first, then
+   * those with many tombstones, and garbage last.
    */
   *compact(): Flow<boolean> {
-    const plan = (yield* this.tree.coveredPlan()) ?? this.tree.choosePlan() ?? this.tree.stalePlan()
+    const { tree } = this
+    const wanted = (yield* tree.coveredPlan()) ?? tree.choosePlan()
+    const plan = wanted ?? (yield* tree.upkeepPlan()) ?? tree.stalePlan()
     if (plan !== undefined) yield* this.tree.compact(this.tree.claim(plan))
     return plan !== undefined
   }

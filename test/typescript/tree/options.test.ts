@@ -43,6 +43,8 @@ test('every option comes back', () => {
       l0Threshold: 7,
       targetSize: 2 ** 33,
       levelRatio: [4, 8.5],
+      tombstoneShare: 0.125,
+      maxAgeSeconds: 86_400,
     },
     kvSeparation: {
       threshold: 1,
@@ -61,14 +63,35 @@ test('every option comes back', () => {
 })
 
 test('every strategy comes back', () => {
+  const tiers = { type: 'size-tiered', name: 'size-tiered' } as const
+  const numbers = { baseSize: 12_345, ratio: 2.5, minRuns: 7, tombstoneShare: 1 }
   const strategies: readonly StrategySetting[] = [
-    { type: 'size-tiered', name: 'size-tiered', baseSize: 12_345, ratio: 2.5, minRuns: 7 },
+    { ...tiers, ...numbers, maxAgeSeconds: 0.25 },
+    { ...tiers, ...numbers, maxAgeSeconds: undefined },
     { type: 'fifo', name: 'fifo', limit: 2 ** 40, ttlSeconds: 0.5 },
     { type: 'fifo', name: 'fifo', limit: 1, ttlSeconds: undefined },
     { type: 'user', name: 'mine' },
   ]
   for (const compaction of strategies) {
     const stored = newOptions({ compaction })
+    expect(decodeOptions(encodeOptions(stored))).toEqual(stored)
+  }
+})
+
+test('a strategy that was stored before there was an upkeep gets the numbers of a new one', () => {
+  const leveled = new Encoder().field(1, Uint8Array.of(0)).view()
+  const tiers = new Encoder()
+    .field(1, Uint8Array.of(1))
+    .field(6, Uint8Array.of(100))
+    .field(7, new Encoder().f64(2).view())
+    .field(8, Uint8Array.of(3))
+    .view()
+  for (const compaction of [leveled, tiers]) {
+    const stored = decodeOptions(new Encoder().field(14, compaction).view())
+    expect(stored.settings.compaction).toMatchObject({
+      tombstoneShare: 0.5,
+      maxAgeSeconds: undefined,
+    })
     expect(decodeOptions(encodeOptions(stored))).toEqual(stored)
   }
 })
@@ -101,7 +124,7 @@ describe('what this version does not know', () => {
   test('is kept and written back', () => {
     const separation = new Encoder().field(1, Uint8Array.of(100)).field(6, Uint8Array.of(8)).view()
     const bytes = new Encoder()
-      .field(14, new Encoder().field(1, Uint8Array.of(0)).field(11, Uint8Array.of(5)).view())
+      .field(14, new Encoder().field(1, Uint8Array.of(0)).field(99, Uint8Array.of(5)).view())
       .field(15, separation)
       .field(16, Uint8Array.of(0))
       .field(77, Uint8Array.of(1, 2))
@@ -113,7 +136,7 @@ describe('what this version does not know', () => {
     expect(again.settings.kvSeparation).toMatchObject({ threshold: 100, compression: 'lz4' })
     expect(again.kept.map(({ id }) => id)).toEqual([77])
     expect(again.keptOfKvSeparation).toEqual([{ id: 6, content: Uint8Array.of(8) }])
-    expect(again.keptOfCompaction).toEqual([{ id: 11, content: Uint8Array.of(5) }])
+    expect(again.keptOfCompaction).toEqual([{ id: 99, content: Uint8Array.of(5) }])
   })
 
   test('strategies of other kinds keep their fields and their name', () => {
@@ -174,6 +197,14 @@ test('what breaks a rule is damage', async () => {
     [14, [1, 1, 1, 6, 1, 1, 7, 8, ...f64(1), 8, 1, 2]],
     [14, [1, 1, 1, 6, 1, 1, 7, 8, ...f64(NaN), 8, 1, 2]],
     [14, [1, 1, 1, 6, 1, 1, 7, 8, ...f64(2), 8, 1, 1]],
+    // Both with an upkeep: a share of nothing, or of more than all; an age of nothing.
+    [14, [1, 1, 0, 11, 8, ...f64(0)]],
+    [14, [1, 1, 0, 11, 8, ...f64(1.01)]],
+    [14, [1, 1, 0, 11, 8, ...f64(NaN)]],
+    [14, [1, 1, 0, 12, 8, ...f64(0)]],
+    [14, [1, 1, 0, 12, 8, ...f64(Infinity)]],
+    [14, [1, 1, 1, 6, 1, 1, 7, 8, ...f64(2), 8, 1, 2, 11, 8, ...f64(-1)]],
+    [14, [1, 1, 1, 6, 1, 1, 7, 8, ...f64(2), 8, 1, 2, 12, 1, 0]],
     // FIFO: without limit; limit 0; an age below 0.
     [14, [1, 1, 2]],
     [14, [1, 1, 2, 9, 1, 0]],

@@ -10,8 +10,9 @@ import type {
   SizeTieredSetting,
   StrategySetting,
 } from '../../../lib/engine.ts'
-import { choosePlan } from '../../../lib/strategy.ts'
+import { choosePlan, outputSize } from '../../../lib/strategy.ts'
 import type { TableSummary } from '../../../lib/table-summary.ts'
+import { chooseUpkeep } from '../../../lib/upkeep.ts'
 import { root } from '../../support/source-files.ts'
 
 /** Sizes of the cases are in this unit. */
@@ -24,21 +25,30 @@ interface Case {
   readonly busy: Set<number>
   /** Seconds. */
   now: number
+  /** A seqno. */
+  seen: number
   expected: string
 }
 
-/** `number:first-last:size`, then perhaps `:tombstones/entries`, then perhaps `@seconds`. */
+/**
+ * `number:first-last:size`, then perhaps `:tombstones/entries` with `point+range` for the
+ * tombstones, then perhaps `@seconds`, then perhaps `^seqno`.
+ */
 function table(text: string): TableSummary {
-  const [place = '', created = '0'] = text.split('@')
+  const [rest = '', seqno = '0'] = text.split('^')
+  const [place = '', created = '0'] = rest.split('@')
   const [id, keys = '', size, counts = '0/100'] = place.split(':')
   const [first = '', last = ''] = keys.split('-')
-  const [tombstoneCount = 0, itemCount = 0] = counts.split('/').map(Number)
+  const [tombstones = '', itemCount] = counts.split('/')
+  const [tombstoneCount = 0, rangeTombstoneCount = 0] = tombstones.split('+').map(Number)
   return {
     id: Number(id),
     size: Number(size) * UNIT,
-    itemCount,
+    itemCount: Number(itemCount),
     tombstoneCount,
     weakTombstoneCount: 0,
+    rangeTombstoneCount,
+    highestSeqno: Number(seqno),
     firstKey: Buffer.from(first),
     lastKey: Buffer.from(last),
     createdAt: Number(created) * 1000,
@@ -58,6 +68,11 @@ const SIZE_TIERED: Options<SizeTieredSetting> = {
   ratio: (_, ratio) => ({ ratio }),
   runs: (_, minRuns) => ({ minRuns }),
 }
+const UPKEEP: Options<LeveledSetting | SizeTieredSetting> = {
+  share: (_, tombstoneShare) => ({ tombstoneShare }),
+  age: (_, maxAgeSeconds) => ({ maxAgeSeconds }),
+  size: (_, size) => ({ targetSize: size * UNIT, baseSize: size * UNIT }),
+}
 const FIFO: Options<FifoSetting> = {
   limit: (_, size) => ({ limit: size * UNIT }),
   ttl: (_, ttlSeconds) => ({ ttlSeconds }),
@@ -67,6 +82,7 @@ function setOption(one: Case, options: Options<never>, text: string): void {
   const [name = '', value = ''] = text.split('=')
   const numbers = value.split(',').map(Number)
   if (name === 'now') one.now = numbers[0]!
+  else if (name === 'seen') one.seen = numbers[0]!
   else if (!(name in options)) throw new Error(`an unknown option: ${text}`)
   else Object.assign(one.setting, options[name]!(one.setting as never, numbers[0]!, numbers))
 }
@@ -80,7 +96,7 @@ function readCases(file: string, setting: StrategySetting, options: Options<neve
     const current = cases.at(-1)
     if (word === 'case') {
       const levels = Array.from({ length: 7 }, (): TableSummary[][] => [])
-      const own = { name: rest.join(' '), setting: { ...setting }, now: 1000 }
+      const own = { name: rest.join(' '), setting: { ...setting }, now: 1000, seen: 1 }
       cases.push({ ...own, levels, busy: new Set(), expected: '' })
     } else if (current === undefined) {
       throw new Error(`a case does not begin with its name: ${line}`)
@@ -116,44 +132,48 @@ function textOf(plan: PlanData | undefined): string {
   return normal(`${plan.kind} ${plan.tables.join(' ')} to ${plan.destinationLevel}`)
 }
 
-const own = <S extends StrategySetting>(setting: S): S => setting
+const upkeep = { tombstoneShare: 0.5, maxAgeSeconds: undefined }
+const leveled: LeveledSetting = {
+  type: 'leveled',
+  name: 'leveled',
+  l0Threshold: 4,
+  targetSize: 10 * UNIT,
+  levelRatio: [10],
+  ...upkeep,
+}
+const sizeTiered: SizeTieredSetting = {
+  type: 'size-tiered',
+  name: 'size-tiered',
+  baseSize: 10 * UNIT,
+  ratio: 4,
+  minRuns: 4,
+  ...upkeep,
+}
+const fifo: FifoSetting = { type: 'fifo', name: 'fifo', limit: 100 * UNIT, ttlSeconds: undefined }
 
 describe.each([
-  [
-    'leveled.cases.txt',
-    own<LeveledSetting>({
-      type: 'leveled',
-      name: 'leveled',
-      l0Threshold: 4,
-      targetSize: 10 * UNIT,
-      levelRatio: [10],
-    }),
-    LEVELED,
-  ],
-  [
-    'size-tiered.cases.txt',
-    own<SizeTieredSetting>({
-      type: 'size-tiered',
-      name: 'size-tiered',
-      baseSize: 10 * UNIT,
-      ratio: 4,
-      minRuns: 4,
-    }),
-    SIZE_TIERED,
-  ],
-  [
-    'fifo.cases.txt',
-    own<FifoSetting>({ type: 'fifo', name: 'fifo', limit: 100 * UNIT, ttlSeconds: undefined }),
-    FIFO,
-  ],
-] as const)('%s', (file, setting, options) => {
+  ['leveled.cases.txt', leveled, LEVELED, choosePlan],
+  ['size-tiered.cases.txt', sizeTiered, SIZE_TIERED, choosePlan],
+  ['fifo.cases.txt', fifo, FIFO, choosePlan],
+  ['upkeep.cases.txt', leveled, UPKEEP, chooseUpkeep],
+  ['upkeep.cases.txt', sizeTiered, UPKEEP, chooseUpkeep],
+] as const)('%s %#', (file, setting, options, choose) => {
   const cases = readCases(file, setting, options)
   test('has cases', () => expect(cases.length).toBeGreaterThan(15))
   test.each(cases)('$name', (one) => {
     expect(one.expected).not.toBe('')
-    const context = { busyTables: one.busy, now: one.now * 1000 }
-    expect(textOf(choosePlan(one.levels, one.setting, context))).toBe(one.expected)
+    const context = { busyTables: one.busy, now: one.now * 1000, seenBelow: one.seen }
+    const plan = choose(one.levels, one.setting, context)
+    expect(textOf(plan)).toBe(one.expected)
+    if (plan?.kind === 'merge') expect(plan.targetSize).toBe(outputSize(one.setting))
   })
+})
+
+test.each([fifo, { type: 'user', name: 'mine' }] as const)('$type has no upkeep', (setting) => {
+  const levels = [[[table('1:a-z:10:100/100@0')]]]
+  const context = { busyTables: new Set<number>(), now: 1e15, seenBelow: 1 }
+  expect(chooseUpkeep(levels, leveled, context)?.tables).toEqual([1])
+  expect(chooseUpkeep(levels, setting, context)).toBeUndefined()
 })
 
 test('a strategy that is not ours decides nothing', () => {
@@ -165,13 +185,7 @@ test('a strategy that is not ours decides nothing', () => {
 describe('tables that end with a range tombstone', () => {
   const EXCLUSIVE = 1
   const [before, behind] = [table('1:a-m:1'), table('2:m-z:1')]
-  const setting: LeveledSetting = {
-    type: 'leveled',
-    name: 'leveled',
-    l0Threshold: 2,
-    targetSize: UNIT,
-    levelRatio: [10],
-  }
+  const setting: LeveledSetting = { ...leveled, l0Threshold: 2, targetSize: UNIT }
   const choose = (levels: TableSummary[][][]): PlanData | undefined =>
     choosePlan(levels, setting, { busyTables: new Set(), now: 0 })
 
