@@ -10,9 +10,13 @@ import type { KeyInput } from './types.ts'
  * empty.
  */
 export interface KeyRange {
+  /** Keys above it. */
   gt?: KeyInput
+  /** It and the keys above it. */
   gte?: KeyInput
+  /** Keys below it. */
   lt?: KeyInput
+  /** It and the keys below it. */
   lte?: KeyInput
 }
 

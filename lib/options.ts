@@ -44,9 +44,9 @@ export interface DatabaseOptions {
    * @default 'auto'
    */
   engine?: EngineName | 'auto'
-  /** @default true */
+  /** Makes the directory where there is none. @default true */
   createIfMissing?: boolean
-  /** @default false */
+  /** Refuses a directory where there is a database. @default false */
   errorIfExists?: boolean
   /** Recovers in memory and writes nothing. @default false */
   readOnly?: boolean
@@ -146,7 +146,10 @@ export interface KeyspaceOptions {
   compression?: PerLevel<Compression>
   /** Codec of index blocks. @default 'none' */
   indexCompression?: PerLevel<Compression>
-  /** @default [{ falsePositiveRate: 1e-4 }, { bitsPerKey: 10 }] */
+  /**
+   * Tells without a read that a key is not in a table.
+   * @default [{ falsePositiveRate: 1e-4 }, { bitsPerKey: 10 }]
+   */
   filter?: PerLevel<FilterPolicy>
   /** Keeps the index of a table in memory while it is open. @default [true, true, false] */
   pinIndex?: PerLevel<boolean>
@@ -158,7 +161,7 @@ export interface KeyspaceOptions {
   partitionFilter?: PerLevel<boolean>
   /** Leaves filters out of the last level: right when reads nearly always find. @default false */
   expectPointReadHits?: boolean
-  /** @default new LeveledCompaction() */
+  /** Which tables are merged, and when. @default new LeveledCompaction() */
   compaction?: CompactionStrategy
   /**
    * Keeps large values in blob files, so that compactions move pointers instead. Decided when the

@@ -15,7 +15,10 @@ import type { Durability, KeyInput, ValueInput } from './types.ts'
 
 /** Durability of one write or batch. */
 export interface WriteOptions {
-  /** @default the keyspace's for single writes, the database's for batches */
+  /**
+   * What it survives once it is acknowledged. @default the keyspace's for single writes, the
+   * database's for batches
+   */
   durability?: Durability
 }
 

@@ -240,7 +240,7 @@ test('garbage goes without a merge that the strategy wants', async () => {
   await db.close()
 })
 
-test('a snapshot reads on while files are relocated and go', async () => {
+test('edge case 10: a snapshot reads on while blob files are relocated and go', async () => {
   const { path, db, keyspace } = await open()
   for (let i = 0; i < 30; i++) keyspace.insertSync(keyOf(i), large(`first ${i}`))
   await flush(keyspace)
@@ -316,7 +316,7 @@ test('a flipped byte is found by every read of the value, and by no other', asyn
 })
 
 test.each(['none', 'lz4', 'zstd'] as const)(
-  'values that %s compresses are the same after relocation and reopening',
+  'edge case 31: values that %s compresses are the same after relocation and reopening',
   async (compression) => {
     const path = join(scratchDirectory(), 'db')
     const kvSeparation = { ...SEPARATION, fileSize: 20_000, compression }
@@ -355,7 +355,7 @@ test.each(['none', 'lz4', 'zstd'] as const)(
   },
 )
 
-test('clear() gives blob files back', async () => {
+test('edge case 32: clear() gives blob files back, and separation outlives an open', async () => {
   const { path, db, keyspace } = await open()
   for (let i = 0; i < 20; i++) keyspace.insertSync(keyOf(i), large(`${i}`))
   await flush(keyspace)
@@ -368,13 +368,14 @@ test('clear() gives blob files back', async () => {
   keyspace.insertSync('new', large('new'))
   await db.close()
   const again = await open(path, {})
+  expect(again.keyspace.isKvSeparated).toBe(true)
   expect(again.keyspace.iter().toArraySync().map(String)).toEqual([`new,${large('new')}`])
   expect(again.keyspace.blobFileCount()).toBe(1)
   await again.db.close()
   expect(blobsIn(path)).toHaveLength(1)
 })
 
-test('many versions of few keys over files that are cut in the midst of a merge', async () => {
+test('edge case 33: many versions of few keys over files cut in the midst of a merge', async () => {
   const path = join(scratchDirectory(), 'db')
   const { db, keyspace } = await open(path)
   const expected = new Map<string, string>()

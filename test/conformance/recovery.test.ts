@@ -1,38 +1,23 @@
 // Opening what a crash or damage left: what is kept, what is dropped, and what is told.
 
-import { cpSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { Database, DatabaseOptions } from '../../lib/index.ts'
 import { openDatabase, openDatabaseSync } from '../support/engine.ts'
+import { flipByte, imageOf, placesOf } from '../support/files.ts'
+import type { Place } from '../support/files.ts'
 import { failure, rejection, scratchDirectory } from '../support/scratch.ts'
 
 /** Nothing is synced, nor flushed, unless it is asked for. */
 const QUIET: DatabaseOptions = { syncInterval: 0 }
 
-/** The directory as a process that is killed now would leave it. */
-function imageOf(db: Database): string {
-  const image = join(scratchDirectory(), 'image')
-  cpSync(db.path, image, { recursive: true, filter: (file) => !file.endsWith('lock') })
-  return image
-}
-
 /** The one file that holds `text`, and where it last does. */
-function find(path: string, text: string): { file: string; at: number } {
-  const found = readdirSync(path).flatMap((name) => {
-    const file = join(path, name)
-    const at = name === 'lock' ? -1 : readFileSync(file).lastIndexOf(text)
-    return at < 0 ? [] : [{ file, at }]
-  })
+function find(path: string, text: string): Place {
+  const found = placesOf(path, text)
   expect(found).toHaveLength(1)
   return found[0]!
-}
-
-function flipByte({ file, at }: { file: string; at: number }): void {
-  const contents = readFileSync(file)
-  contents[at]! ^= 0x20
-  writeFileSync(file, contents)
 }
 
 function rowsOf(db: Database): string {

@@ -428,7 +428,7 @@ describe('reading ahead', () => {
 })
 
 describe('failures', () => {
-  test('what was packed before a failure is handed out; then it is met again', async () => {
+  test('edge case 24: what was packed before a failure is handed out; then it is met', async () => {
     for (const end of [FRONT, BACK] as const) {
       const { reads, machine } = openTree(layersOf(manyRows(100), IN_TABLES))
       const scan = reads.scan(EVERYTHING)

@@ -136,6 +136,7 @@ TEST(LogReader, OverwrittenRanges) {
   }
 }
 
+// Edge case 34: tails of zeros and garbage.
 TEST(LogReader, TailsThatWereNeverWritten) {
   LogBuilder log(kNumber);
   log.Data(1, "one", 0);

@@ -179,6 +179,7 @@ TEST(DataBlock, ShortKeysThatAreZeroPadded) {
   CheckAll(records, &random);
 }
 
+// Edge case 19: from both ends of a block in any order, every entry exactly once.
 TEST(DataBlock, RandomBlocks) {
   TestRandom random;
   for (uint64_t round = 0; round < Scaled(60); round++) {

@@ -36,6 +36,7 @@ double TheoreticalRate(double keys, double lines, double probes) {
   return rate;
 }
 
+// Edge case 25: filters of less than a bit a key hold every key all the same.
 TEST(FilterBlock, HoldsEveryKey) {
   for (const uint64_t keys : {1, 2, 50, 51, 52, 1000, 20000}) {
     for (const double bits : {0.5, 1.0, 3.3, 10.0, 20.0, 60.0}) {

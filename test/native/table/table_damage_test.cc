@@ -114,6 +114,7 @@ TEST(TableDamage, TheGoodFileReads) {
   }
 }
 
+// Edge case 27: a flipped byte anywhere in a table.
 TEST(TableDamage, EveryByteFlipped) {
   TestRandom random;
   for (const bool partitioned : {false, true}) {

@@ -215,6 +215,7 @@ TEST(TableProperty, RandomOptions) {
   }
 }
 
+// Edge case 4: hundreds of versions of one key.
 // Records of one key over many data blocks and index partitions: every old seqno is found, from one
 // block each.
 TEST(TableProperty, OneKeyOverManyBlocksAndPartitions) {

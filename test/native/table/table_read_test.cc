@@ -298,6 +298,7 @@ TEST(TableRead, AHitKeepsItsBlock) {
   EXPECT_EQ(hit.entry.value, Slice(records[40].value));
 }
 
+// Edge case 6: what is found in an ingested table has the seqno of its ingestion.
 // The seqno of an ingested table is added on the way out, and taken into account on the way in.
 TEST(TableRead, GlobalSeqno) {
   constexpr Seqno kGlobal = 1000;

@@ -18,6 +18,7 @@ TEST(KeyAfter, IsTheNextLegalKey) {
   EXPECT_EQ(KeyAfter(std::string(kKeyBytesMax, '\xff')), std::nullopt);
 }
 
+// Edge case 22: prefixes that end in 0xff.
 TEST(PrefixEnd, IsAboveEveryKeyWithThePrefix) {
   EXPECT_EQ(PrefixEnd("ab"), "ac");
   EXPECT_EQ(PrefixEnd(Slice("a\xff\xff", 3)), "b");

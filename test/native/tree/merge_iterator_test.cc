@@ -125,6 +125,7 @@ TEST(MergeIterator, WalksAtRandomLikeAnOrderedList) {
   }
 }
 
+// Edge case 24: an error of one source surfaces through the merge.
 // Whatever source fails in whatever call: the merge stops with that error, and goes on after a
 // seek.
 TEST(MergeIterator, ErrorsOfSourcesStopIt) {

@@ -21,6 +21,7 @@ TEST(Tree, AnEmptyOne) {
   EXPECT_TRUE(h.Files(FileKind::kTable).empty());
 }
 
+// Edge case 1: a read at R sees what is below R.
 TEST(Tree, AReadSeesWhatIsBelowItsSeqno) {
   TreeHarness h;
   h.Put("k", "five", 5);
@@ -49,6 +50,7 @@ TEST(Tree, NewerComponentsHideOlderOnes) {
   EXPECT_EQ(h.Get("b", kReadAll), "1");
 }
 
+// Edge case 17: a flush of which nothing is left.
 TEST(Tree, AFlushOfNothingThatAnyoneSeesLeavesNoTable) {
   TreeHarness h;
   h.Put("k", "v", 1);
@@ -108,6 +110,7 @@ TEST(Tree, InputsGoWithTheirLastReader) {
   }
 }
 
+// Edge case 26: versions of one key are never spread over two tables.
 TEST(Tree, ATableEndsBetweenKeysAndAtItsSize) {
   TreeHarness h;
   h.retention = {{}, 0};

@@ -52,7 +52,7 @@ describe('1: the journals', () => {
     }
   })
 
-  test('unnamed ones below a named one are removed, and files that nothing names', () => {
+  test('edge case 28: unnamed ones below a named one go, and files that nothing names', () => {
     const made = newDirectory()
     const stray = made.journal({ named: false })
     commits(stray, 1, 1)

@@ -158,7 +158,7 @@ describe('what a reader says is what the document says', () => {
     }
   })
 
-  test('of every cut, with and without zeros behind it', () => {
+  test('edge case 34: of every cut, with and without zeros behind it', () => {
     const log = smallLog()
     const original = log.bytes()
     for (let length = 32; length <= original.length; length++) {

@@ -108,7 +108,7 @@ describe('the footer', () => {
 })
 
 describe('filter', () => {
-  test('has all of its keys, and few others', () => {
+  test('edge case 25: has all of its keys, and few others', () => {
     const hash = new KeyHash()
     const builder = new FilterBuilder(10)
     const key = (i: number): Buffer => Buffer.from(`key ${i}`)

@@ -78,7 +78,7 @@ function manyEntries(count: number): Entry[] {
 }
 
 describe('table', () => {
-  test('of any entries and shape holds what was written', () => {
+  test('edge case 23: of any entries and shape holds what was written', () => {
     const probes = fc.array(fc.record({ key: hardKeys, seqno: fc.nat(120) }), { maxLength: 6 })
     fc.assert(
       fc.property(entryLists, shapes, openings, probes, (list, shape, opening, others) => {
@@ -124,7 +124,7 @@ describe('table', () => {
     }
   })
 
-  test('with nothing but versions of one key without values', () => {
+  test('edge case 4: with nothing but versions of one key without values', () => {
     const entries = Array.from({ length: 50 }, (_, i) => {
       return { key: Buffer.from('k'), seqno: 50 - i, kind: 1, value: Buffer.alloc(0) }
     })
@@ -335,7 +335,7 @@ describe('damage', () => {
     }
   }
 
-  test('of any one byte is found, and nothing wrong is ever read', () => {
+  test('edge case 27: of any one byte is found, and nothing wrong is ever read', () => {
     const entries = manyEntries(30)
     for (const partitioned of [false, true]) {
       const vfs = newMachine()

@@ -111,7 +111,7 @@ describe('cursor', () => {
     return rows
   }
 
-  test('shows what a read sees, in a range, from either end and from any key on', () => {
+  test('edge case 19: shows what a read sees, in a range, from both ends and any key', () => {
     const bound = fc.option(hardKeys, { nil: undefined })
     const reads = fc.constantFrom(0, 3, 12, READ_ALL)
     fc.assert(
