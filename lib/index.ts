@@ -19,6 +19,7 @@ export { EntryRange } from './entry-range.ts'
 export type { Entry } from './entry-range.ts'
 export { ShaleError } from './errors.ts'
 export type { ErrorCode } from './errors.ts'
+export { Ingestion } from './ingestion.ts'
 export type { KeyRange } from './keys.ts'
 export { Keyspace } from './keyspace.ts'
 export type {
