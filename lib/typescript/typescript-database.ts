@@ -14,6 +14,7 @@ import { run, runSync } from './base/flow.ts'
 import type { Flow } from './base/flow.ts'
 import { keepAlive } from './base/keep-alive.ts'
 import type { Database } from './db/database.ts'
+import type { OpenIngestion } from './db/ingestions.ts'
 import type { DatabaseHandle } from './db/registry.ts'
 import { TypescriptCompactor } from './typescript-compactor.ts'
 import { TypescriptKeyspace } from './typescript-keyspace.ts'
@@ -106,6 +107,10 @@ export class TypescriptDatabase implements DatabaseEngine, KeyspaceOwner {
   figures(): DatabaseFigures {
     this.check()
     return this.database.figures()
+  }
+
+  owns(ingestion: OpenIngestion): void {
+    this.#handle.owns(ingestion)
   }
 
   async close(): Promise<void> {

@@ -11,6 +11,8 @@ import { scratchDirectory } from '../support/scratch.ts'
 
 /** Nothing is compacted unless it is asked for. */
 const PATIENT = new LeveledCompaction({ l0Threshold: 1000 })
+/** Nor is a lone run moved. */
+const MOTIONLESS = new FifoCompaction({ limit: 2 ** 40 })
 
 interface Opened {
   readonly path: string
@@ -176,7 +178,7 @@ describe('beside writers', () => {
   })
 
   test('several finish at once: each is there as a whole', async () => {
-    const opened = await open()
+    const opened = await open({ compaction: MOTIONLESS })
     const { database, keyspace } = opened
     const other = await database.keyspace('other')
     const loads = await Promise.all(
@@ -397,7 +399,7 @@ describe('compaction', () => {
   })
 
   test('a long one makes several tables of one run', async () => {
-    const opened = await open()
+    const opened = await open({ compaction: MOTIONLESS })
     const { keyspace } = opened
     const ingestion = await keyspace.startIngestion()
     const value = Buffer.alloc(2 ** 20, 'v')

@@ -203,6 +203,15 @@ export class Maintenance {
     if (sealedCount < SEALED_MAX && sealedBytes < SEALED_BYTES_MAX) return
     try {
       runSync(this.flush(keyspace))
+    } catch {
+      return // the state says so, and it is tried again
+    }
+    this.makeRoom(keyspace)
+  }
+
+  /** For a sync caller as well: compacts a level 0 that is full. */
+  makeRoom(keyspace: Keyspace): void {
+    try {
       while (!this.#isPaused && isLevel0Full(keyspace) && this.#compactNow(keyspace));
     } catch {
       // The state says so, and it is tried again.
@@ -298,6 +307,21 @@ export class Maintenance {
     control?.noteFlush(figures.bytesWritten, vfs.monotonicMillis() - begin)
     this.queueCompaction(keyspace)
     if (figures.bytesWritten > 0) yield* afterFlush
+  }
+
+  /** Puts an ingestion into level 0, by `work`; throws why it could not be. */
+  *ingest(keyspace: Keyspace, work: Flow<void>): Flow<void> {
+    try {
+      yield* work
+    } catch (error) {
+      this.#failed(error)
+      throw error
+    } finally {
+      this.#countSealed(keyspace)
+      this.#countLevel0(keyspace)
+    }
+    this.queueCompaction(keyspace)
+    yield* this.#parts.afterFlush
   }
 
   #flushFailed(keyspace: Keyspace, error: unknown): void {

@@ -397,3 +397,11 @@ function seqnoAbove(state: ManifestState): number {
   }
   return next
 }
+
+/** Of a database that is new. */
+export const NOTHING_RECOVERED: RecoveryFigures = {
+  commitsReplayed: 0,
+  bytesDropped: 0,
+  commitsDropped: 0,
+  files: [],
+}

@@ -11,7 +11,7 @@ import type { TreeContext } from './tree-context.ts'
 
 export interface OutputTarget extends Pick<
   OutputOptions,
-  'targetSize' | 'fences' | 'below' | 'belowBytesMax' | 'throttle'
+  'targetSize' | 'fences' | 'below' | 'belowBytesMax' | 'throttle' | 'unsyncedMax'
 > {
   readonly level: number
   /** See Version.policyLevel. */
