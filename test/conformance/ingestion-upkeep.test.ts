@@ -313,7 +313,7 @@ describe('edge 39', () => {
 describe('compaction', () => {
   const strategies = [
     ['leveled', new LeveledCompaction({ l0Threshold: 2, targetSize: 50_000 })],
-    ['size-tiered', new SizeTieredCompaction({ baseSize: 1000, ratio: 2, minRuns: 2 })],
+    ['size-tiered', new SizeTieredCompaction({ baseSize: 4096, ratio: 2, minRuns: 2 })],
   ] as const
   test.each(strategies)('%s: of ingested tables and others together', async (_, compaction) => {
     const opened = await open({ compaction })
