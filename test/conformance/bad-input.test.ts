@@ -16,7 +16,7 @@ import {
 } from '../../lib/index.ts'
 import { openDatabase, openDatabaseSync, openTreeSync } from '../support/engine.ts'
 import { failure, rejection, scratchDirectory } from '../support/scratch.ts'
-import { BAD_KEYS, BAD_VALUES, loose } from './support/bad-inputs.ts'
+import { BAD_KEYS, BAD_VALUES, LONG, loose } from './support/bad-inputs.ts'
 import type { Call } from './support/bad-inputs.ts'
 
 function scratchDatabase(options: object = {}): Database {

@@ -238,7 +238,10 @@ describe('edge 39', () => {
     const { keyspace } = opened
     let isDone = false
     const turning = async (call: (i: number) => Promise<unknown>): Promise<void> => {
-      for (let i = 0; !isDone; i++) await call(i)
+      for (let i = 0; !isDone; i++) {
+        await call(i)
+        await new Promise((resolve) => setImmediate(resolve))
+      }
     }
     const writer = turning((i) => keyspace.insert(keyOf(i % 300), 'written'.repeat(20)))
     const flusher = turning(() => keyspace.rotateMemtableAndWait())

@@ -236,12 +236,7 @@ export function tablesChanged(id: number): Uint8Array {
 }
 
 /** The entry of a commit that says something of a keyspace. */
-function encodeRecord(
-  kind: number,
-  id: number,
-  key: Uint8Array,
-  value: Uint8Array,
-): Uint8Array {
+function encodeRecord(kind: number, id: number, key: Uint8Array, value: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(ENTRY_HEADER_BYTES + key.length + value.length)
   putEntryHeader(bytes, 0, kind, CODEC_NONE, key.length, id, value.length)
   bytes.set(key, ENTRY_HEADER_BYTES)

@@ -168,7 +168,10 @@ export class Flushes {
   *#commit({ tables, blobs }: Opened, flushed: FlushedEdit): Flow<void> {
     const { newPlace, commit } = this.#tree
     const place = newPlace()
-    yield* commit({ added: tables.map((table) => placed(table, place)), blobsAdded: blobs }, flushed)
+    yield* commit(
+      { added: tables.map((table) => placed(table, place)), blobsAdded: blobs },
+      flushed,
+    )
   }
 
   // --- ingestions --------------------------------------------------------------------------------

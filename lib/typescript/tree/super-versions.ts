@@ -69,9 +69,16 @@ export class SuperVersions {
     version: Version<Table>,
     held: readonly HeldVersion[],
   ): SuperVersion {
-    const made = new SuperVersion(active, sealed, version, this.#highestSeqno(), held, (released) => {
-      this.#living.delete(released)
-    })
+    const made = new SuperVersion(
+      active,
+      sealed,
+      version,
+      this.#highestSeqno(),
+      held,
+      (released) => {
+        this.#living.delete(released)
+      },
+    )
     this.#living.add(made)
     return made
   }

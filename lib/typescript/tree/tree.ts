@@ -449,10 +449,7 @@ export class Tree {
       throw new ShaleError('INVALID_ARGUMENT', 'a plan moves tables that overlap')
     }
     const place = this.#place(plan, job.inputs)
-    yield* this.#commit(
-      { moved: new Map(plan.tables.map((number) => [number, place])) },
-      { job },
-    )
+    yield* this.#commit({ moved: new Map(plan.tables.map((number) => [number, place])) }, { job })
   }
 
   /** Others may have committed meanwhile: the place is chosen on what is planned now. */

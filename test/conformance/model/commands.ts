@@ -243,8 +243,7 @@ const ingestion = fc
       for (const one of ascending) {
         const k = bytes(one.key)
         // One that is given up has removed nothing.
-        const method =
-          end === 'abort' ? one.kind : settle(model, { ...one, keyspace: i })
+        const method = end === 'abort' ? one.kind : settle(model, { ...one, keyspace: i })
         if (method === 'insert') load.write(k, bytes(one.value))
         else if (method === 'remove') load.writeTombstone(k)
         else load.writeWeakTombstone(k)

@@ -26,7 +26,7 @@ function detached(): Uint8Array {
   return bytes
 }
 
-const LONG = new Uint8Array(65_536)
+export const LONG = new Uint8Array(65_536)
 
 export const BAD_KEYS: readonly (readonly [string, unknown, string])[] = [
   ['undefined', undefined, 'INVALID_KEY'],

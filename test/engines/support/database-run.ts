@@ -249,7 +249,11 @@ export class DatabaseRun {
     const rows = draw.rows().map(([key, value]) => {
       if (isAborted) return { key, value, isWeak: false }
       if (value !== undefined) this.#inserted(twin, key)
-      return { key, value, isWeak: value === undefined && this.#removal(twin, key) === 'removeWeak' }
+      return {
+        key,
+        value,
+        isWeak: value === undefined && this.#removal(twin, key) === 'removeWeak',
+      }
     })
     const fill = (ingestion: Ingestion): void => {
       for (const { key, value, isWeak } of rows) {

@@ -503,28 +503,26 @@ export class CrashWorkload {
     const { name } = keyspace
     const keys = Array.from({ length: KEYS }, (_, i) => `k${i}`)
     const some = 1 + this.#below(6)
-    const changes = keys.filter(() => this.#oneIn(some)).map((key): Change => {
-      const length = this.#oneIn(40) ? 5000 : this.#below(60)
-      const value = this.#oneIn(5) ? undefined : `${this.#values++} `.padEnd(length, 'i')
-      return { keyspace: name, key, value }
-    })
+    const changes = keys
+      .filter(() => this.#oneIn(some))
+      .map((key): Change => {
+        const length = this.#oneIn(40) ? 5000 : this.#below(60)
+        const value = this.#oneIn(5) ? undefined : `${this.#values++} `.padEnd(length, 'i')
+        return { keyspace: name, key, value }
+      })
     let number = 0
     try {
-      const ingestion = watchIngestions(
-        keyspace.tree,
-        () => database.startIngestion(keyspace),
-        {
-          begun: (seqno) => {
-            this.#fillUpTo(seqno)
-            number = this.history.pushIngestion(changes)
-            this.#nextSeqno++
-          },
-          // Where a failure is not the only way to explain it, it may come to light later.
-          ended: (isThere) => {
-            if (isThere || !this.#options.isFaulty) this.history.settleIngestion(number, !isThere)
-          },
+      const ingestion = watchIngestions(keyspace.tree, () => database.startIngestion(keyspace), {
+        begun: (seqno) => {
+          this.#fillUpTo(seqno)
+          number = this.history.pushIngestion(changes)
+          this.#nextSeqno++
         },
-      )
+        // Where a failure is not the only way to explain it, it may come to light later.
+        ended: (isThere) => {
+          if (isThere || !this.#options.isFaulty) this.history.settleIngestion(number, !isThere)
+        },
+      })
       ingestion.write(ingestionRows(changes))
       const finished = (): void => {
         if (database !== this.database && this.#options.isFaulty) return

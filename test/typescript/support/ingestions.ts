@@ -66,7 +66,9 @@ function watchTree(tree: Tree): void {
       },
       end: () => {
         const { version } = tree.superVersion
-        watch.ended(ingestion.tables.every(({ fileNumber }) => version.find(fileNumber) !== undefined))
+        watch.ended(
+          ingestion.tables.every(({ fileNumber }) => version.find(fileNumber) !== undefined),
+        )
         turn.end()
       },
     })
