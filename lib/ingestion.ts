@@ -36,8 +36,8 @@ export let makeIngestion: (owner: IngestionOwner, engine: IngestionEngine) => In
  * ```
  *
  * They count as written when it finishes: newer than what the keyspace held until then, one seqno
- * for all. Snapshots of before see nothing of it. One that is neither finished nor aborted is rolled
- * back when its database is closed, or when it is collected.
+ * for all. Snapshots of before see nothing of it. One that is neither finished nor aborted is
+ * rolled back when its database is closed, or when it is collected.
  */
 export class Ingestion {
   readonly #owner: IngestionOwner

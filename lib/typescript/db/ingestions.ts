@@ -138,25 +138,25 @@ export class OpenIngestion {
       this.#leave()
       yield* this.#ingestion.abandon()
     } else {
-      yield* this.#untilEnded
+      yield* this.#untilEnded()
     }
   }
 
   /** Until it has finished; a sync caller sees to it, or stops what has got no seqno yet. */
-  readonly #untilEnded: Io<void> = new Io<void>(
-    () => {
-      const { tree } = this.#parts.keyspace
-      this.#isStopped = true
-      runSync(tree.settleIngestion())
-      runSync(this.#ingestion.abandon())
-      this.#leave()
-    },
-    async () => {
-      if (this.#state === 'finishing') {
+  #untilEnded(): Io<void> {
+    return new Io<void>(
+      () => {
+        this.#isStopped = true
+        runSync(this.#parts.keyspace.tree.settleIngestion())
+        runSync(this.#ingestion.abandon())
+        this.#leave()
+      },
+      async () => {
+        if (this.#state !== 'finishing') return
         await new Promise<void>((resolve) => this.#waiters.push(resolve))
-      }
-    },
-  )
+      },
+    )
+  }
 
   #checkOpen(): void {
     if (this.#state !== 'open') throw this.#parts.closedError()

@@ -280,7 +280,7 @@ export class StandaloneTree {
     const isFirst = isEmpty && highestSeqno === 0
     if (seqno >= SEQNO_MAX) throw badSeqno(seqno, 0)
     if (isFirst || seqno > highestSeqno) return
-    const message = `seqno ${seqno} of an ingestion is not above ${highestSeqno}, the highest so far`
+    const message = `seqno ${seqno} is not above ${highestSeqno}, the highest so far`
     throw new ShaleError('INVALID_ARGUMENT', message)
   }
 

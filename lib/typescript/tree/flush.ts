@@ -216,8 +216,8 @@ export class Flushes {
 
   /** Brings the ingestion that has its seqno to its end, whoever began it. */
   *settleIngestion(): Flow<void> {
-    const commit = this.#ingesting
-    while (commit?.isSettled === false) {
+    const wanted = this.#ingesting
+    for (let commit = wanted; commit !== undefined && commit === wanted; commit = this.#ingesting) {
       try {
         yield* this.#advance(commit)
       } catch (error) {

@@ -19,7 +19,7 @@ import type { TreeContext } from './tree-context.ts'
 const TABLE_BYTES = 64 * 2 ** 20
 /** It is data at rest, wherever it stands for now. */
 const POLICY_LEVEL = 1
-/** Tables, and blob files, that are full and wait for the end to be synced: until then no writer waits. */
+/** Full tables, and blob files, that are synced at the end: until then no writer waits for one. */
 const UNSYNCED_MAX = 48
 
 export class Ingestion {

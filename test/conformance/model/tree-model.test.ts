@@ -1,5 +1,5 @@
-// The life of a bare tree, drawn from a seed: writes and ingestions at seqnos of the caller, reads at
-// all of them, flush, plans, the gc seqno, and reopening, which loses what was not flushed.
+// The life of a bare tree, drawn from a seed: writes and ingestions at seqnos of the caller, reads
+// at all of them, flush, plans, the gc seqno, and reopening, which loses what was not flushed.
 
 import { join } from 'node:path'
 import { expect, test } from 'vitest'

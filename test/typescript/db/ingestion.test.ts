@@ -313,7 +313,7 @@ describe('a call that fails', () => {
     expect(cases).toBeGreaterThan(20)
   })
 
-  test('a disk that is full during a write: the ingestion is over, its files are gone', async () => {
+  test('a disk that is full during a write: it is over, and its files are gone', async () => {
     const memory = new MemVfs()
     const vfs = new FaultVfs(memory)
     const { database, keyspace } = stage(vfs)

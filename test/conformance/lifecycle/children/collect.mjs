@@ -115,7 +115,7 @@ async function ingestions(directory) {
   const path = join(directory, 'db')
   const db = await openDatabase(path)
   const keyspace = await db.keyspace('k')
-  const files = () => readdirSync(path).filter((name) => name.endsWith('.table')).length
+  const tables = () => readdirSync(path).filter((name) => name.endsWith('.table')).length
   const dropped = () => {
     const ingestion = keyspace.startIngestionSync()
     for (let i = 0; i < 3000; i++) ingestion.write(key(i), value(i, 1000))
@@ -126,7 +126,7 @@ async function ingestions(directory) {
     return ingestion.finish()
   }
   dropped()
-  await collectUntil(() => files() === 0)
+  await collectUntil(() => tables() === 0)
   const finished = finishing()
   globalThis.gc()
   assert.equal(await finished, 3000)
