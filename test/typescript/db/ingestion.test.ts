@@ -19,6 +19,7 @@ import {
   keyspaceOf,
   openSmall,
   put,
+  putLater,
   rowsIn,
   SMALL_BLOBS,
   SMALL_TREE,
@@ -86,7 +87,7 @@ type Outcome = number | ShaleError | undefined
 
 /** Does something after each number of steps of an async finish, until that has ended by itself. */
 async function atEachStep(
-  act: (stage: Stage, steps: number) => void,
+  act: (stage: Stage, steps: number) => Promise<void> | void,
   check: (stage: Stage, outcome: Outcome, turns: Turns) => Promise<void> | void,
   given?: TreeSettingsGiven,
 ): Promise<void> {
@@ -104,7 +105,7 @@ async function atEachStep(
     await settle()
     await turns.oldest(steps)
     const hadEnded = ended.outcome !== undefined
-    act(all, steps)
+    await act(all, steps)
     await turns.rest()
     await check(all, ended.outcome, turns)
     if (all.database.status !== 'closed') {
@@ -170,6 +171,34 @@ describe.each([
       },
       given,
     )
+  })
+
+  test('a snapshot reads the same ever after, with a commit behind the ingestion', async () => {
+    let seqno = 0
+    let rows: Record<string, string> = {}
+    const seen = new Set<string>()
+    await atEachStep(
+      async ({ database, keyspace }) => {
+        const written = putLater(database, keyspace, 'y', 'mine', 'os')
+        written.catch(() => {})
+        await settle()
+        seqno = database.visible
+        database.snapshots.open(seqno)
+        rows = rowsIn(database, keyspace)
+        seen.add(JSON.stringify(rows))
+      },
+      ({ database, keyspace }) => {
+        expect(rowsIn({ visible: seqno }, keyspace)).toEqual(rows)
+        runSync(database.maintenance.majorCompaction(keyspace, 4096))
+        expect(rowsIn({ visible: seqno }, keyspace)).toEqual(rows)
+        expect(rowsIn(database, keyspace)).toEqual({ ...AFTER, y: 'mine' })
+        database.closeSnapshot(seqno)
+      },
+      given,
+    )
+    // Before both, before the ingestion alone, while the commit waits behind it, and after both.
+    const states = [BEFORE, { ...BEFORE, y: 'mine' }, { ...AFTER, y: 'mine' }]
+    expect(seen).toEqual(new Set(states.map((state) => JSON.stringify(state))))
   })
 
   test('a sync write of what it writes is above it or below', async () => {
