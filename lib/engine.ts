@@ -340,6 +340,9 @@ export interface KeyspaceEngine extends ReadEngine {
   dropRange(lower: Uint8Array | undefined, upper: Uint8Array | undefined): Promise<void>
   dropRangeSync(lower: Uint8Array | undefined, upper: Uint8Array | undefined): void
   compact(plan: PlanData): Promise<void>
+  /** READ_ONLY, DB_FAILED, KEYSPACE_DELETED. */
+  startIngestion(): Promise<IngestionEngine>
+  startIngestionSync(): IngestionEngine
 }
 
 export interface BareTreeEngine extends ReadEngine {
@@ -369,12 +372,32 @@ export interface BareTreeEngine extends ReadEngine {
   majorCompactionSync(options: MajorCompaction): void
   dropRange(lower: Uint8Array | undefined, upper: Uint8Array | undefined): Promise<void>
   dropRangeSync(lower: Uint8Array | undefined, upper: Uint8Array | undefined): void
+  /** INVALID_ARGUMENT: something has that seqno or a higher one, now or when it finishes. */
+  startIngestion(seqno: number): Promise<IngestionEngine>
+  startIngestionSync(seqno: number): IngestionEngine
   /** Newest first. */
   superVersions(): readonly SuperVersionData[]
   /** What a read at `seqno` goes to. */
   superVersionFor(seqno: number): SuperVersionData
   close(): Promise<void>
   closeSync(): void
+}
+
+/** Rows of an ingestion on their way, and its end. */
+export interface IngestionEngine {
+  /**
+   * Rows in ascending order, checked: `ingestion rows` of lib/ingestion-rows.ts. Copied or written
+   * before it returns. Once it has failed, nothing but `abort` is called.
+   */
+  write(rows: Uint8Array): void
+  /**
+   * How many entries it has taken; all of them are visible now. Nothing is left of one that fails,
+   * and nothing is called on it any more.
+   */
+  finish(): Promise<number>
+  finishSync(): number
+  /** What was written goes. Twice is once; after the close of the database it does nothing. */
+  abort(): void
 }
 
 export interface TreeFigures {

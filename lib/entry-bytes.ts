@@ -2,6 +2,7 @@
 
 import { RANGE_TOMBSTONE } from './engine.ts'
 import { MAX_BATCH_BYTES, ShaleError } from './errors.ts'
+import { put } from './input-bytes.ts'
 import type { Bounds } from './keys.ts'
 import type { KeyInput } from './types.ts'
 
@@ -104,15 +105,4 @@ const BOUNDED = Uint8Array.of(0)
 /** What stands as the value of a range tombstone: flags, then the end. */
 function rangeEnd(upper: Uint8Array | undefined): Uint8Array {
   return upper === undefined ? UNBOUNDED : Buffer.concat([BOUNDED, upper])
-}
-
-/** False if the bytes cannot be read, or do not fit any more (shared memory that grows). */
-function put(target: Buffer, offset: number, input: KeyInput, size: number): boolean {
-  if (typeof input === 'string') return target.write(input, offset, size) === size
-  try {
-    Uint8Array.prototype.set.call(target, input, offset)
-    return true
-  } catch {
-    return false
-  }
 }

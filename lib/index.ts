@@ -28,6 +28,7 @@ export type { Entry } from './entry-range.ts'
 export { ShaleError } from './errors.ts'
 export type { ErrorCode } from './errors.ts'
 export type { DatabaseEventName, DatabaseEvents, DatabaseListener } from './events.ts'
+export { Ingestion } from './ingestion.ts'
 export type { KeyRange } from './keys.ts'
 export { Keyspace } from './keyspace.ts'
 export type {

@@ -22,7 +22,8 @@ import {
 import { chooseEngine } from './engine-loader.ts'
 import { makeEntryRange, type EntryRange } from './entry-range.ts'
 import { FIRST_KEY } from './entry-bytes.ts'
-import { kindOf, ShaleError } from './errors.ts'
+import { kindOf, MAX_VALUE_BYTES, ShaleError } from './errors.ts'
+import { makeIngestion, type Ingestion, type IngestionOwner } from './ingestion.ts'
 import {
   boundsOfPrefix,
   boundsOfRange,
@@ -86,7 +87,11 @@ export class Tree {
   readonly #engine: BareTreeEngine
   readonly #engineName: EngineName
   readonly #compactor: Compactor
-  readonly #life = { closing: false }
+  readonly #life: IngestionOwner & { closing: boolean } = {
+    closing: false,
+    maxValueSize: MAX_VALUE_BYTES,
+    checkOpen: () => this.#checkOpen(),
+  }
   #closing: Promise<void> | undefined
 
   private constructor(token: symbol, name: EngineName, engine: BareTreeEngine) {
@@ -184,6 +189,24 @@ export class Tree {
   clearSync(seqno: number): void {
     Tree.#clear(this, 'clearSync', seqno)
     this.#engine.flushSync()
+  }
+
+  /**
+   * Begins a sorted bulk load; see `Keyspace.startIngestion`. All of its entries get `seqno`, which
+   * must be above every seqno inserted or ingested so far, and still so when it finishes (it is
+   * rolled back otherwise).
+   *
+   * @throws ShaleError INVALID_ARGUMENT
+   */
+  startIngestion(seqno: number): Promise<Ingestion> {
+    return Tree.#read(this, 'startIngestion', seqno, (engine) =>
+      engine.startIngestion(seqno).then((ingestion) => makeIngestion(this.#life, ingestion)),
+    )
+  }
+
+  startIngestionSync(seqno: number): Ingestion {
+    if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'startIngestionSync')
+    return makeIngestion(this.#life, this.#engine.startIngestionSync(checkSeqno(seqno)))
   }
 
   // --- point reads -------------------------------------------------------------------------------

@@ -7,7 +7,8 @@
 
 import { TOMBSTONE, VALUE, WEAK_TOMBSTONE, type DatabaseEngine, type EntryKind } from './engine.ts'
 import { EntryBytes } from './entry-bytes.ts'
-import { byteLengthOf, isBytes, keyError, MAX_KEY_BYTES, ShaleError, valueError } from './errors.ts'
+import { keyError, MAX_KEY_BYTES, ShaleError, valueError } from './errors.ts'
+import { sizeOf } from './input-bytes.ts'
 import { readKeyRange, type KeyRange } from './keys.ts'
 import type { Keyspace } from './keyspace.ts'
 import { rejected, uncloneable, wrongReceiver } from './receiver.ts'
@@ -198,13 +199,4 @@ export class WriteBatch {
     if (!(size >= 0 && size <= limit)) throw valueError(value, limit)
     return size
   }
-}
-
-/** UTF-8 bytes of a string, real bytes of a Uint8Array, -1 for anything else. */
-function sizeOf(input: unknown): number {
-  if (typeof input === 'string') {
-    if (!(input as string & { isWellFormed(): boolean }).isWellFormed()) return -1
-    return Buffer.byteLength(input)
-  }
-  return isBytes(input) ? byteLengthOf(input) : -1
 }

@@ -7,7 +7,7 @@ import {
   type MajorCompaction,
   type PlanData,
 } from '../engine.ts'
-import { checkInBounds, keyError, valueError, type ShaleError } from '../errors.ts'
+import { checkInBounds, keyError, valueError, ShaleError } from '../errors.ts'
 import type { Durability, KeyInput, ValueInput } from '../types.ts'
 import { door, META, NUMBERS } from './addon.ts'
 import { announce, completion } from './completions.ts'
@@ -137,6 +137,14 @@ export class NativeKeyspace extends NativeReads implements KeyspaceEngine {
     announce()
     door.compactKeyspace(plan)
     return startedJob(this)
+  }
+
+  startIngestion(): Promise<never> {
+    return Promise.reject(new ShaleError('NOT_SUPPORTED', 'no ingestion here yet'))
+  }
+
+  startIngestionSync(): never {
+    throw new ShaleError('NOT_SUPPORTED', 'no ingestion here yet')
   }
 
   #check(): void {

@@ -9,7 +9,7 @@ import type {
   StrategySetting,
   SuperVersionData,
 } from '../engine.ts'
-import { checkInBounds, keyError, MAX_VALUE_BYTES, valueError } from '../errors.ts'
+import { checkInBounds, keyError, MAX_VALUE_BYTES, ShaleError, valueError } from '../errors.ts'
 import type { KeyInput, ValueInput } from '../types.ts'
 import { door, META, NUMBERS } from './addon.ts'
 import { announce, completion } from './completions.ts'
@@ -180,6 +180,14 @@ export class NativeTree extends NativeReads implements BareTreeEngine {
     const versions = door.superVersions()
     this.#core.check()
     return versions
+  }
+
+  startIngestion(): Promise<never> {
+    return Promise.reject(new ShaleError('NOT_SUPPORTED', 'no ingestion here yet'))
+  }
+
+  startIngestionSync(): never {
+    throw new ShaleError('NOT_SUPPORTED', 'no ingestion here yet')
   }
 
   superVersionFor(seqno: number): SuperVersionData {

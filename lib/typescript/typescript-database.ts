@@ -17,6 +17,7 @@ import type { Flow } from './base/flow.ts'
 import { keepAlive } from './base/keep-alive.ts'
 import type { Database } from './db/database.ts'
 import { EventQueue } from './db/event-queue.ts'
+import type { OpenIngestion } from './db/ingestions.ts'
 import type { DatabaseHandle } from './db/registry.ts'
 import { TypescriptCompactor } from './typescript-compactor.ts'
 import { databaseMetrics } from './typescript-metrics.ts'
@@ -130,6 +131,10 @@ export class TypescriptDatabase implements DatabaseEngine, KeyspaceOwner {
     if (handler === undefined || this.#handle.isClosed) return
     this.#events = new EventQueue(handler, counters)
     events.add(this.#events)
+  }
+
+  owns(ingestion: OpenIngestion): void {
+    this.#handle.owns(ingestion)
   }
 
   async close(): Promise<void> {

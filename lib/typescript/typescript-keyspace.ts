@@ -1,14 +1,22 @@
 /** Keyspaces of the TypeScript engine. */
 
 import { VALUE } from '../engine.ts'
-import type { EntryKind, KeyspaceEngine, MajorCompaction, PlanData } from '../engine.ts'
+import type {
+  EntryKind,
+  IngestionEngine,
+  KeyspaceEngine,
+  MajorCompaction,
+  PlanData,
+} from '../engine.ts'
 import type { Durability, KeyInput, ValueInput } from '../types.ts'
 import { run, runSync } from './base/flow.ts'
 import { keepAlive } from './base/keep-alive.ts'
 import type { Database } from './db/database.ts'
 import { EntryEncoder } from './db/entry-encoder.ts'
+import type { OpenIngestion } from './db/ingestions.ts'
 import type { Keyspace } from './db/keyspace.ts'
 import { watched } from './typescript-compactor.ts'
+import { TypescriptIngestion } from './typescript-ingestion.ts'
 import { TypescriptReads } from './typescript-reads.ts'
 
 /** What keyspaces need of the handle that they were opened through. */
@@ -16,6 +24,8 @@ export interface KeyspaceOwner {
   readonly database: Database
   /** Throws DB_CLOSED once it is closing. */
   check(): void
+  /** Rolled back when it is closed, unless it has come to its end. */
+  owns(ingestion: OpenIngestion): void
 }
 
 export class TypescriptKeyspace extends TypescriptReads implements KeyspaceEngine {
@@ -123,5 +133,16 @@ export class TypescriptKeyspace extends TypescriptReads implements KeyspaceEngin
     this.#database.checkWrite(this.#keyspace)
     const { maintenance } = this.#database
     return watched((watch) => run(maintenance.compact(this.#keyspace, plan, watch)))
+  }
+
+  async startIngestion(): Promise<IngestionEngine> {
+    return this.startIngestionSync()
+  }
+
+  startIngestionSync(): IngestionEngine {
+    this.#owner.check()
+    const ingestion = this.#database.startIngestion(this.#keyspace)
+    this.#owner.owns(ingestion)
+    return new TypescriptIngestion(ingestion)
   }
 }

@@ -4,6 +4,7 @@ import type {
   BareTreeEngine,
   CompactorEngine,
   EntryKind,
+  IngestionEngine,
   MajorCompaction,
   PlanData,
   StrategySetting,
@@ -19,6 +20,7 @@ import { valueBytes } from './db/entry-encoder.ts'
 import { CompactionWatch } from './db/maintenance.ts'
 import type { StandaloneTree } from './db/standalone-tree.ts'
 import { TypescriptCompactor, watched } from './typescript-compactor.ts'
+import { TypescriptIngestion } from './typescript-ingestion.ts'
 import { TypescriptReads } from './typescript-reads.ts'
 import { superVersionData } from './typescript-views.ts'
 
@@ -108,6 +110,14 @@ export class TypescriptTree extends TypescriptReads implements BareTreeEngine {
 
   dropRangeSync(lower: Uint8Array | undefined, upper: Uint8Array | undefined): void {
     runSync(this.#standalone.dropRange(lower, upper, new CompactionWatch()))
+  }
+
+  async startIngestion(seqno: number): Promise<IngestionEngine> {
+    return this.startIngestionSync(seqno)
+  }
+
+  startIngestionSync(seqno: number): IngestionEngine {
+    return new TypescriptIngestion(this.#standalone.startIngestion(seqno))
   }
 
   superVersionFor(seqno: number): SuperVersionData {

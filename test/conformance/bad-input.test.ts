@@ -11,17 +11,13 @@ import {
   Snapshot,
   EntryRange,
   Cursor,
+  Ingestion,
   Keyspace,
 } from '../../lib/index.ts'
 import { openDatabase, openDatabaseSync, openTreeSync } from '../support/engine.ts'
 import { failure, rejection, scratchDirectory } from '../support/scratch.ts'
-
-type Call = (...args: never[]) => unknown
-
-/** Calls a method with whatever arguments, as JavaScript would. */
-function loose(target: object, method: string, ...args: unknown[]): unknown {
-  return (Reflect.get(target, method) as Call).call(target as never, ...(args as never[]))
-}
+import { BAD_KEYS, BAD_VALUES, LONG, loose } from './support/bad-inputs.ts'
+import type { Call } from './support/bad-inputs.ts'
 
 function scratchDatabase(options: object = {}): Database {
   return openDatabaseSync(join(scratchDirectory(), 'db'), options)
@@ -32,66 +28,6 @@ function revokedProxy(): object {
   revoke()
   return proxy
 }
-
-/** A view that its buffer has shrunk below. */
-function shrunk(): Uint8Array {
-  const memory = new (
-    ArrayBuffer as unknown as new (
-      length: number,
-      options: { maxByteLength: number },
-    ) => ArrayBuffer & { resize(length: number): void }
-  )(16, { maxByteLength: 32 })
-  const view = new Uint8Array(memory, 4, 8)
-  memory.resize(8)
-  return view
-}
-
-function detached(): Uint8Array {
-  const bytes = new Uint8Array(8)
-  structuredClone(bytes.buffer, { transfer: [bytes.buffer] })
-  return bytes
-}
-
-const LONG = new Uint8Array(65_536)
-
-const BAD_KEYS: readonly (readonly [string, unknown, string])[] = [
-  ['undefined', undefined, 'INVALID_KEY'],
-  ['null', null, 'INVALID_KEY'],
-  ['a number', 7, 'INVALID_KEY'],
-  ['a bigint', 7n, 'INVALID_KEY'],
-  ['a boolean', true, 'INVALID_KEY'],
-  ['a symbol', Symbol('key'), 'INVALID_KEY'],
-  ['a function', () => 'key', 'INVALID_KEY'],
-  ['a plain object', {}, 'INVALID_KEY'],
-  ['an array', [1], 'INVALID_KEY'],
-  ['a Date', new Date(0), 'INVALID_KEY'],
-  ['an ArrayBuffer', new ArrayBuffer(4), 'INVALID_KEY'],
-  ['a Uint16Array', new Uint16Array(4), 'INVALID_KEY'],
-  ['a Proxy over bytes', new Proxy(Buffer.from('key'), {}), 'INVALID_KEY'],
-  ['an empty string', '', 'INVALID_KEY'],
-  ['no bytes', new Uint8Array(0), 'INVALID_KEY'],
-  ['a lone surrogate', 'a\ud800', 'INVALID_KEY'],
-  ['a detached buffer', detached(), 'INVALID_KEY'],
-  ['a buffer that has shrunk', shrunk(), 'INVALID_KEY'],
-  ['65,536 bytes', LONG, 'KEY_TOO_LARGE'],
-  ['65,536 letters', 'k'.repeat(65_536), 'KEY_TOO_LARGE'],
-  ['65,536 bytes of two-byte letters', 'é'.repeat(32_768), 'KEY_TOO_LARGE'],
-]
-
-const BAD_VALUES: readonly (readonly [string, unknown, string])[] = [
-  ['undefined', undefined, 'INVALID_VALUE'],
-  ['null', null, 'INVALID_VALUE'],
-  ['a number', 7, 'INVALID_VALUE'],
-  ['a symbol', Symbol('value'), 'INVALID_VALUE'],
-  ['a function', () => 'value', 'INVALID_VALUE'],
-  ['a plain object', {}, 'INVALID_VALUE'],
-  ['a Proxy over bytes', new Proxy(Buffer.from('value'), {}), 'INVALID_VALUE'],
-  ['a lone surrogate', '\udfff', 'INVALID_VALUE'],
-  ['a detached buffer', detached(), 'INVALID_VALUE'],
-  ['a buffer that has shrunk', shrunk(), 'INVALID_VALUE'],
-  ['more than maxValueSize', new Uint8Array(1001), 'VALUE_TOO_LARGE'],
-  ['a string of more than maxValueSize', 'v'.repeat(1001), 'VALUE_TOO_LARGE'],
-]
 
 describe('open: path', () => {
   test.each([
@@ -265,6 +201,11 @@ describe('keys', () => {
       expect((await failure(() => loose(batch, method, keyspace, key, 'v'))).code).toBe(code)
     }
     expect(batch.length).toBe(0)
+    const ingestion = keyspace.startIngestionSync()
+    for (const method of ['write', 'writeTombstone', 'writeWeakTombstone']) {
+      expect((await failure(() => loose(ingestion, method, key, 'v'))).code, method).toBe(code)
+    }
+    expect(ingestion.finishSync()).toBe(0)
     expect(db.seqno).toBe(1 + Number(db.seqno > 1))
     expect(keyspace.lenSync()).toBe(0)
     await db.close()
@@ -311,6 +252,9 @@ describe('values', () => {
     expect((await failure(() => loose(keyspace, 'insertSync', 'key', value))).code).toBe(code)
     const batch = db.batch()
     expect((await failure(() => loose(batch, 'insert', keyspace, 'key', value))).code).toBe(code)
+    const ingestion = keyspace.startIngestionSync()
+    expect((await failure(() => loose(ingestion, 'write', 'key', value))).code).toBe(code)
+    expect(await ingestion.finish()).toBe(0)
     expect(keyspace.containsKeySync('key')).toBe(false)
     await db.close()
   })
@@ -511,7 +455,8 @@ describe('snapshots, batches and handles', () => {
   })
 
   test('nothing can be constructed', async () => {
-    for (const type of [Database, Keyspace, WriteBatch, Snapshot, EntryRange, Cursor, Tree]) {
+    const types = [Database, Keyspace, WriteBatch, Snapshot, Ingestion, EntryRange, Cursor, Tree]
+    for (const type of types) {
       const construct = () => Reflect.construct(type as never, []) as unknown
       expect((await failure(construct)).code, type.name).toBe('INVALID_ARGUMENT')
     }
@@ -527,6 +472,7 @@ describe('snapshots, batches and handles', () => {
       db.snapshot(),
       keyspace.iter(),
       keyspace.iter().cursor(),
+      keyspace.startIngestionSync(),
       db.compactor,
     ]
     for (const object of objects) {
@@ -555,7 +501,7 @@ describe('snapshots, batches and handles', () => {
     const range = keyspace.iter()
     const handles = [
       [db, keyspace, tree, db.compactor, db.batch()],
-      [db.snapshot(), range, range.cursor()],
+      [db.snapshot(), range, range.cursor(), keyspace.startIngestionSync()],
     ]
     for (const handle of handles.flat()) {
       const clone = () => structuredClone(handle) as unknown
@@ -597,6 +543,7 @@ describe('trees', () => {
         () => loose(tree, 'setGcSeqno', seqno),
         () => loose(tree, 'iter', seqno),
         () => loose(tree, 'lenSync', seqno),
+        () => loose(tree, 'startIngestionSync', seqno),
       ]) {
         expect((await failure(call)).code).toBe('INVALID_ARGUMENT')
       }
@@ -654,6 +601,8 @@ describe('after close', () => {
     const range = keyspace.iter()
     const batch = db.batch().insert(keyspace, 'key', 'v')
     const snapshot = db.snapshot()
+    const ingestion = keyspace.startIngestionSync()
+    ingestion.write('key', 'v')
     const closing = db.close()
     expect(db.close()).toBe(closing)
     expect(db.status).toBe('closing')
@@ -683,6 +632,13 @@ describe('after close', () => {
       [keyspace, 'firstKeyValue'],
       [keyspace, 'rotateMemtableAndWait'],
       [keyspace, 'majorCompaction'],
+      [keyspace, 'startIngestion'],
+      [keyspace, 'startIngestionSync'],
+      [ingestion, 'write', 'l', 'v'],
+      [ingestion, 'writeTombstone', 'l'],
+      [ingestion, 'writeWeakTombstone', 'l'],
+      [ingestion, 'finish'],
+      [ingestion, 'finishSync'],
       [keyspace, 'iter'],
       [keyspace, 'range', {}],
       [keyspace, 'prefix', 'k'],

@@ -105,11 +105,34 @@ class DatabaseLife {
     const draw = this.#draw
     const keyspace = draw.pick(keyspaces)
     const step = draw.below(100)
-    if (step < 86) return this.#write(db, keyspaces)
+    if (step < 80) return this.#write(db, keyspaces)
+    if (step < 86) return this.#ingest(keyspaces)
     if (step < 93) return keyspace.rotateMemtableAndWait()
     if (step < 95) keyspace.rotateMemtable()
     else if (step < 97) await keyspace.majorCompaction({ targetSize: draw.pick([4096, 100_000]) })
     else await db.persist(draw.durability())
+  }
+
+  async #ingest(keyspaces: readonly Keyspace[]): Promise<void> {
+    const draw = this.#draw
+    const i = draw.below(keyspaces.length)
+    const ingestion = await keyspaces[i]!.startIngestion()
+    for (const [key, value] of draw.rows()) {
+      const id = `${i} ${text(key)}`
+      if (value === undefined) {
+        if (this.#since.get(id) === 1) ingestion.writeWeakTombstone(key)
+        else ingestion.writeTombstone(key)
+        this.#contents[i]!.delete(text(key))
+        this.#since.set(id, 0)
+      } else {
+        ingestion.write(key, value)
+        this.#contents[i]!.set(text(key), value)
+        this.#since.set(id, (this.#since.get(id) ?? 0) + 1)
+      }
+      this.writes++
+    }
+    if (draw.oneIn(2)) await ingestion.finish()
+    else ingestion.finishSync()
   }
 
   async #write(db: Database, keyspaces: readonly Keyspace[]): Promise<void> {
@@ -206,7 +229,8 @@ class TreeLife {
   #step(tree: Tree): void {
     const draw = this.#draw
     const step = draw.below(100)
-    if (step < 90) this.#write(tree)
+    if (step < 87) this.#write(tree)
+    else if (step < 90) this.#ingest(tree)
     else if (step < 94) tree.flushSync()
     else if (step < 97) tree.compactSync(draw.strategy())
     else if (step < 98) tree.majorCompactionSync({ targetSize: draw.pick([4096, 100_000]) })
@@ -217,14 +241,28 @@ class TreeLife {
   }
 
   #write(tree: Tree): void {
-    const draw = this.#draw
-    const key = draw.key()
+    const key = this.#draw.key()
     const seqno = this.#seqno++
-    const versions = this.#versions.get(text(key)) ?? []
-    this.#versions.set(text(key), versions)
-    const value = draw.oneIn(4) ? undefined : draw.value()
+    const value = this.#draw.oneIn(4) ? undefined : this.#draw.value()
+    this.#written(key, value, seqno)
     if (value === undefined) tree.removeSync(key, seqno)
     else tree.insertSync(key, value, seqno)
+  }
+
+  #ingest(tree: Tree): void {
+    const seqno = this.#seqno++
+    const ingestion = tree.startIngestionSync(seqno)
+    for (const [key, value] of this.#draw.rows()) {
+      this.#written(key, value, seqno)
+      if (value === undefined) ingestion.writeTombstone(key)
+      else ingestion.write(key, value)
+    }
+    ingestion.finishSync()
+  }
+
+  #written(key: Buffer, value: Buffer | undefined, seqno: number): void {
+    const versions = this.#versions.get(text(key)) ?? []
+    this.#versions.set(text(key), versions)
     versions.push([seqno, value])
     this.writes++
   }

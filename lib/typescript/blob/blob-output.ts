@@ -7,6 +7,7 @@ import type { BlobPointer } from '../base/blob-pointer.ts'
 import type { Flow } from '../base/flow.ts'
 import { tryRemove } from '../vfs/directory.ts'
 import { fileName, pathIn } from '../vfs/file-name.ts'
+import { UnsyncedFiles } from '../vfs/unsynced-files.ts'
 import type { File, Vfs } from '../vfs/vfs.ts'
 import type { BlobFrame } from './blob-format.ts'
 import { BlobWriter } from './blob-writer.ts'
@@ -18,6 +19,8 @@ export interface BlobOutputOptions extends Omit<BlobWriteOptions, 'fileNumber'> 
   readonly newFileNumber: () => number
   /** Bytes after which a file is closed. */
   readonly fileSize: number
+  /** Full files that wait for the end to be synced; by default none does. */
+  readonly unsyncedMax?: number
 }
 
 interface Output {
@@ -34,9 +37,11 @@ export class BlobOutput {
   readonly #finished: BlobFileMeta[] = []
   /** Of every file that was made. */
   readonly #paths: string[] = []
+  readonly #unsynced: UnsyncedFiles
 
   constructor(options: BlobOutputOptions) {
     this.#options = options
+    this.#unsynced = new UnsyncedFiles(options.unsyncedMax ?? 0)
   }
 
   /** Whether `drain` has something to do. */
@@ -89,13 +94,20 @@ export class BlobOutput {
     yield* this.drain()
     if (this.#current !== undefined) yield* this.#end(this.#current)
     this.#current = undefined
+    yield* this.#unsynced.sync()
     return this.#finished
+  }
+
+  /** Closes everything that was written; its files, by their paths, are the caller's to remove. */
+  letGo(): string[] {
+    for (const output of [...this.#ended, this.#current]) output?.file?.close()
+    this.#unsynced.close()
+    return this.#paths.splice(0)
   }
 
   /** Removes everything that was written; what cannot be removed is left to the next open. */
   *abandon(): Flow<void> {
-    for (const output of [...this.#ended, this.#current]) output?.file?.close()
-    for (const path of this.#paths) yield* tryRemove(this.#options.vfs, path)
+    for (const path of this.letGo()) yield* tryRemove(this.#options.vfs, path)
   }
 
   *#open(output: Output): Flow<File> {
@@ -109,8 +121,8 @@ export class BlobOutput {
 
   *#end(output: Output): Flow<void> {
     const file = yield* this.#open(output)
-    this.#finished.push(yield* output.writer.finish(file))
-    file.close()
+    this.#finished.push(yield* output.writer.end(file))
     output.file = undefined
+    yield* this.#unsynced.take(file)
   }
 }

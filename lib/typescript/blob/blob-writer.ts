@@ -2,7 +2,7 @@
  * Writes a blob file: values in internal order of their entries go in, and a pointer for each comes
  * out; docs/format.md, section 9.
  *
- * Nothing here needs the file but `drain`, which a flow calls between values, and `finish`. Up to
+ * Nothing here needs the file but `drain`, which a flow calls between values, and `end`. Up to
  * LARGE_BYTES a value is added without a call of the system (`runSync` will do); a larger one lets
  * the event loop turn, and must not change before it was drained.
  */
@@ -128,8 +128,15 @@ export class BlobWriter {
     this.#written = this.#offset
   }
 
-  /** Writes the rest and syncs the file. At least one value was added. */
+  /** As `end`, and syncs the file. */
   *finish(file: File): Flow<BlobFileMeta> {
+    const meta = yield* this.end(file)
+    yield* file.sync()
+    return meta
+  }
+
+  /** Writes the rest. At least one value was added. */
+  *end(file: File): Flow<BlobFileMeta> {
     const { fileNumber, createdAt } = this.#options
     const totals = {
       itemCount: this.#itemCount,
@@ -138,7 +145,6 @@ export class BlobWriter {
     }
     this.#chunks.push(encodeBlobFooter({ ...totals, createdAt }, fileNumber, this.#offset))
     yield* file.write(this.#written, this.#chunks)
-    yield* file.sync()
     return { fileNumber, size: this.size, ...totals }
   }
 }

@@ -4,12 +4,12 @@
  * A commit passes three gates: it is appended to the journal and inserted into the memtables,
  * together with all that were called before it (a group, one system call); then, with durability
  * `sync`, the journal is synced; then it is published. Publishing goes in order of seqnos: what was
- * committed behind a pending sync commit waits for it. A sync caller does what others wait for
- * here and now, so it never waits for the event loop.
+ * committed behind a pending sync commit waits for it, and behind an ingestion that finishes. A
+ * sync caller does what others wait for here and now, so it never waits for the event loop.
  *
  * Invariants: seqnos are given in journal order without gaps, and a failed append gives none;
- * `visible` is above s only if every commit up to s is in the memtables and every sync commit up to
- * s is synced; after a failed sync nothing is published or appended any more.
+ * `visible` is above s only if every commit up to s is in the memtables, or in tables, and every
+ * sync commit up to s is synced; after a failed sync nothing is published or appended any more.
  */
 
 import { ShaleError } from '../../errors.ts'
@@ -65,6 +65,8 @@ interface Invisible {
   readonly needsSync: boolean
   /** Undefined: a sync caller sees to it. */
   readonly settle: Settle | undefined
+  /** Brings about what it is held for. */
+  held?: (() => Flow<void>) | undefined
 }
 
 /** Commits that go together, and bytes of them. */
@@ -126,7 +128,7 @@ export class CommitQueue {
     this.drain()
     const seqno = this.#nextSeqno
     this.#runGroup([commit], [undefined])
-    if (this.#visible <= seqno) runSync(this.#syncUntil(() => this.#visible > seqno))
+    if (this.#visible <= seqno) runSync(this.#showUpTo(seqno))
     this.#sink.onVisible(commit)
   }
 
@@ -219,6 +221,24 @@ export class CommitQueue {
     return seqno
   }
 
+  /**
+   * The same for a record whose effect is still to come: nothing from here on is visible before
+   * `release`. `complete` brings it about, for a sync caller who cannot wait.
+   */
+  hold(complete: () => Flow<void>): number {
+    const seqno = this.#nextSeqno++
+    this.#invisible.push({ seqno, needsSync: false, settle: undefined, held: complete })
+    return seqno
+  }
+
+  /** The effect of a record is there, or will never be. */
+  release(seqno: number): void {
+    const held = this.#invisible.find((one) => one.seqno === seqno)
+    if (held === undefined) return
+    held.held = undefined
+    this.#show()
+  }
+
   // --- sync and visibility -----------------------------------------------------------------------
 
   #scheduleSync(): void {
@@ -232,13 +252,27 @@ export class CommitQueue {
 
   async #syncInvisible(): Promise<void> {
     this.#isSyncScheduled = false
-    const last = this.#invisible.at(-1)
+    const last = this.#invisible.findLast(({ needsSync }) => needsSync)
     if (last === undefined) return
     try {
-      await run(this.#syncUntil(() => this.#visible > last.seqno))
+      await run(this.#syncUntil(() => this.#synced >= last.seqno))
     } catch {
       // All who wait were told.
     }
+  }
+
+  /** For a sync caller: whatever keeps a commit from sight is done. */
+  *#showUpTo(seqno: number): Flow<void> {
+    while (this.#visible <= seqno) {
+      const [first] = this.#invisible
+      if (first?.held !== undefined) yield* first.held()
+      else yield* this.#syncUntil(() => this.#visible > seqno || this.#isHeld)
+    }
+  }
+
+  /** Whether the next commit to become visible waits for its effect. */
+  get #isHeld(): boolean {
+    return this.#invisible[0]?.held !== undefined
   }
 
   /** Makes every commit up to `seqno` durable; it must have been handed over. SYNC_FAILED. */
@@ -268,9 +302,14 @@ export class CommitQueue {
 
   #settleSynced(target: number): void {
     this.#synced = Math.max(this.#synced, target)
+    this.#show()
+  }
+
+  /** Publishes what waits for nothing any more. */
+  #show(): void {
     let count = 0
-    for (const { seqno, needsSync } of this.#invisible) {
-      if (needsSync && seqno > this.#synced) break
+    for (const { seqno, needsSync, held } of this.#invisible) {
+      if ((needsSync && seqno > this.#synced) || held !== undefined) break
       this.#visible = seqno + 1
       count++
     }

@@ -47,15 +47,17 @@ import type { DirectoryLock } from './directory-lock.ts'
 import { Events } from './event-queue.ts'
 import { Health } from './health.ts'
 import { journalForm } from './journal-form.ts'
+import { Ingestions } from './ingestions.ts'
+import type { OpenIngestion } from './ingestions.ts'
 import { JournalKeeper } from './journal-keeper.ts'
 import { Keyspace } from './keyspace.ts'
-import { encodeRecord, Keyspaces } from './keyspaces.ts'
+import { Keyspaces, tablesChanged } from './keyspaces.ts'
 import { Maintenance } from './maintenance.ts'
 import { openDirectory } from './open-directory.ts'
 import { NOTHING_RECOVERED, Recovery } from './recovery.ts'
 import { SnapshotTracker } from './snapshot-tracker.ts'
 import { Throttle } from './throttle.ts'
-import { BatchReader, TABLES_CHANGED } from './write-batch.ts'
+import { BatchReader } from './write-batch.ts'
 import { WriteControl } from './write-control.ts'
 
 /** Keyspaces that an async close flushes at once: their syncs overlap. */
@@ -89,6 +91,7 @@ export class Database {
   readonly #remover: FileRemover
   readonly #throttle: Throttle
   readonly #queue: CommitQueue
+  readonly #ingestions: Ingestions
   journal: JournalManager | undefined
   #keeper: JournalKeeper | undefined
   /** While recovery runs nobody reads: what it flushes needs no older versions. */
@@ -127,6 +130,7 @@ export class Database {
       onState: (problem) => this.#maintenanceState(problem),
       events: this.events,
     })
+    this.#ingestions = new Ingestions(this.maintenance, () => this.closedError())
     this.writer = new CommitWriter({
       settings,
       control: this.control,
@@ -140,7 +144,7 @@ export class Database {
       context: this.#context(),
       queue: this.#queue,
       isReadOnly: settings.readOnly,
-      appendRecord: (record) => this.#appendRecord(record),
+      appendRecord: (record) => this.#appendRecord(record, () => this.#queue.publishOne()),
       onAdded: (keyspace) => this.maintenance.opened(keyspace),
       onChanged: (keyspace) => this.maintenance.optionsChanged(keyspace),
     })
@@ -190,10 +194,13 @@ export class Database {
     this.#queue.drain()
     this.#mayHold = true
     if (this.snapshots.seqnos().length > 0) this.#rotateTree(tree)
-    const nothing = new Uint8Array(0)
+    // Nobody reads above the seqno of an ingestion that is about to be there, and whoever will
+    // must see it: the change comes right before it.
+    const ingesting = this.keyspaces.byId(tree)?.tree.ingestingSeqno
+    if (ingesting !== undefined) return install(ingesting)
     let at = this.#queue.nextSeqno - 1
     try {
-      at = this.#appendRecord(encodeRecord(TABLES_CHANGED, tree, nothing, nothing))
+      at = this.#appendRecord(tablesChanged(tree), () => this.#queue.publishOne())
     } catch {
       // Told to the next who writes.
     }
@@ -485,6 +492,16 @@ export class Database {
     } while (this.control.letFirstGo())
   }
 
+  /** The same for an ingestion, which brings a run to level 0: an async one waits for room. */
+  readonly #admitRun: Io<void> = new Io<void>(
+    () => {
+      if (!this.control.isFree) this.#admitSync()
+    },
+    async () => {
+      if (!this.control.isFree) await this.control.admitted(0)
+    },
+  )
+
   #throwRefusal(): void {
     const { refusal } = this.control
     if (refusal !== undefined) throw refusal
@@ -533,8 +550,30 @@ export class Database {
     else if (durability === 'sync') yield* keeper.ensureDurable(this.#queue.nextSeqno - 1)
   }
 
-  /** A commit that says something of a keyspace. It is handed over; its seqno is returned. */
-  #appendRecord(record: Uint8Array): number {
+  /** An ingestion into a keyspace: it becomes a commit of its own. */
+  startIngestion(keyspace: Keyspace): OpenIngestion {
+    const check = (): void => {
+      if (this.#queue.failure !== undefined) throw this.#queue.dbFailed()
+      if (keyspace.isDeleted) this.checkWrite(keyspace)
+    }
+    this.checkWrite(keyspace)
+    check()
+    const { tree } = keyspace
+    let seqno = 0
+    const hold = (): number => this.#queue.hold(() => tree.settleIngestion())
+    return this.#ingestions.start(keyspace, {
+      admit: this.#admitRun,
+      check,
+      begin: () => (seqno = this.#appendRecord(tablesChanged(tree.id), hold)),
+      end: () => this.#queue.release(seqno),
+    })
+  }
+
+  /**
+   * A commit that says something of a keyspace. It is handed over, and `publish` gives it its
+   * seqno, which is returned.
+   */
+  #appendRecord(record: Uint8Array, publish: () => number): number {
     this.#queue.drain()
     if (this.#queue.failure !== undefined) throw this.#queue.dbFailed()
     const journal = this.journal!
@@ -546,7 +585,7 @@ export class Database {
       journal.cutBack(mark)
       throw error
     }
-    return this.#queue.publishOne()
+    return publish()
   }
 
   // --- maintenance -------------------------------------------------------------------------------
@@ -617,6 +656,7 @@ export class Database {
   *#end(): Flow<void> {
     const keeper = this.#keeper
     this.#queue.drain()
+    yield* this.#ingestions.end()
     let problem: unknown
     if (keeper !== undefined) {
       try {

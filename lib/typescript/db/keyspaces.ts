@@ -24,6 +24,7 @@ import {
   KEYSPACE_CREATE,
   KEYSPACE_DELETE,
   putEntryHeader,
+  TABLES_CHANGED,
 } from './write-batch.ts'
 
 export interface KeyspacesParts {
@@ -222,9 +223,8 @@ export class Keyspaces {
     this.#failIfLost(error)
     const { queue, appendRecord } = this.#parts
     if (queue.failure !== undefined) return
-    const nothing = new Uint8Array(0)
     try {
-      const record = encodeRecord(KEYSPACE_DELETE, creation.state.id, nothing, nothing)
+      const record = encodeRecord(KEYSPACE_DELETE, creation.state.id, NOTHING, NOTHING)
       creation.takenBack = appendRecord(record)
     } catch {
       queue.fail(error as ShaleError)
@@ -239,13 +239,15 @@ export function checkCodecs(given: TreeSettingsGiven): void {
   if (kvSeparation !== undefined) requireCodec(kvSeparation.compression)
 }
 
+const NOTHING = new Uint8Array(0)
+
+/** The commit of a change of tables that reads can tell. */
+export function tablesChanged(id: number): Uint8Array {
+  return encodeRecord(TABLES_CHANGED, id, NOTHING, NOTHING)
+}
+
 /** The entry of a commit that says something of a keyspace. */
-export function encodeRecord(
-  kind: number,
-  id: number,
-  key: Uint8Array,
-  value: Uint8Array,
-): Uint8Array {
+function encodeRecord(kind: number, id: number, key: Uint8Array, value: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(ENTRY_HEADER_BYTES + key.length + value.length)
   putEntryHeader(bytes, 0, kind, CODEC_NONE, key.length, id, value.length)
   bytes.set(key, ENTRY_HEADER_BYTES)

@@ -213,11 +213,20 @@ export class Maintenance {
     if (sealedCount < SEALED_MAX && sealedBytes < SEALED_BYTES_MAX) return false
     try {
       runSync(this.flush(keyspace))
+    } catch {
+      return true // the state says so, and it is tried again
+    }
+    this.makeRoom(keyspace)
+    return true
+  }
+
+  /** For a sync caller as well: compacts a level 0 that is full. */
+  makeRoom(keyspace: Keyspace): void {
+    try {
       while (!this.#isPaused && isLevel0Full(keyspace) && this.#compactNow(keyspace));
     } catch {
       // The state says so, and it is tried again.
     }
-    return true
   }
 
   #largest(): Keyspace {
@@ -338,6 +347,21 @@ export class Maintenance {
     const ms = this.#parts.vfs.monotonicMillis() - begin
     if (written.tables > 0) figures.flushed(tree, written, ms)
     return { ...written, ms }
+  }
+
+  /** Puts an ingestion into level 0, by `work`; throws why it could not be. */
+  *ingest(keyspace: Keyspace, work: Flow<void>): Flow<void> {
+    try {
+      yield* work
+    } catch (error) {
+      this.#failed(error)
+      throw error
+    } finally {
+      this.#countSealed(keyspace)
+      this.#countLevel0(keyspace)
+    }
+    this.queueCompaction(keyspace)
+    yield* this.#parts.afterFlush
   }
 
   #flushFailed(keyspace: Keyspace, error: unknown): void {

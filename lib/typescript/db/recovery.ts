@@ -30,13 +30,6 @@ import { ReplayedTrees } from './recovery-trees.ts'
 /** Bytes that are written between two turns of the event loop. */
 const WRITE_BYTES = 256 * 1024
 
-export const NOTHING_RECOVERED: RecoveryFigures = {
-  commitsReplayed: 0,
-  bytesDropped: 0,
-  commitsDropped: 0,
-  files: [],
-}
-
 export class Recovery {
   /** Of the next commit. */
   nextSeqno = 1
@@ -403,4 +396,12 @@ function seqnoAbove(state: ManifestState): number {
     for (const { highestSeqno } of tables.values()) next = Math.max(next, highestSeqno + 1)
   }
   return next
+}
+
+/** Of a database that is new. */
+export const NOTHING_RECOVERED: RecoveryFigures = {
+  commitsReplayed: 0,
+  bytesDropped: 0,
+  commitsDropped: 0,
+  files: [],
 }

@@ -10,6 +10,7 @@ import type { Flow } from '../base/flow.ts'
 import { isErrno } from '../base/status.ts'
 import type { FileInfo, Vfs } from '../vfs/vfs.ts'
 import { Database } from './database.ts'
+import type { OpenIngestion } from './ingestions.ts'
 
 interface Core {
   readonly identity: string
@@ -31,6 +32,8 @@ export class DatabaseHandle {
   readonly filterOf: DatabaseSettings['filterOf']
   /** What it shares with others; undefined if the directory could not be told from others. */
   readonly #core: Core | undefined
+  /** Those that were begun through it, as far as they may not have ended. */
+  readonly #ingestions = new Set<OpenIngestion>()
   #isClosed = false
   #hasEnded = false
 
@@ -71,6 +74,12 @@ export class DatabaseHandle {
     return this.#hasEnded
   }
 
+  /** Unless it has ended by then, it is rolled back when this handle is closed. */
+  owns(ingestion: OpenIngestion): void {
+    for (const other of this.#ingestions) if (other.hasEnded) this.#ingestions.delete(other)
+    this.#ingestions.add(ingestion)
+  }
+
   /** The last handle ends the database. A sync caller may come to the end before an async one. */
   *close(): Flow<void> {
     if (this.#hasEnded) return
@@ -81,6 +90,7 @@ export class DatabaseHandle {
     }
     try {
       if (core === undefined || core.handles === 0) yield* this.database.close()
+      else for (const ingestion of this.#ingestions) ingestion.abort()
     } finally {
       this.#hasEnded = true
       if (core?.handles === 0) leave(core)

@@ -28,6 +28,8 @@ import type { Vfs } from '../vfs/vfs.ts'
 import type { DirectoryLock } from './directory-lock.ts'
 import { atExit } from './at-exit.ts'
 import { checkCodecs } from './keyspaces.ts'
+import { Ingestions } from './ingestions.ts'
+import type { OpenIngestion } from './ingestions.ts'
 import { Keyspace } from './keyspace.ts'
 import { Maintenance } from './maintenance.ts'
 import type { CompactionWatch } from './maintenance.ts'
@@ -54,6 +56,7 @@ export class StandaloneTree {
   readonly #lock: DirectoryLock | undefined
   readonly #manifest: Manifest
   readonly #remover: FileRemover
+  readonly #ingestions: Ingestions
   #keyspace!: Keyspace
   /** What reads still need, as the caller says, and as the manifest does. */
   #gcSeqno = 0
@@ -86,6 +89,7 @@ export class StandaloneTree {
       onState: () => {},
       events: undefined,
     })
+    this.#ingestions = new Ingestions(this.maintenance, () => this.closedError())
   }
 
   static *open(vfs: Vfs, path: string, settings: TreeEngineSettings): Flow<StandaloneTree> {
@@ -148,7 +152,9 @@ export class StandaloneTree {
       // Reads at any seqno from the gc seqno on may come at any time.
       atASeqno: (_, install) => {
         this.rotate()
-        install(this.tree.highestSeqno)
+        // Reads above an ingestion that is about to be there must see it.
+        const { highestSeqno, ingestingSeqno = highestSeqno } = this.tree
+        install(Math.min(highestSeqno, ingestingSeqno))
       },
       throttle: function* () {},
     }
@@ -255,6 +261,33 @@ export class StandaloneTree {
     yield* this.maintenance.dropCovered(this.#keyspace)
   }
 
+  /** An ingestion whose entries get this seqno: above all others, now and when it finishes. */
+  startIngestion(seqno: number): OpenIngestion {
+    this.check()
+    const check = (): void => this.#checkIngestion(seqno)
+    check()
+    const order = { admit: this.#admitRun, check, begin: () => seqno, end: () => {} }
+    return this.#ingestions.start(this.#keyspace, order)
+  }
+
+  /** Nobody waits here: writers do not either. */
+  readonly #admitRun = new Io<void>(
+    () => {
+      if (this.#settings.backgroundCompaction) this.maintenance.makeRoom(this.#keyspace)
+    },
+    async () => {},
+  )
+
+  #checkIngestion(seqno: number): void {
+    const { highestSeqno, activeBytes, sealedBytes, superVersion } = this.tree
+    const isEmpty = activeBytes + sealedBytes === 0 && superVersion.version.isEmpty
+    const isFirst = isEmpty && highestSeqno === 0
+    if (seqno >= SEQNO_MAX) throw badSeqno(seqno, 0)
+    if (isFirst || seqno > highestSeqno) return
+    const message = `seqno ${seqno} is not above ${highestSeqno}, the highest so far`
+    throw new ShaleError('INVALID_ARGUMENT', message)
+  }
+
   /** One decision of a strategy and its execution, or a plan. */
   *compact(what: StrategySetting | PlanData, watch: CompactionWatch): Flow<void> {
     this.check()
@@ -298,6 +331,7 @@ export class StandaloneTree {
   }
 
   *#end(): Flow<void> {
+    yield* this.#ingestions.end()
     yield* this.maintenance.stop(this.closedError())
     yield* this.#manifest.settle()
     yield* this.#recordGcSeqno()

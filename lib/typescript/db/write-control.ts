@@ -123,6 +123,16 @@ export class WriteControl {
     if (verdict === 'wait') this.#scheduleRelease()
   }
 
+  /** Resolves when a write may go on. */
+  async admitted(bytes: number): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      this.admit(bytes, (refusal) => {
+        if (refusal === undefined) resolve()
+        else reject(refusal)
+      })
+    })
+  }
+
   #judge(): Verdict {
     if (this.refusal !== undefined) return 'refuse'
     if (this.#pressure >= 1) return 'stop'

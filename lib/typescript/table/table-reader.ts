@@ -190,7 +190,8 @@ export class TableReader {
   /** Seqnos as stored; undefined: there are none. */
   readonly rangeTombstones: RangeIndex | undefined
   readonly blobReferences: readonly BlobReference[]
-  readonly globalSeqno: number
+  /** An ingested table gets it before anybody reads it. */
+  globalSeqno: number
   readonly #index: Handle
   readonly #filter: Handle
   #pinnedIndex: IndexBlock | undefined

@@ -3,7 +3,7 @@
  * them; docs/format.md, section 8.
  *
  * `add` never waits and needs no file. What it has collected goes to one with `drain`, which a flow
- * calls between entries; `finish` writes the rest. What takes long, blocks with large values and
+ * calls between entries; `end` writes the rest. What takes long, blocks with large values and
  * filters, is left to these two, which let the event loop turn.
  */
 
@@ -314,11 +314,18 @@ export class TableWriter {
     this.#filter = new FilterBuilder(this.#options.bitsPerKey)
   }
 
-  /**
-   * Writes the rest, with the range tombstones of the table, in order, and syncs the file. There is
-   * at least one of these or one entry.
-   */
+  /** As `end`, and syncs the file. */
   *finish(file: File, ranges: readonly RangeTombstone[] = []): Flow<FinishedTable> {
+    const finished = yield* this.end(file, ranges)
+    yield* file.sync()
+    return finished
+  }
+
+  /**
+   * Writes the rest, with the range tombstones of the table, in order. There is at least one of
+   * these or one entry.
+   */
+  *end(file: File, ranges: readonly RangeTombstone[]): Flow<FinishedTable> {
     const { fileNumber, codec, createdAt } = this.#options
     const properties = this.#properties
     const lastKey = copyOf(this.#lastKey, 0, this.#lastKeyLength)
@@ -339,7 +346,6 @@ export class TableWriter {
     this.#chunks.push(encodeFooter(footer, fileNumber, this.#offset))
     const size = this.#offset + this.#chunks.at(-1)!.length
     yield* file.write(this.#written, this.#chunks)
-    yield* file.sync()
     return { size, properties, blobs }
   }
 

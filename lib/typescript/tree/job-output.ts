@@ -14,7 +14,7 @@ const BELOW_FACTOR = 10
 
 export interface OutputTarget extends Pick<
   OutputOptions,
-  'targetSize' | 'fences' | 'below' | 'throttle'
+  'targetSize' | 'fences' | 'below' | 'throttle' | 'unsyncedMax'
 > {
   readonly level: number
   /** See Version.policyLevel. */

@@ -127,8 +127,7 @@ export class SeparatingOutput extends TableOutput {
     return yield* super.finish()
   }
 
-  override *abandon(): Flow<void> {
-    yield* this.#blobs.abandon()
-    yield* super.abandon()
+  override letGo(): string[] {
+    return [...this.#blobs.letGo(), ...super.letGo()]
   }
 }

@@ -8,8 +8,9 @@ import type { RangeTombstone } from '../base/range-tombstone.ts'
 import { compareBytes, compareRanges, copyOf } from '../base/slice.ts'
 import type { Flow } from '../base/flow.ts'
 import type { File, Vfs } from '../vfs/vfs.ts'
-import { syncDirectory } from '../vfs/directory.ts'
+import { syncDirectory, tryRemove } from '../vfs/directory.ts'
 import { fileName, pathIn } from '../vfs/file-name.ts'
+import { UnsyncedFiles } from '../vfs/unsynced-files.ts'
 import type { BlobFileMeta } from '../blob/blob-writer.ts'
 import { rangeBytes } from '../table/range-tombstones.ts'
 import { TableWriter } from '../table/table-writer.ts'
@@ -32,6 +33,8 @@ export interface OutputOptions extends Omit<TableWriteOptions, 'fileNumber'> {
   readonly belowBytesMax?: number
   /** Waits for what was written to be paid for. */
   readonly throttle?: (bytes: number) => Flow<void>
+  /** Full files that wait for the end to be synced; by default none does. */
+  readonly unsyncedMax?: number
 }
 
 /** Takes what a job keeps: entries in internal order, range tombstones between them. */
@@ -123,9 +126,11 @@ export class TableOutput implements JobSink {
   #unpaid = 0
   /** Of every file that was made. */
   readonly #paths: string[] = []
+  readonly #unsynced: UnsyncedFiles
 
   constructor(options: OutputOptions) {
     this.#options = options
+    this.#unsynced = new UnsyncedFiles(options.unsyncedMax ?? 0)
   }
 
   /** What was written besides the tables. */
@@ -236,20 +241,21 @@ export class TableOutput implements JobSink {
     yield* this.drain()
     if (this.#current !== undefined) yield* this.#end(this.#current)
     this.#current = undefined
+    yield* this.#unsynced.sync()
     if (this.#tables.length > 0) yield* syncDirectory(this.#options.vfs, this.#options.directory)
     return this.#tables
   }
 
+  /** Closes everything that was written; its files, by their paths, are the caller's to remove. */
+  letGo(): string[] {
+    for (const output of [...this.#ended, this.#current]) output?.file?.close()
+    this.#unsynced.close()
+    return this.#paths.splice(0)
+  }
+
   /** Removes everything that was written; what cannot be removed is left to the next open. */
   *abandon(): Flow<void> {
-    for (const output of [...this.#ended, this.#current]) output?.file?.close()
-    for (const path of this.#paths) {
-      try {
-        yield* this.#options.vfs.remove(path)
-      } catch {
-        // The directory is cleaned when it is opened.
-      }
-    }
+    for (const path of this.letGo()) yield* tryRemove(this.#options.vfs, path)
   }
 
   /** Whether a fence lies between the last entry and this key. */
@@ -306,9 +312,9 @@ export class TableOutput implements JobSink {
 
   *#end(output: Output): Flow<void> {
     const file = yield* this.#open(output)
-    const finished = yield* output.writer.finish(file, output.ranges)
-    file.close()
+    const finished = yield* output.writer.end(file, output.ranges)
     output.file = undefined
+    yield* this.#unsynced.take(file)
     this.#tables.push({ fileNumber: output.fileNumber, ...finished })
   }
 }

@@ -16,30 +16,29 @@ import { choosePlan, outputSize } from '../../strategy.ts'
 import type { ChoiceContext } from '../../strategy.ts'
 import { chooseUpkeep } from '../../upkeep.ts'
 import type { Flow } from '../base/flow.ts'
-import { Gate } from '../base/gate.ts'
 import { highestOf } from '../base/numbers.ts'
 import type { RangeTombstone } from '../base/range-tombstone.ts'
-import { Memtable, MEMTABLE_BYTES_MAX, MEMTABLE_RANGE_BYTES_MAX } from '../memtable/memtable.ts'
+import { MEMTABLE_BYTES_MAX, MEMTABLE_RANGE_BYTES_MAX } from '../memtable/memtable.ts'
 import { stalePlan } from './blob-upkeep.ts'
 import { CompactionFilter } from './compaction-filter.ts'
 import { CompactionJob } from './compaction-job.ts'
-import { jobOutput } from './job-output.ts'
+import { Flushes } from './flush.ts'
+import type { FlushedEdit } from './flush.ts'
+import { Ingestion } from './ingestion.ts'
+import type { IngestionTurn } from './ingestion.ts'
 import { anyMeet } from './levels.ts'
-import type { ManifestEdit } from './manifest-edit.ts'
 import type { TreeState } from './manifest-state.ts'
 import { countWritten, discard, openedOf, openFiles, release, replace } from './opened.ts'
 import type { Opened } from './opened.ts'
 import { mergeInputs } from './merge-inputs.ts'
-import { MergeIterator } from './merge-iterator.ts'
-import { runMerge } from './merge-job.ts'
 import { decodeOptions } from './options.ts'
 import type { StoredOptions } from './options.ts'
 import { Placement } from './placement.ts'
 import type { RetentionView } from './retention.ts'
-import { rangesOfMemtable } from './kept-ranges.ts'
 import { coveredPlan, dueIn, highestAwaited, lowestRead, majorPlan } from './plans.ts'
-import { Hold, stillNeeded, SuperVersion } from './super-version.ts'
-import type { HeldVersion } from './super-version.ts'
+import { Hold } from './super-version.ts'
+import type { SuperVersion } from './super-version.ts'
+import { SuperVersions } from './super-versions.ts'
 import { byFirstKey } from './table-meta.ts'
 import { summaryLevels } from './table-summaries.ts'
 import { pinOptions } from './table-options.ts'
@@ -53,8 +52,6 @@ import { blobEdits, blobsOf } from './version-blobs.ts'
 import { Version } from './version.ts'
 import type { TablePlace, VersionEdit } from './version.ts'
 
-/** Bytes of a table that a flush writes. */
-const FLUSH_TABLE_BYTES = 64 * 2 ** 20
 
 export type { JobFigures, TreeContext } from './tree-context.ts'
 
@@ -65,19 +62,13 @@ export class Tree {
   readonly #context: TreeContext
   #stored: StoredOptions
   #filter: CompactionFilter | undefined
-  #super: SuperVersion
-  /** All that somebody holds, the current one included. */
-  readonly #living = new Set<SuperVersion>()
+  readonly #supers: SuperVersions
   readonly #holds = new Set<Hold>()
   /** Edits that were handed to the manifest and are not settled yet, in its order. */
   #pending: { readonly id: number; readonly edit: VersionEdit<Table> }[] = []
   #nextVersionId = 2
-  #nextMemtableId = 2
   #nextRunOrder: number
-  /** Memtables that one of them puts into tables. */
-  readonly #flushing = new Set<Memtable>()
-  /** Async flushes write one after the other. */
-  readonly #flushGate = new Gate()
+  readonly #flushes: Flushes
   readonly #jobs = new Set<CompactionJob>()
   /** Those that leave no garbage in blob files. */
   readonly #majorPlans = new WeakSet<PlanData>()
@@ -107,7 +98,16 @@ export class Tree {
     this.#highestSealedSeqno = this.#highestSeqno
     this.#nextRunOrder = 1 + highestOf(metas.map(({ runOrder }) => runOrder))
     const version = Version.of(1, tables, blobsOf(blobs, metas))
-    this.#super = this.#superVersion(new Memtable(1), [], version, [])
+    this.#supers = new SuperVersions(version, () => this.#highestSeqno)
+    this.#flushes = new Flushes({
+      context,
+      settings: () => this.settings,
+      current: () => this.#super,
+      checkOpen: () => this.#checkOpen(),
+      openWritten: (written, level, output) => this.#openWritten(written, level, output),
+      newPlace: () => ({ level: 0, runOrder: this.#nextRunOrder++ }),
+      commit: (edit, flushed) => this.#commit(edit, { flushed }),
+    })
   }
 
   /** With the files that the manifest names; each is opened and compared with what it says. */
@@ -193,7 +193,7 @@ export class Tree {
     return this.#highestSeqno
   }
   get highestSealedSeqno(): number {
-    return this.#highestSealedSeqno
+    return Math.max(this.#highestSealedSeqno, this.ingestingSeqno ?? 0)
   }
 
   // --- reading and writing -----------------------------------------------------------------------
@@ -205,12 +205,15 @@ export class Tree {
 
   /** What holds now; who reads across a wait acquires it. */
   get superVersion(): SuperVersion {
-    return this.#super
+    return this.#supers.current
+  }
+  get #super(): SuperVersion {
+    return this.#supers.current
   }
 
   /** Those that somebody holds, newest first. */
   history(): readonly SuperVersion[] {
-    return [...this.#living].toReversed()
+    return this.#supers.history()
   }
 
   /** Bytes that the entry takes in the active memtable. */
@@ -254,45 +257,11 @@ export class Tree {
 
   /** Seals the active memtable; false if it is empty. */
   rotate(): boolean {
-    const { active, sealed, version } = this.#super
+    const { active } = this.#super
     if (active.isEmpty || this.#isClosed) return false
     this.#highestSealedSeqno = Math.max(this.#highestSealedSeqno, active.highestSeqno)
-    this.#install(new Memtable(this.#nextMemtableId++), [active, ...sealed], version)
+    this.#supers.seal()
     return true
-  }
-
-  #superVersion(
-    active: Memtable,
-    sealed: readonly Memtable[],
-    version: Version<Table>,
-    held: readonly HeldVersion[],
-  ): SuperVersion {
-    const made = new SuperVersion(active, sealed, version, this.#highestSeqno, held, (released) => {
-      this.#living.delete(released)
-    })
-    this.#living.add(made)
-    return made
-  }
-
-  #install(
-    active: Memtable,
-    sealed: readonly Memtable[],
-    version: Version<Table>,
-    held: readonly HeldVersion[] = this.#super.held,
-  ): void {
-    const before = this.#super
-    this.#super = this.#superVersion(active, sealed, version, held)
-    before.release()
-  }
-
-  /** Installs a version that differs from what reads at `until` and below see. */
-  #installVisible(version: Version<Table>, until: number): void {
-    const { active, sealed, version: old, held } = this.#super
-    const superVersion = this.#superVersion(active, sealed, old, [])
-    // What is written from now on is not to stay in memory with the held one.
-    const next = active.isEmpty ? new Memtable(this.#nextMemtableId++) : active
-    this.#install(next, sealed, version, [...held, { until, superVersion }])
-    superVersion.release()
   }
 
   /** Whether super versions are held for reads of before. */
@@ -301,92 +270,29 @@ export class Tree {
   }
   /** Lets go of those whose reads have ended. */
   releaseHeld(view: RetentionView): void {
-    const { active, sealed, version, held } = this.#super
-    const needed = stillNeeded(held, view)
-    if (!this.#isClosed && needed.length < held.length) {
-      this.#install(active, sealed, version, needed)
-    }
+    if (!this.#isClosed) this.#supers.releaseHeld(view)
   }
 
-  // --- flush -------------------------------------------------------------------------------------
+  // --- to level 0 --------------------------------------------------------------------------------
 
   /** Writes all memtables that are sealed now to tables in level 0. */
-  *flush(): Flow<JobFigures> {
-    const figures = { bytesRead: 0, bytesWritten: 0, tables: 0 }
-    const wanted = this.#super.sealed
-    const leave = yield* this.#flushGate.enter
-    try {
-      while (wanted.some((memtable) => this.#unflushed().includes(memtable))) {
-        try {
-          yield* this.#flushSealed(figures)
-        } catch (error) {
-          // A sync caller may have done it meanwhile, and closed the tree.
-          if (!wanted.some((memtable) => this.#super.sealed.includes(memtable))) continue
-          this.#checkOpen()
-          throw error
-        }
-      }
-    } finally {
-      leave()
-    }
-    if (wanted.some((memtable) => this.#flushing.has(memtable))) {
-      yield* this.#context.manifest.settle()
-    }
-    yield* this.#context.removeDue
-    return figures
+  flush(): Flow<JobFigures> {
+    return this.#flushes.flush()
   }
 
-  /** Sealed memtables that no commit under way puts into tables, newest first. */
-  #unflushed(): readonly Memtable[] {
-    return this.#super.sealed.filter((memtable) => !this.#flushing.has(memtable))
+  startIngestion(): Ingestion {
+    return new Ingestion(this.#context, this.settings)
   }
 
-  *#flushSealed(figures: JobFigures): Flow<void> {
-    const sealed = this.#unflushed()
-    const output = jobOutput(this.#context, this.settings, {
-      level: 0,
-      policyLevel: 0,
-      targetSize: FLUSH_TABLE_BYTES,
-    })
-    const { written } = yield* runMerge({
-      entries: new MergeIterator(sealed.map((memtable) => memtable.versions())),
-      ranges: sealed.flatMap(rangesOfMemtable),
-      view: yield* this.#context.view(),
-      // Tombstones stay, whatever lies below: only compactions drop them.
-      mayExistBelow: () => true,
-      output,
-      clock: this.#clock,
-      progress: () => {
-        this.#checkOpen()
-      },
-    })
-    const highest = highestOf(sealed.map((memtable) => memtable.highestSeqno))
-    try {
-      yield* this.#context.beforeFlushCommit(highest)
-    } catch (error) {
-      yield* output.abandon()
-      throw error
-    }
-    const opened = yield* this.#openWritten(written, 0, output)
-    // A sync flush may have come in between. What stays in memory is read first, so this one must
-    // write the oldest of what is left.
-    const oldest = this.#unflushed().slice(-sealed.length)
-    if (this.#isClosed || !sealed.every((memtable, i) => memtable === oldest[i])) {
-      discard(opened)
-      this.#checkOpen()
-      return
-    }
-    // There is no wait from here to the place in the manifest's line: newer entries get the higher
-    // run order.
-    const place = { level: 0, runOrder: this.#nextRunOrder++ }
-    const flushedSeqno = highest + 1
-    const added = opened.tables.map((table) => placed(table, place))
-    yield* this.#commit(
-      { added, blobsAdded: opened.blobs },
-      { flushedSeqnos: [{ tree: this.id, seqno: flushedSeqno }] },
-      { memtables: sealed, flushedSeqno },
-    )
-    countWritten(figures, opened)
+  /** See Flushes. */
+  ingest(ingestion: Ingestion, turn: IngestionTurn): Flow<void> {
+    return this.#flushes.ingest(ingestion, turn)
+  }
+  settleIngestion(): Flow<void> {
+    return this.#flushes.settleIngestion()
+  }
+  get ingestingSeqno(): number | undefined {
+    return this.#flushes.ingestingSeqno
   }
 
   // --- compaction --------------------------------------------------------------------------------
@@ -481,7 +387,7 @@ export class Tree {
     try {
       if (plan.kind === 'merge') yield* this.#merge(job, plan, figures)
       else if (plan.kind === 'move') yield* this.#move(job, plan)
-      else yield* this.#commit({ removed: plan.tables }, {}, { job, isVisible: !plan.isHidden })
+      else yield* this.#commit({ removed: plan.tables }, { job, isVisible: !plan.isHidden })
       job.done = job.total
     } catch (error) {
       // What was written for a tree that is closed may be gone already.
@@ -517,7 +423,7 @@ export class Tree {
     }
     const added = opened.tables.map((table) => placed(table, place))
     const edit = { added, removed: plan.tables, blobsAdded: opened.blobs }
-    yield* this.#commit(edit, {}, { job, isVisible })
+    yield* this.#commit(edit, { job, isVisible })
     figures.bytesRead += job.total
     countWritten(figures, opened)
   }
@@ -528,11 +434,7 @@ export class Tree {
       throw new ShaleError('INVALID_ARGUMENT', 'a plan moves tables that overlap')
     }
     const place = this.#place(plan, job.inputs)
-    yield* this.#commit(
-      { moved: new Map(plan.tables.map((number) => [number, place])) },
-      {},
-      { job },
-    )
+    yield* this.#commit({ moved: new Map(plan.tables.map((number) => [number, place])) }, { job })
   }
 
   /** Others may have committed meanwhile: the place is chosen on what is planned now. */
@@ -577,10 +479,8 @@ export class Tree {
    */
   *#commit(
     edit: VersionEdit<Table>,
-    more: ManifestEdit,
     replaced: {
-      readonly memtables?: readonly Memtable[]
-      readonly flushedSeqno?: number
+      readonly flushed?: FlushedEdit
       readonly job?: CompactionJob
       /** Reads can tell the difference. */
       readonly isVisible?: boolean
@@ -594,14 +494,15 @@ export class Tree {
       blobsAdded = [],
     } = edit
     const opened = { tables: added, blobs: blobsAdded }
-    const { memtables = [], flushedSeqno = 0, job, isVisible = false } = replaced
+    const { flushed, job, isVisible = false } = replaced
+    const { memtables = [], flushedSeqno = 0, ingestedSeqno = 0 } = flushed ?? {}
     const pending = { id: this.#nextVersionId++, edit }
     const tree = this.id
-    const settled = (): void => {
-      for (const memtable of memtables) this.#flushing.delete(memtable)
+    const settled = (error?: unknown): void => {
       release(opened)
       job?.end()
       this.#pending = this.#pending.filter((other) => other !== pending)
+      flushed?.onSettled(error)
     }
     const before = this.#planned()
     let after: Version<Table>
@@ -610,14 +511,14 @@ export class Tree {
       after = before.apply(pending.id, edit, placed)
     } catch (error) {
       discard(opened)
+      flushed?.onSettled(error)
       throw error
     }
     this.#pending.push(pending)
     if (job !== undefined) job.isCommitting = true
-    for (const memtable of memtables) this.#flushing.add(memtable)
     yield* manifest.commit(
       {
-        ...more,
+        ...(flushed !== undefined && { flushedSeqnos: [{ tree, seqno: flushedSeqno }] }),
         tablesAdded: added.map(({ meta }) => ({ tree, table: meta })),
         tablesRemoved: removed.map((file) => ({ tree, file })),
         tablesMoved: [...moved].map(([file, place]) => ({ tree, file, ...place })),
@@ -632,20 +533,22 @@ export class Tree {
           }
           if (this.#isDeleted) replace(opened)
           this.#flushedSeqno = Math.max(this.#flushedSeqno, flushedSeqno)
+          this.#highestSeqno = Math.max(this.#highestSeqno, ingestedSeqno)
+          this.#highestSealedSeqno = Math.max(this.#highestSealedSeqno, ingestedSeqno)
           const next = version.apply(pending.id, edit, placed)
           if (this.#isClosed) {
             // Nobody reads any more.
           } else if (isVisible) {
-            this.#context.atASeqno(this.id, (at) => this.#installVisible(next, at))
+            this.#context.atASeqno(this.id, (at) => this.#supers.installVisible(next, at))
           } else {
             const left = sealed.filter((memtable) => !memtables.includes(memtable))
-            this.#install(active, left, next)
+            this.#supers.install(active, left, next)
           }
           settled()
         },
-        failed: () => {
+        failed: (error) => {
           if (manifest.failure === undefined) replace(opened)
-          settled()
+          settled(error)
         },
       },
     )

@@ -14,6 +14,7 @@ describe('collected', () => {
     ['a keyspace or a pending call keeps its database open', 'keptOpen'],
     ['abandoned iterators let go of their versions', 'pins'],
     ['tables that only an abandoned iterator read are deleted', 'files'],
+    ['an abandoned ingestion is rolled back', 'ingestions'],
     ['the collector runs in the middle of operations', 'underStress'],
     ['values outlive their slabs', 'retainedValues'],
     ['opening and closing leaves nothing behind', 'cycles'],

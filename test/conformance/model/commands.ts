@@ -262,6 +262,35 @@ const batch = fc.array(operation, { maxLength: 30 }).chain((operations) =>
   ),
 )
 
+/** In the order of the bytes, each key once. */
+const ingestion = fc
+  .record({
+    keyspace: keyspaceIndex,
+    entries: fc.uniqueArray(operation, { maxLength: 40, selector: (one) => one.key }),
+    end: fc.constantFrom('finish', 'finish', 'finish', 'finishSync', 'finishSync', 'abort'),
+    sync: fc.boolean(),
+  })
+  .map(({ keyspace: i, entries, end, sync }) =>
+    command(`ingestion ${end} ${fc.stringify({ i, entries })}`, async (model, real) => {
+      const keyspace = real.keyspaces[i] as Keyspace
+      const load = sync ? keyspace.startIngestionSync() : await keyspace.startIngestion()
+      const ascending = entries.toSorted((a, b) => (a.key < b.key ? -1 : 1))
+      for (const one of ascending) {
+        const k = bytes(one.key)
+        // One that is given up has removed nothing.
+        const method = end === 'abort' ? one.kind : settle(model, { ...one, keyspace: i })
+        if (method === 'insert') load.write(k, bytes(one.value))
+        else if (method === 'remove') load.writeTombstone(k)
+        else load.writeWeakTombstone(k)
+      }
+      if (end === 'abort') load.abort()
+      else {
+        const count = end === 'finish' ? await load.finish() : load.finishSync()
+        expect(count).toBe(entries.length)
+      }
+    }),
+  )
+
 // --- reads
 // -----------------------------------------------------------------------------------------
 
@@ -454,6 +483,8 @@ export const COMMANDS: fc.Arbitrary<Command>[] = [
   removeRange,
   batchOfRange,
   clear,
+  ingestion,
+  ingestion,
   ...Array.from({ length: 3 }, () => get),
   getMany,
   scan,

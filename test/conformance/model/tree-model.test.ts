@@ -1,5 +1,5 @@
-// The life of a bare tree, drawn from a seed: writes at seqnos of the caller, reads at all of them,
-// flush, plans, the gc seqno, and reopening, which loses what was not flushed.
+// The life of a bare tree, drawn from a seed: writes and ingestions at seqnos of the caller, reads
+// at all of them, flush, plans, the gc seqno, and reopening, which loses what was not flushed.
 
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -96,6 +96,27 @@ async function compact(tree: Tree, random: Random): Promise<void> {
   }
 }
 
+/** Entries at one seqno; what came of them. */
+async function ingest(tree: Tree, random: Random, seqno: number): Promise<Written[]> {
+  const isSync = random.below(2) === 0
+  const ingestion = isSync ? tree.startIngestionSync(seqno) : await tree.startIngestion(seqno)
+  const keys = Array.from({ length: 60 }, (_, i) => `key${i}`).toSorted()
+  const written: Written[] = []
+  for (const key of keys.filter(() => random.below(3) === 0)) {
+    const value = random.below(4) === 0 ? undefined : `${seqno} ${'v'.repeat(random.below(40))}`
+    if (value === undefined) ingestion.writeTombstone(key)
+    else ingestion.write(key, value)
+    written.push({ key, value, seqno })
+  }
+  if (random.below(6) === 0) {
+    ingestion.abort()
+    return []
+  }
+  const count = isSync ? ingestion.finishSync() : await ingestion.finish()
+  expect(count).toBe(written.length)
+  return written
+}
+
 test.each(Object.entries(SETS))('%s', { timeout: 100 * OPERATIONS }, async (name, options) => {
   const seed = testSeed()
   const random = new Random(seed)
@@ -151,6 +172,9 @@ test.each(Object.entries(SETS))('%s', { timeout: 100 * OPERATIONS }, async (name
       expect(tree.gcSeqno).toBeLessThanOrEqual(gcSeqno)
       written = written.filter((one) => one.seqno <= persisted)
       seqno = Math.max(persisted, gcSeqno) + 1
+    } else {
+      written.push(...(await ingest(tree, random, seqno)))
+      seqno++
     }
   }
   await check(tree, written, MAX_SEQNO)

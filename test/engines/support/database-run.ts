@@ -9,6 +9,7 @@ import {
   type Cursor,
   type DatabaseOptions,
   type Durability,
+  type Ingestion,
   type Keyspace,
   type KeyRange,
   type KeyspaceOptions,
@@ -56,6 +57,7 @@ export class DatabaseRun {
     [300, () => this.#write()],
     [150, () => this.#batch()],
     [12, () => this.#removeRange()],
+    [6, () => this.#ingest()],
     [1, () => this.#clear()],
     [250, () => this.#get()],
     [30, () => this.#getMany()],
@@ -238,6 +240,43 @@ export class DatabaseRun {
     } else {
       this.#each(what, twin, (one) => one.removeRangeSync(range, options))
     }
+  }
+
+  async #ingest(): Promise<void> {
+    const draw = this.#draw
+    const twin = draw.pick(this.#keyspaces)
+    const isAborted = draw.oneIn(8)
+    const rows = draw.rows().map(([key, value]) => {
+      if (isAborted) return { key, value, isWeak: false }
+      if (value !== undefined) this.#inserted(twin, key)
+      return {
+        key,
+        value,
+        isWeak: value === undefined && this.#removal(twin, key) === 'removeWeak',
+      }
+    })
+    const fill = (ingestion: Ingestion): void => {
+      for (const { key, value, isWeak } of rows) {
+        if (value !== undefined) ingestion.write(key, value)
+        else if (isWeak) ingestion.writeWeakTombstone(key)
+        else ingestion.writeTombstone(key)
+      }
+    }
+    const what = `ingest ${rows.length}`
+    if (draw.oneIn(3)) {
+      await this.#eachAsync(what, twin, async (one) => {
+        const ingestion = await one.startIngestion()
+        fill(ingestion)
+        return isAborted ? ingestion.abort() : ingestion.finish()
+      })
+    } else {
+      this.#each(what, twin, (one) => {
+        const ingestion = one.startIngestionSync()
+        fill(ingestion)
+        return isAborted ? ingestion.abort() : ingestion.finishSync()
+      })
+    }
+    this.#all('seqno', (db) => [db.seqno, db.visibleSeqno])
   }
 
   async #clear(): Promise<void> {

@@ -68,6 +68,15 @@ export class Draw extends Random {
     ])()
   }
 
+  /** Rows of an ingestion, ascending; undefined: the key is removed. */
+  rows(): (readonly [key: Buffer, value: Buffer | undefined])[] {
+    const keys = Array.from({ length: this.pick([0, 1, 5, 60]) }, () => this.key())
+    const ascending = keys.toSorted((a, b) => Buffer.compare(a, b))
+    return ascending
+      .filter((key, i) => ascending[i - 1]?.equals(key) !== true)
+      .map((key) => [key, this.oneIn(4) ? undefined : this.value()])
+  }
+
   /** Bounds that often contradict each other; about one end in three is open. */
   range(): KeyRange {
     const range: KeyRange = {}

@@ -18,6 +18,7 @@ import {
   type CompactionPlan,
   type Cursor,
   type FilterVerdict,
+  type Ingestion,
   type SuperVersion,
   type TreeOptions,
   type Version,
@@ -99,6 +100,7 @@ export class TreeRun {
     [60, () => this.#write('remove')],
     [40, () => this.#write('removeWeak')],
     [15, () => this.#removeRange()],
+    [6, () => this.#ingest()],
     [200, () => this.#get()],
     [25, () => this.#getMany()],
     [10, () => this.#ends()],
@@ -154,6 +156,47 @@ export class TreeRun {
     this.#all(`removeRange ${shownRange(range)} @${seqno}`, (tree) =>
       Object.keys(tree.removeRangeSync(range, seqno)),
     )
+  }
+
+  /** Above all that was written, or not: then it is refused. */
+  async #ingest(): Promise<void> {
+    const draw = this.#draw
+    const above = Math.max(this.#seqno, ...this.#cursors.map((open) => open.seqno)) + 1
+    const seqno = draw.oneIn(10) ? Math.max(0, above - draw.between(1, 30)) : above
+    this.#seqno = above
+    const rows = draw.rows()
+    const isAborted = draw.oneIn(8)
+    const again = draw.key()
+    const what = `ingest ${rows.length} @${seqno}`
+    const fill = (ingestion: Ingestion): void => {
+      for (const [key, value] of rows) {
+        if (value === undefined) ingestion.writeTombstone(key)
+        else ingestion.write(key, value)
+      }
+    }
+    if (draw.oneIn(3)) {
+      await this.comparison.call(what, this.#trees, async (tree) => {
+        const ingestion = await tree.startIngestion(seqno)
+        fill(ingestion)
+        return isAborted ? ingestion.abort() : ingestion.finish()
+      })
+    } else {
+      this.#all(what, (tree) => {
+        const ingestion = tree.startIngestionSync(seqno)
+        fill(ingestion)
+        return isAborted ? ingestion.abort() : ingestion.finishSync()
+      })
+    }
+    this.#compareVersions(what)
+    this.#all(`${what}: out of order`, (tree) => {
+      const ingestion = tree.startIngestionSync(above + 1)
+      try {
+        fill(ingestion)
+        ingestion.write(again, '')
+      } finally {
+        ingestion.abort()
+      }
+    })
   }
 
   // --- reads -------------------------------------------------------------------------------------

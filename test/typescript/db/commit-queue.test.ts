@@ -201,6 +201,83 @@ describe('a sync commit', () => {
   })
 })
 
+describe('a record whose effect is still to come', () => {
+  /** Holds the next seqno; `complete` lets go of it, for whoever needs that. */
+  function hold(journal: Journal): { readonly seqno: number; completed: number } {
+    const held = { seqno: 0, completed: 0 }
+    held.seqno = journal.queue.hold(function* () {
+      held.completed++
+      yield* Io.now(() => journal.queue.release(held.seqno))
+    })
+    journal.appended = journal.handed = held.seqno
+    return held
+  }
+
+  test('holds back what is behind it, whatever that waits for', async () => {
+    const journal = new Journal()
+    const { queue } = journal
+    queue.run(commitOf('os'))
+    const { seqno } = hold(journal)
+    const calls = (['os', 'sync', 'buffered'] as const).map((kind) => journal.defer(kind))
+    await settle()
+    expect([seqno, queue.nextSeqno, queue.visible]).toEqual([2, 6, 2])
+    // What needs a sync gets it meanwhile, once.
+    await journal.answerSync()
+    expect([queue.synced, queue.visible, journal.syncs]).toEqual([5, 2, 1])
+    expect(calls.map(({ done }) => done)).toEqual([false, false, false])
+    queue.release(seqno)
+    expect(queue.visible).toBe(6)
+    await settle()
+    expect(calls.map(({ done }) => done)).toEqual([true, true, true])
+    expect(journal.late.waiting).toBe(0)
+    queue.release(seqno)
+    expect(queue.visible).toBe(6)
+  })
+
+  test('that is over does not let go of what still waits for its sync', async () => {
+    const journal = new Journal()
+    const { seqno } = hold(journal)
+    const synced = journal.defer('sync')
+    await settle()
+    journal.queue.release(seqno)
+    expect([journal.queue.visible, synced.done]).toEqual([2, false])
+    await journal.answerSync()
+    expect([journal.queue.visible, synced.done]).toEqual([3, true])
+  })
+
+  test('is brought to its end by a sync caller, with what lies before and behind it', async () => {
+    for (const durability of ['buffered', 'os', 'sync'] as const) {
+      const journal = new Journal()
+      const before = journal.defer('sync')
+      await settle()
+      const first = hold(journal)
+      const between = journal.defer('sync')
+      await settle()
+      const second = hold(journal)
+      journal.queue.run(commitOf(durability))
+      expect([first.completed, second.completed]).toEqual([1, 1])
+      expect(journal.queue.visible).toBe(6)
+      await settle()
+      expect([before.done, between.done]).toEqual([true, true])
+      await journal.answerSync()
+      await journal.answerSync()
+      expect(journal.queue.visible).toBe(6)
+    }
+  })
+
+  test('is never seen once the journal has failed', async () => {
+    const journal = new Journal()
+    const { seqno } = hold(journal)
+    const refused = rejection(() => journal.queue.defer(commitOf('sync')))
+    await settle()
+    journal.syncError = new ShaleError('IO_ERROR', 'fsync failed: EIO')
+    await journal.answerSync()
+    expect((await refused).code).toBe('SYNC_FAILED')
+    journal.queue.release(seqno)
+    expect(journal.queue.visible).toBe(1)
+  })
+})
+
 describe('a failed append', () => {
   test('leaves no trace of the group, and those behind it get its numbers', async () => {
     const journal = new Journal()

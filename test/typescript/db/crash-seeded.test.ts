@@ -17,6 +17,7 @@ import type { FaultOperation } from '../../../lib/typescript/vfs/fault-vfs.ts'
 import type { FileKind } from '../../../lib/typescript/vfs/file-name.ts'
 import { fileName } from '../../../lib/typescript/vfs/file-name.ts'
 import { MemVfs } from '../../../lib/typescript/vfs/mem-vfs.ts'
+import { UnsyncedFiles } from '../../../lib/typescript/vfs/unsynced-files.ts'
 import type { Vfs } from '../../../lib/typescript/vfs/vfs.ts'
 import { testSeed } from '../../support/scratch.ts'
 import { runCrashImages } from '../support/crash-oracle.ts'
@@ -219,6 +220,15 @@ const BUGS: readonly [name: string, hunt: Hunt, plant: () => void][] = [
     'flush and compaction know nothing of snapshots',
     reads,
     () => vi.spyOn(SnapshotTracker.prototype, 'seqnos').mockReturnValue([]),
+  ],
+  [
+    'an ingestion is named before its files are durable',
+    images,
+    () => {
+      vi.spyOn(UnsyncedFiles.prototype, 'sync').mockImplementation(function* (this: UnsyncedFiles) {
+        yield* Io.now(() => this.close())
+      })
+    },
   ],
   [
     'recovery forgets the last seqno',

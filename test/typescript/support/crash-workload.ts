@@ -8,6 +8,7 @@ import { run, runSync } from '../../../lib/typescript/base/flow.ts'
 import type { Flow } from '../../../lib/typescript/base/flow.ts'
 import type { Commit } from '../../../lib/typescript/db/commit-queue.ts'
 import { Database } from '../../../lib/typescript/db/database.ts'
+import type { OpenIngestion } from '../../../lib/typescript/db/ingestions.ts'
 import type { Keyspace } from '../../../lib/typescript/db/keyspace.ts'
 import type { Vfs } from '../../../lib/typescript/vfs/vfs.ts'
 import type { Durability } from '../../../lib/types.ts'
@@ -15,6 +16,7 @@ import { contentsIn, rowsIn, SMALL, SMALL_BLOBS, SMALL_TREE } from './databases.
 import { difference, History, textOf } from './history.ts'
 import type { Change } from './history.ts'
 import { LateVfs } from './late-vfs.ts'
+import { ingestionRows, watchIngestions } from './ingestions.ts'
 import { Random } from './random.ts'
 import { entryBytes } from './recoveries.ts'
 import type { Contents } from './recoveries.ts'
@@ -101,6 +103,8 @@ export class CrashWorkload {
   /** The number of its commit. */
   #created = 0
   #snapshots: Snapshot[] = []
+  /** Those that are written, and neither finished nor given up. */
+  #ingestions: { readonly ingestion: OpenIngestion; readonly finished: () => void }[] = []
   #values = 0
   /** What is not durable may be lost. */
   #syncFailed = false
@@ -161,9 +165,10 @@ export class CrashWorkload {
     }
     this.#watch(this.database)
     const { ackedOs, ackedSync } = this.history
-    const found = this.#read(this.database, (contents) =>
-      this.history.prefixOf(contents, this.#syncFailed ? ackedSync : ackedOs),
-    )
+    const found = this.#read(this.database, (contents) => {
+      this.history.settleBy(contents)
+      return this.history.prefixOf(contents, this.#syncFailed ? ackedSync : ackedOs)
+    })
     if (found === undefined) {
       // What it holds is not known.
       await this.close(false)
@@ -200,6 +205,7 @@ export class CrashWorkload {
     this.#firstSeqno = this.#nextSeqno
     this.#countAtOpen = history.count
     this.#snapshots = []
+    this.#ingestions = []
     this.#there.clear()
     for (const { name } of this.database!.keyspaces.all()) this.#there.add(name)
   }
@@ -279,8 +285,9 @@ export class CrashWorkload {
     if (lot < 76) return this.#persist()
     if (lot < 80) return this.#rotate()
     if (lot < 86) return this.#flush()
-    if (lot < 89) return this.#compact()
-    if (lot < 91) return this.#snapshot()
+    if (lot < 88) return this.#compact()
+    if (lot < 91) return this.#ingest()
+    if (lot < 92) return this.#snapshot()
     if (lot < 93) return this.#release()
     if (lot < 95) return this.#pauseOrResume()
     if (lot < 97 && this.#options.reopens) {
@@ -480,6 +487,52 @@ export class CrashWorkload {
   #compact(): void {
     const { maintenance } = this.database!
     this.#start(maintenance.majorCompaction(this.#anyKeyspace(), 4096))
+  }
+
+  /** Begins an ingestion; or one that was begun finishes, or is given up. */
+  #ingest(): void {
+    const begun = this.#oneIn(3) ? undefined : this.#ingestions.pop()
+    if (begun === undefined) return this.#beginIngestion()
+    if (this.#oneIn(6)) return begun.ingestion.abort()
+    return this.#start(begun.ingestion.finish(), begun.finished)
+  }
+
+  #beginIngestion(): void {
+    const database = this.database!
+    const keyspace = this.#anyKeyspace()
+    const { name } = keyspace
+    const keys = Array.from({ length: KEYS }, (_, i) => `k${i}`)
+    const some = 1 + this.#below(6)
+    const changes = keys
+      .filter(() => this.#oneIn(some))
+      .map((key): Change => {
+        const length = this.#oneIn(40) ? 5000 : this.#below(60)
+        const value = this.#oneIn(5) ? undefined : `${this.#values++} `.padEnd(length, 'i')
+        return { keyspace: name, key, value }
+      })
+    let number = 0
+    try {
+      const ingestion = watchIngestions(keyspace.tree, () => database.startIngestion(keyspace), {
+        begun: (seqno) => {
+          this.#fillUpTo(seqno)
+          number = this.history.pushIngestion(changes)
+          this.#nextSeqno++
+        },
+        // Where a failure is not the only way to explain it, it may come to light later.
+        ended: (isThere) => {
+          if (isThere || !this.#options.isFaulty) this.history.settleIngestion(number, !isThere)
+        },
+      })
+      ingestion.write(ingestionRows(changes))
+      const finished = (): void => {
+        if (database !== this.database && this.#options.isFaulty) return
+        this.history.acknowledge(number, 'sync')
+        this.#checkVisible(database, number)
+      }
+      this.#ingestions.push({ ingestion, finished })
+    } catch (error) {
+      this.#note(error)
+    }
   }
 
   #pauseOrResume(): void {

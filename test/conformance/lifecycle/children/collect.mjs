@@ -110,6 +110,30 @@ async function files(directory) {
   await db.close()
 }
 
+/** A dropped ingestion is rolled back; one that is being finished is not. */
+async function ingestions(directory) {
+  const path = join(directory, 'db')
+  const db = await openDatabase(path)
+  const keyspace = await db.keyspace('k')
+  const tables = () => readdirSync(path).filter((name) => name.endsWith('.table')).length
+  const dropped = () => {
+    const ingestion = keyspace.startIngestionSync()
+    for (let i = 0; i < 3000; i++) ingestion.write(key(i), value(i, 1000))
+  }
+  const finishing = () => {
+    const ingestion = keyspace.startIngestionSync()
+    for (let i = 0; i < 3000; i++) ingestion.write(key(i), value(i))
+    return ingestion.finish()
+  }
+  dropped()
+  await collectUntil(() => tables() === 0)
+  const finished = finishing()
+  globalThis.gc()
+  assert.equal(await finished, 3000)
+  assert.equal(keyspace.lenSync(), 3000)
+  await db.close()
+}
+
 /** The collector running in the middle of everything: operations and iterations go on. */
 async function underStress(directory) {
   const db = await openDatabase(join(directory, 'db'), { cacheSize: 1 << 20 })
@@ -183,4 +207,4 @@ async function cycles(directory) {
   )
 }
 
-await main({ database, keptOpen, pins, files, underStress, retainedValues, cycles })
+await main({ database, keptOpen, pins, files, ingestions, underStress, retainedValues, cycles })
