@@ -99,7 +99,7 @@ export class DatabaseRun {
 
   #options(): DatabaseOptions {
     // Nobody is to wait for what a slow device does.
-    return { ...this.#draw.databaseOptions(), maxWriteBufferSize: 2 ** 28, maxStall: 60_000 }
+    return { ...this.#draw.databaseOptions(), maxWriteBufferSize: 2 ** 28 }
   }
 
   #open(): void {

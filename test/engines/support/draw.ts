@@ -152,6 +152,8 @@ export class Draw extends Random {
 
   databaseOptions(): DatabaseOptions {
     return {
+      // No write is to fail for what a slow machine does.
+      maxStall: 60_000,
       durability: this.durability(),
       syncInterval: this.pick([0, 1, 1000]),
       cacheSize: this.pick([0, 10_000, 2 ** 20]),
