@@ -27,6 +27,7 @@ import type {
 import type { KeyInput, ValueInput } from '../types.ts'
 import { loadAddon } from './binding.ts'
 import type { EventData } from './event-feed.ts'
+import type { GivenFilter } from './filters.ts'
 import { META_WORDS, PROTOCOL_VERSION } from './protocol.ts'
 
 /** What the core says about a failure; `code` is an index of ERROR_CODES. */
@@ -41,6 +42,10 @@ export interface CoreError {
   readonly errno?: number
   readonly pid?: number
   readonly sameProcess?: boolean
+  /** ABORTED: a compaction filter failed. */
+  readonly fromFilter?: boolean
+  /** What it was asked then; see filters.ts. */
+  readonly filterQuestion?: number
   readonly cause?: CoreError
 }
 
@@ -125,8 +130,15 @@ export interface Door {
   listen(): void
   takeEvents(): EventData[] | undefined
 
-  openTree(path: string, settings: TreeEngineSettings): void
-  openTreeSync(path: string, settings: TreeEngineSettings): void
+  onQuestions(answerQuestions: () => void): void
+  addFilter(keyspace: string, filter: GivenFilter): void
+  releaseCompactions(): void
+  takeQuestion(): Buffer | undefined
+  answerQuestion(verdicts: Uint8Array): void
+  failQuestion(message: string): void
+
+  openTree(path: string, settings: GivenTreeSettings): void
+  openTreeSync(path: string, settings: GivenTreeSettings): void
   describeTree(): string
   addSync(key: KeyInput, value: ValueInput): void
   addRangeSync(lower: Uint8Array, upper: Uint8Array | undefined): void
@@ -141,6 +153,10 @@ export interface Door {
   compactWholeTreeSync(): void
   dropTreeRange(lower: Uint8Array | undefined, upper: Uint8Array | undefined): void
   dropTreeRangeSync(lower: Uint8Array | undefined, upper: Uint8Array | undefined): void
+}
+
+export type GivenTreeSettings = Omit<TreeEngineSettings, 'filter'> & {
+  readonly filter: GivenFilter | undefined
 }
 
 interface Addon {

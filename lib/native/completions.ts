@@ -11,6 +11,7 @@ import { door, META, NUMBERS, onAnswers } from './addon.ts'
 import { answeredNothing } from '../turn.ts'
 import { deliverEvents } from './event-feed.ts'
 import { errorOf, failure } from './failure.ts'
+import { answerQuestions } from './filters.ts'
 import {
   META_COUNT,
   META_OFFSET,
@@ -18,6 +19,7 @@ import {
   META_RECORDS,
   META_STATUS,
   NOT_IN_SLAB,
+  OPERATION_QUESTION,
   RECORD_LENGTH,
   RECORD_NUMBER,
   RECORD_OFFSET,
@@ -136,16 +138,22 @@ function deliverBatch(): number {
   door.takeAnswers()
   const count = META[META_COUNT] as number
   slab.offset = META[META_OFFSET]
+  let isAsked = false
   for (let i = 0; i < count; i++) {
     const record = META_RECORDS + i * RECORD_WORDS
     const number = META[record + RECORD_OPERATION] as number
+    if (number === OPERATION_QUESTION) {
+      isAsked = true
+      continue
+    }
     const operation = operations[number] as Operation
     operations[number] = undefined
     free.push(number)
     batch.push(operation)
     results.push(resultOf(operation, record, i))
   }
-  for (let i = 0; i < count; i++) {
+  if (isAsked) queueMicrotask(answerQuestions)
+  for (let i = 0; i < batch.length; i++) {
     const { resolve, reject } = batch[i] as Operation
     const result = results[i]
     if (result instanceof ShaleError) reject(result)

@@ -2,6 +2,7 @@
 
 import { ERROR_CODES, ShaleError, type ErrorCode } from '../errors.ts'
 import { door, type CoreError } from './addon.ts'
+import { filterFailureOf } from './filters.ts'
 import { STATUS_BAD_HANDLE, STATUS_BUSY } from './protocol.ts'
 
 /** For failures about which the core says no more than their code. */
@@ -19,6 +20,8 @@ const WORDS: Partial<Record<ErrorCode, string>> = {
 }
 
 export function errorOf(core: CoreError): ShaleError {
+  const known = core.filterQuestion === undefined ? undefined : filterFailureOf(core.filterQuestion)
+  if (known !== undefined) return known
   const named = ERROR_CODES[core.code]
   const code: ErrorCode =
     named === undefined || named === 'OK' || named === 'NOT_FOUND' || named === 'WOULD_BLOCK'

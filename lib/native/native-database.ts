@@ -6,6 +6,7 @@ import {
   type DatabaseEngine,
   type DatabaseFigures,
   type DatabaseMetricsData,
+  type DatabaseSettings,
   type EngineEvent,
   type EngineStatus,
   type KeyspaceEngine,
@@ -17,6 +18,8 @@ import { door, META, NUMBERS } from './addon.ts'
 import { announce, asNumber, completion, outcome } from './completions.ts'
 import { Core, releaseWith } from './core.ts'
 import { EventFeed } from './event-feed.ts'
+import { failure } from './failure.ts'
+import { givenFilter } from './filters.ts'
 import { NativeCompactor } from './native-compactor.ts'
 import { NativeKeyspace } from './native-keyspace.ts'
 import {
@@ -24,6 +27,7 @@ import {
   META_FLAGS,
   META_HANDLE,
   META_NUMBER,
+  META_STATUS,
   SNAPSHOT_ABANDONED,
 } from './protocol.ts'
 
@@ -36,18 +40,32 @@ export class NativeDatabase implements DatabaseEngine {
   readonly recovery: RecoveryFigures
   readonly compactor: CompactorEngine
   readonly #core: Core
-  readonly #maxValueSize: number
+  readonly #settings: DatabaseSettings
+  /** The keyspaces whose filters the core has. */
+  readonly #filtered = new Set<string>()
   #events: EventFeed | undefined
 
-  constructor(handle: number, maxValueSize: number) {
+  constructor(handle: number, settings: DatabaseSettings) {
     this.#core = new Core(handle)
-    this.#maxValueSize = maxValueSize
+    this.#settings = settings
     releaseWith(this, this.#core)
     META[META_HANDLE] = handle
     const { path, recovery } = door.describeDatabase()
     this.path = path
     this.recovery = recovery
     this.compactor = new NativeCompactor(this.#core)
+  }
+
+  /**
+   * The filters of all keyspaces that there are; until then the core compacts nothing by itself.
+   * Throws what the application's function throws.
+   */
+  giveFilters(): void {
+    if (this.#settings.filterOf === undefined) return
+    for (const name of this.keyspaceNames()) this.#giveFilter(name)
+    this.#select()
+    door.releaseCompactions()
+    this.#core.check()
   }
 
   status(): EngineStatus {
@@ -60,17 +78,24 @@ export class NativeDatabase implements DatabaseEngine {
   }
 
   openKeyspace(name: string, given: TreeSettingsGiven): Promise<KeyspaceEngine> {
+    try {
+      // Nothing is made if that throws.
+      this.#settings.filterOf?.(name)
+    } catch (error) {
+      return Promise.reject(error)
+    }
     this.#select()
     announce()
     door.openKeyspace(name, given)
-    return outcome(asNumber, this).then((handle) => this.#keyspace(handle))
+    return outcome(asNumber, this).then((handle) => this.#keyspace(handle, name))
   }
 
   openKeyspaceSync(name: string, given: TreeSettingsGiven): KeyspaceEngine {
+    this.#settings.filterOf?.(name)
     this.#select()
     door.openKeyspaceSync(name, given)
     this.#core.check()
-    return this.#keyspace(META[META_HANDLE] as number)
+    return this.#keyspace(META[META_HANDLE] as number, name)
   }
 
   keyspaceNames(): string[] {
@@ -156,7 +181,23 @@ export class NativeDatabase implements DatabaseEngine {
     META[META_HANDLE] = this.#core.handle
   }
 
-  #keyspace(handle: number): NativeKeyspace {
-    return new NativeKeyspace(handle, this, this.#maxValueSize)
+  #keyspace(handle: number, name: string): NativeKeyspace {
+    const keyspace = new NativeKeyspace(handle, this, this.#settings.maxValueSize)
+    this.#giveFilter(name)
+    return keyspace
+  }
+
+  #giveFilter(name: string): void {
+    const filter = this.#filtered.has(name) ? undefined : this.#settings.filterOf?.(name)
+    if (filter === undefined) return
+    this.#filtered.add(name)
+    const given = givenFilter(filter)
+    this.#select()
+    door.addFilter(name, given)
+    const status = META[META_STATUS] as number
+    if (status === 0) return
+    const error = failure(status)
+    // It is gone, or all of them are: there is nothing to be compacted.
+    if (error.code !== 'DB_CLOSED' && error.code !== 'KEYSPACE_NOT_FOUND') throw error
   }
 }

@@ -8,9 +8,10 @@ import type {
   TreeEngineSettings,
 } from '../engine.ts'
 import { ShaleError } from '../errors.ts'
-import { door, loadFailure, META } from './addon.ts'
+import { door, loadFailure, META, type GivenTreeSettings } from './addon.ts'
 import { announce, asNumber, outcome } from './completions.ts'
 import { failure } from './failure.ts'
+import { givenFilter } from './filters.ts'
 import { NativeDatabase } from './native-database.ts'
 import { NativeTree } from './native-tree.ts'
 import { META_HANDLE, META_STATUS } from './protocol.ts'
@@ -32,25 +33,45 @@ const engine: Engine = {
   openDatabase(path: string, settings: DatabaseSettings): Promise<DatabaseEngine> {
     announce()
     door.openDatabase(path, settings)
-    const { maxValueSize } = settings
-    return outcome(asNumber, engine).then((handle) => new NativeDatabase(handle, maxValueSize))
+    return outcome(asNumber, engine).then(async (handle) => {
+      const database = new NativeDatabase(handle, settings)
+      try {
+        database.giveFilters()
+      } catch (error) {
+        await database.close()
+        throw error
+      }
+      return database
+    })
   },
 
   openDatabaseSync(path: string, settings: DatabaseSettings): DatabaseEngine {
     door.openDatabaseSync(path, settings)
-    return new NativeDatabase(made(), settings.maxValueSize)
+    const database = new NativeDatabase(made(), settings)
+    try {
+      database.giveFilters()
+    } catch (error) {
+      database.closeSync()
+      throw error
+    }
+    return database
   },
 
   openTree(path: string, settings: TreeEngineSettings): Promise<BareTreeEngine> {
     announce()
-    door.openTree(path, settings)
-    return outcome(asNumber, engine).then((handle) => NativeTree.open(handle))
+    door.openTree(path, givenTree(settings))
+    return outcome(asNumber, engine).then((handle) => NativeTree.open(handle, settings.filter))
   },
 
   openTreeSync(path: string, settings: TreeEngineSettings): BareTreeEngine {
-    door.openTreeSync(path, settings)
-    return NativeTree.open(made())
+    door.openTreeSync(path, givenTree(settings))
+    return NativeTree.open(made(), settings.filter)
   },
+}
+
+function givenTree(settings: TreeEngineSettings): GivenTreeSettings {
+  const { filter } = settings
+  return { ...settings, filter: filter && givenFilter(filter) }
 }
 
 /** The handle that the last call made; throws if it failed. */

@@ -4,6 +4,7 @@ import type {
   BareTreeEngine,
   CompactorEngine,
   EntryKind,
+  FilterSource,
   MajorCompaction,
   PlanData,
   StrategySetting,
@@ -42,18 +43,21 @@ function describe(handle: number): { path: string; reads: number } {
 export class NativeTree extends NativeReads implements BareTreeEngine {
   readonly path: string
   readonly compactor: CompactorEngine
+  /** Held here: see filters.ts. */
+  readonly filter: FilterSource | undefined
   readonly #core: Core
   readonly #reads: number
 
   /** What can be read has a handle of its own, which goes with the core's. */
-  static open(handle: number): NativeTree {
+  static open(handle: number, filter: FilterSource | undefined): NativeTree {
     const core = new Core(handle)
     const { path, reads } = describe(handle)
-    return new NativeTree(core, path, reads)
+    return new NativeTree(core, path, reads, filter)
   }
 
-  private constructor(core: Core, path: string, reads: number) {
+  private constructor(core: Core, path: string, reads: number, filter: FilterSource | undefined) {
     super(reads, undefined)
+    this.filter = filter
     this.path = path
     this.#core = core
     this.#reads = reads

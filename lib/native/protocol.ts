@@ -29,6 +29,8 @@ export const RECORD_LENGTH = 3
 export const RECORD_FLAGS = 4
 export const RECORD_NUMBER = 6
 export const NOT_IN_SLAB = 0xffffffff
+export const OPERATION_QUESTION = 0xffffffff
+export const NO_VALUE = 0xffffffff
 
 export const MANY_MAX = 512
 
@@ -54,6 +56,8 @@ export const FILL_BACK = 1
 export const FILL_CONTENT_SHIFT = 1
 export const FILL_MAY_BLOCK = 8
 export const FILL_END = 1
+export const QUESTION_LAST_LEVEL = 1
+export const QUESTION_NOW = 2
 
 export const SLAB_BYTES = 65536
 export const OWN_BUFFER_MIN = 4096

@@ -67,6 +67,8 @@ struct ErrorDetails {
   int error_number = 0;                 // errno
   bool indeterminate = false;           // it is unknown whether the write took effect
   bool same_process = false;            // DB_LOCKED: the holder is this process
+  bool from_filter = false;             // ABORTED: a compaction filter failed, nobody stopped it
+  uint64_t filter_question = 0;         // ABORTED: what the application was asked; 0: nothing
   int64_t holder_pid = 0;               // DB_LOCKED
   std::shared_ptr<const Status> cause;  // the failure that this one follows from; null if none
 };
@@ -88,6 +90,8 @@ class [[nodiscard]] Status {
 
   bool ok() const { return code_ == Code::kOk; }
   bool Is(Code c) const { return code_ == c; }
+  // A compaction ended because of its filter: unlike one that was stopped it has failed.
+  bool from_filter() const { return details_ != nullptr && details_->from_filter; }
   Code code() const { return code_; }
   const ErrorDetails* details() const { return details_.get(); }
   const std::string& message() const;

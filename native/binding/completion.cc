@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "binding/protocol.h"
+
 namespace shale {
 namespace {
 
@@ -68,6 +70,13 @@ void Channel::Wake() {
   }
 }
 
+void Channel::PostQuestion() {
+  auto answer = std::make_unique<Answer>();
+  answer->operation = kOperationQuestion;
+  answer->is_owed = false;
+  Post(std::move(answer));
+}
+
 void Channel::Begin() {
   if (owed_++ == 0) (void)napi_ref_threadsafe_function(env_, function_);
 }
@@ -84,7 +93,7 @@ std::unique_ptr<Answer> Channel::Take() {
   }
   std::unique_ptr<Answer> first = std::move(outgoing_);
   outgoing_ = std::move(first->next);
-  if (--owed_ == 0 && function_ != nullptr) {
+  if (first->is_owed && --owed_ == 0 && function_ != nullptr) {
     (void)napi_unref_threadsafe_function(env_, function_);
   }
   return first;

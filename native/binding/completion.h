@@ -7,7 +7,7 @@
 // Threads: Reply and Channel::Post from any; the rest of Channel on the environment's own thread.
 // Invariants:
 //   I1  every Reply answers exactly once: what is dropped unanswered answers DB_CLOSED;
-//   I2  an answer costs no allocation: its memory is taken when the call begins;
+//   I2  an answer to a call costs no allocation: its memory is taken when the call begins;
 //   I3  after Detach nothing touches the environment; answers that come then are dropped.
 // Lifetime: the channel lives as long as anyone who may still post. It keeps the event loop alive
 // only while an answer is outstanding.
@@ -28,6 +28,7 @@ namespace shale {
 
 struct Answer {
   uint32_t operation = 0;
+  bool is_owed = true;  // else nobody called: it says that a question waits
   Status status;
   std::string bytes;
   double number = 0;
@@ -45,6 +46,8 @@ class Channel : public RefCounted {
   void Post(std::unique_ptr<Answer> answer);
   // `deliver` is called although no answer may have come.
   void Wake();
+  // Says that a question waits (filter_desk.h).
+  void PostQuestion();
 
   // --- the environment's thread ---
   void Begin();                    // one more answer is owed

@@ -302,21 +302,25 @@ napi_value FlushKeyspace(Call<0>& call) {
   return nullptr;
 }
 
-// The asynchronous form also makes a job.
+// The asynchronous form also makes a job. The other one may run filters, which may do anything:
+// nothing of the target is touched after it.
 template <bool kAsync, size_t kArguments>
 void RunPlanner(Call<kArguments>& call, ReadTarget* target, Planner planner, WhenBusy when_busy) {
   Environment* e = call.environment;
   std::shared_ptr<JobControl> control = target->open()->NewJob();
   if constexpr (kAsync) {
     std::shared_ptr<Reply> reply = e->PrepareReply();
-    call.meta[kMetaHandle] = e->handles().Add(std::make_unique<JobHandle>(control));
+    call.meta[kMetaHandle] = e->handles().Add(std::make_unique<JobHandle>(target->open(), control));
     target->database()->RunAsync(target->keyspace(), std::move(planner), when_busy,
                                  std::move(control),
                                  [reply](Status outcome) { reply->Send(std::move(outcome)); });
     e->ReportAsync(Code::kWouldBlock, std::move(reply));
   } else {
-    e->Report(
-        target->database()->Run(target->keyspace(), std::move(planner), when_busy, control.get()));
+    const auto begin = [&](Completion completion) {
+      target->database()->RunAsync(target->keyspace(), std::move(planner), when_busy, control,
+                                   std::move(completion));
+    };
+    e->Report(e->filters()->WaitFor(control.get(), begin));
   }
 }
 
@@ -373,7 +377,7 @@ napi_value JobProgress(Call<0>& call) {
 napi_value StopJob(Call<0>& call) {
   const auto* job = call.Find<JobHandle>();
   if (job == nullptr) return nullptr;
-  job->control->stop.store(true);
+  job->open->Stop(job->control.get());
   call.SetStatus(0);
   return nullptr;
 }

@@ -76,6 +76,7 @@ Environment::Environment(napi_env env) : missed(std::make_unique<MissedReads>())
 // when that thread lets go.
 Environment::~Environment() {
   channel_->Detach();
+  filters_->Detach();
   workers_.Stop();
   missed.reset();
   many.Drop();
@@ -103,7 +104,20 @@ bool Environment::Init(napi_value meta, napi_value deliver) {
   }
   meta_ = static_cast<uint32_t*>(data);
   channel_ = Channel::Create(env_, deliver);
+  filters_ = std::make_shared<FilterDesk>(channel_, [this] { return ServeFilters(); });
   return static_cast<bool>(channel_);
+}
+
+bool Environment::ServeFilters() const {
+  napi_handle_scope scope = nullptr;
+  napi_value serve = nullptr;
+  napi_value undefined = nullptr;
+  if (filter_server_ == nullptr || napi_open_handle_scope(env_, &scope) != napi_ok) return false;
+  const bool served = napi_get_reference_value(env_, filter_server_, &serve) == napi_ok &&
+                      napi_get_undefined(env_, &undefined) == napi_ok &&
+                      napi_call_function(env_, undefined, serve, 0, nullptr, nullptr) == napi_ok;
+  (void)napi_close_handle_scope(env_, scope);
+  return served;
 }
 
 napi_value Environment::Bind(napi_env env, napi_callback_info info) {
@@ -118,8 +132,9 @@ napi_value Environment::Bind(napi_env env, napi_callback_info info) {
     napi_throw_type_error(env, nullptr, "bind takes a Uint32Array of kMetaWords and a function");
     return nullptr;
   }
-  for (const Exports& exports : {EnvironmentExports(), ReadExports(), ScanExports(),
-                                 DatabaseExports(), MetricsExports(), TreeExports()}) {
+  for (const Exports& exports :
+       {EnvironmentExports(), ReadExports(), ScanExports(), DatabaseExports(), MetricsExports(),
+        TreeExports(), FilterExports()}) {
     for (const Export& entry : exports) {
       napi_value function;
       if (napi_create_function(env, entry.name, NAPI_AUTO_LENGTH, entry.callback, environment,
@@ -195,6 +210,12 @@ void Environment::SetSlab(napi_value slab) {
   slab_ = const_cast<char*>(bytes.data());
   slab_bytes_ = static_cast<uint32_t>(bytes.size());
   meta_[kMetaStatus] = 0;
+}
+
+void Environment::SetFilterServer(napi_value serve) {
+  if (filter_server_ != nullptr) (void)napi_delete_reference(env_, filter_server_);
+  filter_server_ = nullptr;
+  (void)napi_create_reference(env_, serve, 1, &filter_server_);
 }
 
 // --- functions ---------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ napi_value JsText(napi_env env, Slice text);
 napi_value JsNumber(napi_env env, double number);
 napi_value JsBytes(napi_env env, Slice bytes);
 napi_value JsUndefined(napi_env env);
-// {code, message, path, keyspace, syscall, offset, errno, pid, sameProcess, indeterminate, cause}
+// {code, message, path, keyspace, syscall, offset, errno, pid, sameProcess, indeterminate,
+// fromFilter, filterQuestion, cause}
 napi_value ErrorObject(napi_env env, const Status& status);
 
 class JsObject {

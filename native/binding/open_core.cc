@@ -99,6 +99,16 @@ std::unique_ptr<EventsHandle> OpenCore::Listen(std::function<void()> wake) {
   return handle;
 }
 
+void OpenCore::Stop(JobControl* job) const {
+  job->stop.store(true);
+  if (handle != nullptr) handle->database()->TellStoppedJobs();
+  if (tree.get() != nullptr) tree->TellStoppedJobs();
+}
+
+void OpenCore::ReleaseCompactions() const {
+  if (handle != nullptr && handle->is_first()) handle->database()->ReleaseCompactions();
+}
+
 bool OpenCore::BeginClose() {
   if (closed()) return false;
   auto ending = std::make_shared<Closing>();
@@ -110,6 +120,7 @@ bool OpenCore::BeginClose() {
   for (const std::weak_ptr<JobControl>& job : jobs) {
     if (const std::shared_ptr<JobControl> control = job.lock()) control->stop.store(true);
   }
+  for (const std::shared_ptr<CompactionFilter>& filter : filters) filter->Drop();
   for (const Seqno seqno : snapshots) database()->snapshots().Close(seqno);
   snapshots.clear();
   for (Dependent* dependent : dependents) dependent->Drop();

@@ -128,7 +128,8 @@ struct OpenCore {
   std::multiset<Seqno> snapshots;  // open ones, taken through this open()
   std::vector<std::weak_ptr<JobControl>> jobs;
   std::vector<std::weak_ptr<EventQueue>> listeners;
-  std::shared_ptr<Closing> closing;  // set once closing
+  std::vector<std::shared_ptr<CompactionFilter>> filters;  // given through this open()
+  std::shared_ptr<Closing> closing;                        // set once closing
 
   // Null for a bare tree, and once closing.
   Database* database() const { return handle != nullptr ? handle->database() : nullptr; }
@@ -138,6 +139,9 @@ struct OpenCore {
   std::shared_ptr<JobControl> NewJob();
   // Hears of the database from here on; `wake` as EventQueue has it.
   std::unique_ptr<EventsHandle> Listen(std::function<void()> wake);
+  void Stop(JobControl* job) const;
+  // All filters of what was found at open are there: the core that this open() made may compact.
+  void ReleaseCompactions() const;
   // False if it began before. What follows is closing->RunOrWait().
   bool BeginClose();
   Status Close();
@@ -154,7 +158,9 @@ class CoreHandle : public Handle {
 class JobHandle : public Handle {
  public:
   static constexpr HandleType kType = HandleType::kJob;
-  explicit JobHandle(std::shared_ptr<JobControl> c) : Handle(kType), control(std::move(c)) {}
+  JobHandle(std::shared_ptr<OpenCore> o, std::shared_ptr<JobControl> c)
+      : Handle(kType), open(std::move(o)), control(std::move(c)) {}
+  const std::shared_ptr<OpenCore> open;
   const std::shared_ptr<JobControl> control;
 };
 

@@ -93,6 +93,8 @@ Status ReadDatabaseOptions(napi_env env, napi_value settings, DatabaseOptions* o
   reader.Number("maxJournalSize", &options->max_journal_size);
   reader.Enum("journalCompression", kCodecNames, &options->journal_compression);
   reader.Enum("recovery", {"tail", "strict", "salvage"}, &options->recovery);
+  // Not before they all are there.
+  options->hold_compactions = reader.Has("filterOf");
   return OutcomeOf(reader);
 }
 

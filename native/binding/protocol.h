@@ -41,6 +41,9 @@ inline constexpr uint32_t kRecordLength = 3;  // of the bytes
 inline constexpr uint32_t kRecordFlags = 4;
 inline constexpr uint32_t kRecordNumber = 6;  // a double
 inline constexpr uint32_t kNotInSlab = 0xffffffff;
+// Of an answer that is none: a question of a compaction filter waits.
+inline constexpr uint32_t kOperationQuestion = 0xffffffff;
+inline constexpr uint32_t kNoValue = 0xffffffff;  // length of a value that a question leaves out
 
 inline constexpr uint32_t kManyMax = 512;  // keys that one getMany call answers
 
@@ -68,6 +71,8 @@ inline constexpr uint32_t kFillBack = 1;           // in: from the back end
 inline constexpr uint32_t kFillContentShift = 1;   // in: RowContent << 1
 inline constexpr uint32_t kFillMayBlock = 8;       // in
 inline constexpr uint32_t kFillEnd = 1;            // out: nothing comes after these rows
+inline constexpr uint32_t kQuestionLastLevel = 1;  // out
+inline constexpr uint32_t kQuestionNow = 2;  // out: an answer that comes later is too late; in
 
 // --- sizes ---
 inline constexpr uint32_t kSlabBytes = 65536;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "binding/environment.h"
+#include "binding/filter_binding.h"
 #include "binding/open_core.h"
 #include "binding/options_binding.h"
 #include "binding/view.h"
@@ -15,6 +16,7 @@ Status Open(const std::string& path, const StandaloneOptions& options,
   auto open = std::make_shared<OpenCore>();
   SHALE_RETURN_IF_ERROR(StandaloneTree::Open(Vfs::Real(), MakeThreadedExecutor(1), path, options,
                                              given.Merge(), &open->tree));
+  if (options.filter != nullptr) open->filters.push_back(options.filter);
   answer->make = [open] { return std::make_unique<CoreHandle>(open); };
   return Status::Ok();
 }
@@ -27,8 +29,12 @@ napi_value OpenTree(Call<2>& call) {
   const std::string path = reader.ToText(call.arguments[0]);
   StandaloneOptions options;
   GivenTreeOptions given;
-  if (Status status = ReadStandaloneOptions(call.env, call.arguments[1], &options, &given);
-      !status.ok()) {
+  Status status = ReadStandaloneOptions(call.env, call.arguments[1], &options, &given);
+  napi_value filter = nullptr;
+  if (status.ok() && JsReader(call.env, call.arguments[1]).Get("filter", &filter)) {
+    status = ReadFilter(e, filter, &options.filter);
+  }
+  if (!status.ok()) {
     e->Fail(std::move(status));
   } else if constexpr (kAsync) {
     e->RunAsync(
@@ -160,26 +166,49 @@ napi_value FlushTree(Call<0>& call) {
   return nullptr;
 }
 
+// A handle to a job of the core in kMetaHandle.
+template <size_t kArguments>
+uint32_t AddJob(const Call<kArguments>& call, const std::shared_ptr<JobControl>& control) {
+  const std::shared_ptr<OpenCore> open = call.template Find<CoreHandle>()->open;
+  return call.environment->handles().Add(std::make_unique<JobHandle>(open, control));
+}
+
+// job(tree, control), and its outcome; out of memory is one as well.
+template <typename Job>
+Status Outcome(const Job& job, StandaloneTree* tree, JobControl* control) {
+  try {
+    return job(tree, control);
+  } catch (const std::bad_alloc&) {
+    return Code::kOutOfMemory;
+  }
+}
+
+// Waits for job(tree, control), which may ask a filter of this environment meanwhile: it runs on a
+// thread of its own, so that whatever that filter does, closing the tree included, can end it.
+template <typename Job>
+void RunJobHere(Environment* e, const Ref<StandaloneTree>& tree,
+                const std::shared_ptr<JobControl>& control, Job job) {
+  if (tree->tree()->filter() == nullptr) return e->Report(job(tree.get(), control.get()));
+  e->Report(e->filters()->WaitFor(control.get(), [&](const Completion& told) {
+    e->workers().Submit(
+        [tree, control, job, told] { told(Outcome(job, tree.get(), control.get())); });
+  }));
+}
+
 // Runs job(tree, control) here, or on a compaction thread with a job handle to watch it.
 template <bool kAsync, typename Job>
 void RunJob(const Call<1>& call, OpenCore* open, Job job) {
   Environment* e = call.environment;
   std::shared_ptr<JobControl> control = open->NewJob();
   if constexpr (!kAsync) {
-    e->Report(job(open->tree.get(), control.get()));
+    RunJobHere(e, Ref<StandaloneTree>(open->tree), control, std::move(job));
     return;
   }
   std::shared_ptr<Reply> reply = e->PrepareReply();
-  const uint32_t handle = e->handles().Add(std::make_unique<JobHandle>(control));
+  const uint32_t handle = AddJob(call, control);
   Ref<StandaloneTree> tree = open->tree;
   const bool taken = open->tree->Submit(Lane::kCompaction, [tree, control, reply, job] {
-    Status status;
-    try {
-      status = job(tree.get(), control.get());
-    } catch (const std::bad_alloc&) {
-      status = Code::kOutOfMemory;
-    }
-    reply->Send(std::move(status));
+    reply->Send(Outcome(job, tree.get(), control.get()));
   });
   if (!taken) e->handles().Remove(handle);
   call.meta[kMetaHandle] = handle;
@@ -208,8 +237,8 @@ napi_value CompactTree(Call<1>& call) {
     e->Fail(std::move(status));
     return nullptr;
   }
-  RunJob<kAsync>(call, open, [strategy](StandaloneTree* tree, JobControl*) {
-    return tree->CompactOnce(strategy);
+  RunJob<kAsync>(call, open, [strategy](StandaloneTree* tree, JobControl* control) {
+    return tree->CompactOnce(strategy, control);
   });
   return nullptr;
 }
@@ -220,12 +249,15 @@ void RunPlanner(Call<kArguments>& call, OpenCore* open, Planner planner) {
   Environment* e = call.environment;
   std::shared_ptr<JobControl> control = open->NewJob();
   if constexpr (!kAsync) {
-    e->Report(open->tree->Run(std::move(planner), control.get()));
+    const auto begin = [&](Completion completion) {
+      open->tree->RunAsync(std::move(planner), control, std::move(completion));
+    };
+    e->Report(e->filters()->WaitFor(control.get(), begin));
     return;
   }
   // Its own lane does the work: waiting there for it would be waiting for ever.
   std::shared_ptr<Reply> reply = e->PrepareReply();
-  call.meta[kMetaHandle] = e->handles().Add(std::make_unique<JobHandle>(control));
+  call.meta[kMetaHandle] = AddJob(call, control);
   open->tree->RunAsync(std::move(planner), control, [reply, tree = open->tree](Status status) {
     reply->Send(std::move(status));
   });

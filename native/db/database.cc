@@ -219,6 +219,7 @@ void Database::RunAsync(Keyspace* keyspace, Planner planner, WhenBusy when_busy,
   impl_->maintenance_->Run(keyspace, std::move(planner), when_busy, std::move(control),
                            std::move(completion));
 }
+void Database::TellStoppedJobs() { impl_->maintenance_->TellStopped(); }
 std::vector<RunningJob> Database::jobs() const { return impl_->maintenance_->jobs(); }
 void Database::PauseCompaction(Completion completion) {
   impl_->maintenance_->Pause(std::move(completion));
@@ -227,6 +228,7 @@ void Database::ResumeCompaction() { impl_->maintenance_->Resume(); }
 void Database::DrainCompaction(Completion completion) {
   impl_->maintenance_->Drain(std::move(completion));
 }
+void Database::ReleaseCompactions() { impl_->maintenance_->Release(); }
 Database::CompactorState Database::compactor_state() const {
   return impl_->maintenance_->compactor_state();
 }

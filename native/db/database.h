@@ -115,11 +115,15 @@ class Database : public RefCounted {
   Status Run(Keyspace* keyspace, Planner planner, WhenBusy when_busy, JobControl* control);
   void RunAsync(Keyspace* keyspace, Planner planner, WhenBusy when_busy,
                 std::shared_ptr<JobControl> control, Completion completion);
+  // Of what RunAsync began, those that wait for tables and whose control says stop are told.
+  void TellStoppedJobs();
   Status MajorCompaction(Keyspace* keyspace, uint64_t target_size, JobControl* control);
   std::vector<RunningJob> jobs() const;
   void PauseCompaction(Completion completion);  // told when none runs
   void ResumeCompaction();
   void DrainCompaction(Completion completion);  // told when no strategy has anything left
+  // What was opened with hold_compactions begins; twice is once.
+  void ReleaseCompactions();
   enum class CompactorState : uint8_t { kIdle, kRunning, kPaused };
   CompactorState compactor_state() const;
   DatabaseFigures figures() const;

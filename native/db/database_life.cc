@@ -210,6 +210,7 @@ Maintenance::Parts Database::Impl::MaintenanceParts() {
   parts.executor = executor_.get();
   parts.control = control_.get();
   parts.memory = &memory_;
+  parts.held = options_.hold_compactions;
   parts.before_flush_commit = [this](Seqno highest) {
     // Memtables may hold half of the commit that failed: they must not become tables.
     if (queue_->failed()) return queue_->SyncTo(kSeqnoMax);

@@ -43,6 +43,7 @@ class Keyspace : public RefCounted {
     uint32_t wanted = 0;               // maintenance: plans that wait for a claim
     uint32_t flush_retry_ms = 0;       // maintenance: the last pause after a failed flush
     uint32_t compaction_retry_ms = 0;  // maintenance: the last pause after a failed compaction
+    bool awaits_retry = false;         // maintenance: that pause lasts
   };
   Upkeep upkeep;
 

@@ -23,7 +23,7 @@ uint32_t NextRetry(uint32_t* pause) {
 
 // ---- flush ----
 
-Maintenance::Maintenance(Parts parts) : parts_(std::move(parts)) {}
+Maintenance::Maintenance(Parts parts) : parts_(std::move(parts)), held_(parts_.held) {}
 
 void Maintenance::Tell(Told* told) {
   for (auto& [completion, status] : *told) completion(std::move(status));
@@ -279,7 +279,7 @@ void Maintenance::QueueCompaction(Keyspace* keyspace) {
   if (stopping_ || !parts_.automatic) return;
   if (std::exchange(keyspace->upkeep.compaction_queued, true)) return;
   compactions_.push_back(Ref<Keyspace>::Share(keyspace));
-  if (!paused_) parts_.executor->Submit(Lane::kCompaction, [this] { RunCompaction(); });
+  if (!paused_ && !held_) parts_.executor->Submit(Lane::kCompaction, [this] { RunCompaction(); });
 }
 
 void Maintenance::ScheduleCompaction(Keyspace* keyspace) {
@@ -307,7 +307,7 @@ void Maintenance::RunCompaction() {
   bool busy = false;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (stopping_ || paused_ || compactions_.empty()) return;
+    if (stopping_ || paused_ || held_ || compactions_.empty()) return;
     keyspace = std::move(compactions_.front());
     compactions_.pop_front();
     keyspace->upkeep.compaction_queued = false;
@@ -350,8 +350,15 @@ void Maintenance::EndTask() {
   Tell(&told);
 }
 
+bool Maintenance::AwaitsRetry(const Keyspace* keyspace) const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return keyspace->upkeep.awaits_retry;
+}
+
 void Maintenance::NothingToCompact(const Ref<Keyspace>& keyspace) {
-  SetProblem(kCompactionSource, keyspace.get(), Status::Ok());
+  if (!AwaitsRetry(keyspace.get())) {
+    SetProblem(kCompactionSource, keyspace.get(), Status::Ok());
+  }
   const auto due = keyspace->tree()->DueIn(parts_.vfs->WallMillis());
   std::lock_guard<std::mutex> lock(mutex_);
   if (keyspace->upkeep.compactions == 0) ReleaseFlush(keyspace.get());
@@ -383,7 +390,14 @@ Status Maintenance::Execute(const Ref<Keyspace>& keyspace, const CompactionPlan&
   const uint64_t nanos = parts_.vfs->MonotonicNanos() - begin;
   CountCompaction(keyspace.get(), plan, status, stats, nanos);
   if (status.Is(Code::kSyncFailed)) parts_.on_fatal(status);
-  const bool failed = !status.ok() && !status.Is(Code::kAborted) && !status.Is(Code::kPlanStale);
+  const bool ended = status.Is(Code::kAborted) || status.Is(Code::kPlanStale);
+  const bool failed = !status.ok() && (!ended || status.from_filter());
+  const bool retries = failed && !status.Is(Code::kSyncFailed);
+  {
+    // Before it is told: nobody takes the problem for solved because there is nothing to be done.
+    std::lock_guard<std::mutex> lock(mutex_);
+    keyspace->upkeep.awaits_retry = retries;
+  }
   SetProblem(kCompactionSource, keyspace.get(), failed ? status : Status::Ok());
   CountLevel0(keyspace.get());
   if (parts_.control != nullptr) parts_.control->NoteCompaction(stats.bytes_read, nanos);
@@ -400,10 +414,13 @@ Status Maintenance::Execute(const Ref<Keyspace>& keyspace, const CompactionPlan&
     }
     if (!failed) {
       QueueCompaction(keyspace.get());
-    } else if (!status.Is(Code::kSyncFailed) && !stopping_) {
+    } else if (retries && !stopping_) {
       parts_.executor->SubmitAfter(Lane::kCompaction,
-                                   NextRetry(&keyspace->upkeep.compaction_retry_ms),
-                                   [this, keyspace] { ScheduleCompaction(keyspace.get()); });
+                                   NextRetry(&keyspace->upkeep.compaction_retry_ms), [=, this] {
+                                     std::lock_guard<std::mutex> again(mutex_);
+                                     keyspace->upkeep.awaits_retry = false;
+                                     QueueCompaction(keyspace.get());
+                                   });
     }
     idle_.notify_all();
   }
@@ -459,6 +476,24 @@ void Maintenance::Run(Keyspace* keyspace, Planner planner, WhenBusy when_busy,
     }
   }
   wanted->completion(Code::kDbClosed);
+}
+
+// Here and now: all threads may have jobs that take their time.
+void Maintenance::TellStopped() {
+  Told told;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    for (const std::shared_ptr<Wanted>& wanted : wanted_) {
+      if (wanted->running || !wanted->control->stop.load()) continue;
+      wanted->running = true;
+      wanted->keyspace->upkeep.wanted--;
+      QueueCompaction(wanted->keyspace.get());
+      told.emplace_back(std::exchange(wanted->completion, nullptr), Code::kAborted);
+    }
+    std::erase_if(wanted_, [](const auto& wanted) { return wanted->completion == nullptr; });
+    TellIdle(&told);
+  }
+  Tell(&told);
 }
 
 // mutex_ held.
@@ -536,6 +571,7 @@ void Maintenance::Pause(Completion completion) {
     paused_ = true;
     pausers_.push_back(std::move(completion));
     for (const Ref<Keyspace>& keyspace : compactions_) ReleaseFlush(keyspace.get());
+    for (const Running& job : running_) job.control->must_not_wait.store(true);
     TellIdle(&told);
     TellLevel0();
   }
@@ -545,7 +581,19 @@ void Maintenance::Pause(Completion completion) {
 void Maintenance::Resume() {
   std::lock_guard<std::mutex> lock(mutex_);
   if (!std::exchange(paused_, false)) return;
+  for (const Running& job : running_) job.control->must_not_wait.store(false);
   TellLevel0();
+  SubmitCompactions();
+}
+
+void Maintenance::Release() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (std::exchange(held_, false)) SubmitCompactions();
+}
+
+// mutex_ held.
+void Maintenance::SubmitCompactions() {
+  if (paused_ || held_) return;
   for (size_t i = 0; i < compactions_.size(); ++i) {
     parts_.executor->Submit(Lane::kCompaction, [this] { RunCompaction(); });
   }

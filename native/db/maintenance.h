@@ -35,6 +35,7 @@ class Maintenance {
     WriteControl* control = nullptr;          // null: writers are not slowed
     std::atomic<uint64_t>* memory = nullptr;  // bytes of memtables over all keyspaces
     bool automatic = true;                    // the strategy is asked after each job
+    bool held = false;                        // ... but not before Release()
     std::function<Status(Seqno highest)> before_flush_commit;
     std::function<void()> after_flush;            // something may be evicted
     std::function<void(const Status&)> on_fatal;  // a sync failed
@@ -80,11 +81,16 @@ class Maintenance {
   // waits and asks anew, or fails with kPlanStale.
   void Run(Keyspace* keyspace, Planner planner, WhenBusy when_busy,
            std::shared_ptr<JobControl> control, Completion completion);
+  // Tells those that were stopped while they wait for a claim.
+  void TellStopped();
   // Runs a claimed plan on the calling thread.
   Status RunHere(Keyspace* keyspace, const CompactionPlan& plan, JobControl* control);
   std::vector<RunningJob> jobs() const;
+  // Jobs that wait for the application are aborted.
   void Pause(Completion completion);
   void Resume();
+  // Ends what Parts::held began; twice is once.
+  void Release();
   void Drain(Completion completion);
   Database::CompactorState compactor_state() const;
   Figures figures() const;
@@ -143,12 +149,14 @@ class Maintenance {
                  std::shared_ptr<JobControl> control);
   void CountCompaction(const Keyspace* keyspace, const CompactionPlan& plan, const Status& status,
                        const JobStats& stats, uint64_t nanos);
+  bool AwaitsRetry(const Keyspace* keyspace) const;
   void NothingToCompact(const Ref<Keyspace>& keyspace);
   void RunWanted(const std::shared_ptr<Wanted>& wanted);
   void TryWanted(const std::shared_ptr<Wanted>& wanted);
   void RetryWanted(Keyspace* keyspace);
   // mutex_ held.
   static size_t Level0Debt(const Keyspace* keyspace, size_t runs);
+  void SubmitCompactions();
   void TellLevel0();
   void QueueWanted(const std::shared_ptr<Wanted>& wanted);
   void QueueFlush(Keyspace* keyspace);
@@ -169,6 +177,7 @@ class Maintenance {
   std::condition_variable idle_;
   bool stopping_ = false;
   bool paused_ = false;
+  bool held_;
   uint32_t flushing_ = 0;
   uint32_t deciding_ = 0;                  // compaction tasks that have begun
   std::deque<Ref<Keyspace>> compactions_;  // to be looked at

@@ -30,6 +30,7 @@ struct DatabaseOptions {
   uint64_t max_journal_size = uint64_t{512} << 20;
   Codec journal_compression = Codec::kLz4;  // values of 4 KiB and more
   RecoveryMode recovery = RecoveryMode::kTail;
+  bool hold_compactions = false;  // none begins by itself before Database::ReleaseCompactions
 
   bool operator==(const DatabaseOptions&) const = default;
 };

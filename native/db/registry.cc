@@ -83,6 +83,7 @@ void HandOverAtExit() {
 DatabaseOptions Shared(DatabaseOptions options) {
   options.create_if_missing = true;
   options.error_if_exists = false;
+  options.hold_compactions = false;
   return options;
 }
 
@@ -140,7 +141,7 @@ Status OpenCore(const std::string& path, const DatabaseOptions& options, Ref<Dat
 
 // Joins a core that is open, or makes one.
 Status Join(const Place& place, const std::string& path, const DatabaseOptions& options,
-            Ref<Database>* database) {
+            Ref<Database>* database, bool* is_first) {
   CoreTable& table = Table();
   std::unique_lock<std::mutex> lock(table.mutex);
   for (;;) {
@@ -158,6 +159,7 @@ Status Join(const Place& place, const std::string& path, const DatabaseOptions& 
       return HeldHere(path, Differing(options, core.options));
     }
     core.handles++;
+    *is_first = false;
     *database = core.database;
     return Status::Ok();
   }
@@ -201,16 +203,21 @@ Status DatabaseHandle::Open(const std::string& path, const DatabaseOptions& opti
                             std::unique_ptr<DatabaseHandle>* handle) {
   Place place;
   Ref<Database> database;
-  SHALE_RETURN_IF_ERROR(Locate(path, options, &place) ? Join(place, path, options, &database)
-                                                      : OpenCore(path, options, &database));
-  handle->reset(new DatabaseHandle(std::move(database)));
+  bool is_first = true;
+  SHALE_RETURN_IF_ERROR(Locate(path, options, &place)
+                            ? Join(place, path, options, &database, &is_first)
+                            : OpenCore(path, options, &database));
+  handle->reset(new DatabaseHandle(std::move(database), is_first));
   return Status::Ok();
 }
 
 DatabaseHandle::~DatabaseHandle() {
   if (closed_.exchange(true)) return;
   Place place;
-  if (!Leave(database_.get(), &place)) return;
+  if (!Leave(database_.get(), &place)) {
+    Release();
+    return;
+  }
   // Its environment died; closing takes time and belongs on no thread of JavaScript. Where the
   // system has no thread to give it is closed here, late rather than never.
   const auto close = [database = std::move(database_), place] {
@@ -226,7 +233,13 @@ DatabaseHandle::~DatabaseHandle() {
 Status DatabaseHandle::Close() {
   if (closed_.exchange(true)) return Status::Ok();
   Place place;
-  return Leave(database_.get(), &place) ? CloseCore(database_, place) : Status::Ok();
+  if (Leave(database_.get(), &place)) return CloseCore(database_, place);
+  Release();
+  return Status::Ok();
+}
+
+void DatabaseHandle::Release() const {
+  if (is_first_) database_->ReleaseCompactions();
 }
 
 }  // namespace shale

@@ -20,12 +20,18 @@ class DatabaseHandle {
                      std::unique_ptr<DatabaseHandle>* handle);
   ~DatabaseHandle();
   Database* database() const { return database_.get(); }
-  // Gives the handle back; the last one closes the core and returns its outcome.
+  // Whether opening it made the core, with its options; else it was open before.
+  bool is_first() const { return is_first_; }
+  // Gives the handle back; the last one closes the core and returns its outcome. Before others the
+  // first one releases what its options held.
   Status Close();
 
  private:
-  explicit DatabaseHandle(Ref<Database> database) : database_(std::move(database)) {}
+  DatabaseHandle(Ref<Database> database, bool is_first)
+      : database_(std::move(database)), is_first_(is_first) {}
+  void Release() const;
   Ref<Database> database_;
+  const bool is_first_;
   std::atomic<bool> closed_{false};
 };
 

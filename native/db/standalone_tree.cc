@@ -277,6 +277,7 @@ class StandaloneTree::Impl {
     };
     Ref<Tree> tree;
     SHALE_RETURN_IF_ERROR(Tree::Open(context, tree_state, &tree));
+    if (options_.filter != nullptr) tree->AddFilter(options_.filter);
     RemoveOrphans(state);
     const uint64_t limit = tree->options().max_memtable_size;
     keyspace_ = MakeRef<Keyspace>(kBareTreeId, "", std::move(tree));
@@ -436,13 +437,13 @@ Status StandaloneTree::Compact(const CompactionPlan& plan, JobControl* control) 
   return impl_->maintenance_->RunHere(impl_->keyspace_.get(), plan, control);
 }
 
-Status StandaloneTree::CompactOnce(const StrategyOptions& strategy) {
+Status StandaloneTree::CompactOnce(const StrategyOptions& strategy, JobControl* control) {
   const Running call(impl_.get());
   if (!call.open()) return Code::kDbClosed;
   tree()->DropCovered();
   const auto plan = tree()->ChooseAndClaim(strategy, impl_->vfs_->WallMillis());
   if (!plan.has_value()) return Status::Ok();
-  return impl_->maintenance_->RunHere(impl_->keyspace_.get(), *plan, nullptr);
+  return impl_->maintenance_->RunHere(impl_->keyspace_.get(), *plan, control);
 }
 
 Status StandaloneTree::MajorCompaction(uint64_t target_size, JobControl* control) {
@@ -468,6 +469,8 @@ void StandaloneTree::RunAsync(Planner planner, std::shared_ptr<JobControl> contr
       impl_->keyspace_.get(), std::move(planner), WhenBusy::kWait, std::move(control),
       [call, completion = std::move(completion)](Status status) { completion(std::move(status)); });
 }
+
+void StandaloneTree::TellStoppedJobs() { impl_->maintenance_->TellStopped(); }
 
 bool StandaloneTree::Submit(Lane lane, std::function<void()> work) {
   auto call = std::make_shared<Running<Impl>>(impl_.get());

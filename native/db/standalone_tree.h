@@ -19,6 +19,7 @@ struct StandaloneOptions {
   uint64_t cache_size = uint64_t{16} << 20;
   uint32_t max_open_files = 900;
   bool background = false;
+  std::shared_ptr<CompactionFilter> filter;  // null: none
 };
 
 class StandaloneTree : public RefCounted {
@@ -43,10 +44,11 @@ class StandaloneTree : public RefCounted {
   void FlushAsync(Completion completion);
   Status Compact(const CompactionPlan& plan, JobControl* control);
   // One decision of the strategy and its execution; ok with nothing to do.
-  Status CompactOnce(const StrategyOptions& strategy);
+  Status CompactOnce(const StrategyOptions& strategy, JobControl* control);
   // Runs what `planner` asks for, once none of its tables is busy; `control` may be null.
   Status Run(Planner planner, JobControl* control);
   void RunAsync(Planner planner, std::shared_ptr<JobControl> control, Completion completion);
+  void TellStoppedJobs();  // see Database
   Status MajorCompaction(uint64_t target_size, JobControl* control);
   // Runs `work` on an engine thread; false once closing.
   bool Submit(Lane lane, std::function<void()> work);

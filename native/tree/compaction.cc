@@ -1,9 +1,10 @@
 // Compaction: runs a claimed plan. Inputs stay in place until the manifest names the outputs; a job
 // that is stopped or fails changes nothing.
 //
-//   merge  the inputs, newest first, through retention into tables of the destination; their range
-//          tombstones are cut into disjoint pieces, and go where nothing is left to hide.
-//          Separated values stay in their blob files, unless too much of one is garbage
+//   merge  the inputs, newest first, through retention and the compaction filter, if there is one,
+//          into tables of the destination; their range tombstones are cut into disjoint pieces, and
+//          go where nothing is left to hide. Separated values stay in their blob files, unless too
+//          much of one is garbage
 //   move   the inputs change their place; not a byte is written
 //   drop   the inputs leave the version
 // Afterwards inputs that left the version go with their last reader.
@@ -15,6 +16,7 @@
 #include "base/seeded_bug.h"
 #include "tree/blob_garbage.h"
 #include "tree/covered.h"
+#include "tree/filtered_output.h"
 #include "tree/placement.h"
 #include "tree/range_fragments.h"
 #include "tree/run_iterator.h"
@@ -151,9 +153,18 @@ class Tree::CompactionJob {
     std::vector<RangeTombstone> fragments = FragmentRanges(InputRanges(), view);
     const Ref<const RangeIndex> ranges = IndexOf(fragments);
     output->SetRanges(RangesToKeep(std::move(fragments), view));
-    Retention retention(
-        std::move(view), [this](Slice key) { return placement_.MayExistBelow(*base_, key); },
-        ranges.get(), output);
+    const auto may_exist_below = [this](Slice key) {
+      return placement_.MayExistBelow(*base_, key);
+    };
+    std::optional<FilteredOutput> filtered;
+    if (auto filter = tree_->filter(); filter != nullptr) {
+      const auto fetch = [this](const Entry& entry, BlobHit* hit) {
+        return base_->ReadBlob(entry.key, entry.value, read_context_, true, hit);
+      };
+      filtered.emplace(std::move(filter), AboutThisJob(), fetch, view, may_exist_below, output);
+    }
+    Retention::Sink* const sink = filtered ? static_cast<Retention::Sink*>(&*filtered) : output;
+    Retention retention(std::move(view), may_exist_below, ranges.get(), sink);
     const std::unique_ptr<Iterator> it = NewInput();
     for (it->SeekToFirst(); it->valid(); it->Next()) {
       const Entry& e = it->entry();
@@ -163,8 +174,25 @@ class Tree::CompactionJob {
     }
     SHALE_RETURN_IF_ERROR(it->status());
     SHALE_RETURN_IF_ERROR(retention.Finish());
+    if (filtered) {
+      SHALE_RETURN_IF_ERROR(filtered->Finish());
+      filter_changed_ = filtered->changed();
+    }
     SHALE_RETURN_IF_ERROR(output->Finish());
     return Progress();
+  }
+
+  FilterContext AboutThisJob() const {
+    FilterContext context;
+    context.is_last_level = plan_.destination_level == kLevelCount - 1;
+    context.now_ms = tree_->context_.vfs->WallMillis();
+    context.control = control_;
+    context.may_wait = [this] {
+      SHALE_RETURN_IF_ERROR(Progress());
+      if (control_ == nullptr || !control_->must_not_wait.load()) return Status::Ok();
+      return Status(Code::kAborted, "the compaction was paused while it waited for its filter");
+    };
+    return context;
   }
 
   Status Progress() const {
@@ -191,8 +219,8 @@ class Tree::CompactionJob {
     // Until it is certain that the manifest does not name them, the files stay: also if memory
     // runs out.
     if (output != nullptr) output->Keep();
-    const bool is_visible = plan_.type == CompactionPlan::Type::kDrop && plan_.is_visible;
-    const Status s = tree_->CommitChange(std::move(change), output, {}, is_visible);
+    const bool drops = plan_.type == CompactionPlan::Type::kDrop && plan_.is_visible;
+    const Status s = tree_->CommitChange(std::move(change), output, {}, drops || filter_changed_);
     if (output != nullptr && !s.ok() && tree_->context_.manifest->failure().ok()) {
       output->Discard();
     }
@@ -249,6 +277,7 @@ class Tree::CompactionJob {
   std::vector<Run> input_runs_;
   uint64_t items_read_ = 0;
   uint64_t bytes_read_ = 0;
+  bool filter_changed_ = false;  // reads can tell
 };
 
 void Tree::DropCovered() {
@@ -285,6 +314,7 @@ Status Tree::Compact(const CompactionPlan& plan, JobControl* control, JobStats* 
   try {
     const ClaimHolder holder(this, plan);
     status = CompactionJob(this, plan, control).Execute(stats);
+    if (status.from_filter() && !name_.empty()) status = status.WithKeyspace(name_);
     ReleaseHeld();
   } catch (const std::bad_alloc&) {
     status = Code::kOutOfMemory;

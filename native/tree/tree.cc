@@ -148,6 +148,17 @@ void Tree::SetOptions(const TreeOptions& options) {
   options_ = options;
 }
 
+void Tree::AddFilter(std::shared_ptr<CompactionFilter> filter) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  filters_.push_back(std::move(filter));
+}
+
+std::shared_ptr<CompactionFilter> Tree::filter() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  std::erase_if(filters_, [](const auto& filter) { return !filter->alive(); });
+  return filters_.empty() ? nullptr : filters_.front();
+}
+
 // ---- writes ----
 
 size_t Tree::Add(Slice key, Slice value, Seqno seqno, Kind kind) {

@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "tree/compaction_filter.h"
 #include "tree/cursor.h"
 #include "tree/job_output.h"
 #include "tree/manifest.h"
@@ -67,6 +68,8 @@ inline constexpr uint64_t kStopCheckItems = 256;
 // Progress and stop flag of one running job; shared with whoever watches it.
 struct JobControl {
   std::atomic<bool> stop{false};
+  // Ends the job where it would wait for the application.
+  std::atomic<bool> must_not_wait{false};
   std::atomic<uint64_t> done_bytes{0};
   std::atomic<uint64_t> total_bytes{0};
 };
@@ -83,6 +86,10 @@ class Tree : public RefCounted {
   TreeOptions options() const;
   void SetOptions(
       const TreeOptions& options);  // holds for new files; the caller has committed them
+
+  // What merges ask from now on; of several the first that is alive.
+  void AddFilter(std::shared_ptr<CompactionFilter> filter);
+  std::shared_ptr<CompactionFilter> filter() const;  // null: none
 
   // --- writes: the caller's write lock ---
   // Bytes the entry took in the memtable.
@@ -227,10 +234,12 @@ class Tree : public RefCounted {
   uint64_t next_run_order_ = 1;   // install_mutex_
   uint64_t next_version_id_ = 1;  // install_mutex_
 
-  mutable std::mutex mutex_;                       // innermost; never held across I/O
-  std::atomic<SuperVersion*> current_{nullptr};    // written under mutex_
-  TreeOptions options_;                            // mutex_
-  std::set<uint64_t> claimed_;                     // mutex_
+  mutable std::mutex mutex_;                     // innermost; never held across I/O
+  std::atomic<SuperVersion*> current_{nullptr};  // written under mutex_
+  TreeOptions options_;                          // mutex_
+  std::set<uint64_t> claimed_;                   // mutex_
+  // mutex_; what dies is left to the next call.
+  mutable std::vector<std::shared_ptr<CompactionFilter>> filters_;
   mutable std::vector<SuperVersion*> superseded_;  // mutex_; the counts of what current_ held
   Seqno flushed_seqno_ = 0;                        // mutex_
   std::atomic<bool> deleted_{false};               // written under mutex_

@@ -316,6 +316,24 @@ describe('while an answer is open', () => {
     expect(seen(keyspace)).toBe(REST)
   })
 
+  test('the signal lets go who waits for another compaction', async () => {
+    const filter = new HeldFilter(spoken)
+    const options = { workerThreads: 1 }
+    const { database, keyspace } = await openFiltered(filter, { compaction: EAGER }, options)
+    const asked = filter.asked()
+    await flushed(keyspace, ROWS)
+    await flushed(keyspace, { b: 'remove' })
+    await asked
+    const controller = new AbortController()
+    const major = rejection(() => keyspace.majorCompaction({ signal: controller.signal }))
+    setImmediate(() => controller.abort())
+    expect((await major).code).toBe('ABORTED')
+    expect(database.compactor.jobs()).toHaveLength(1)
+    filter.answer()
+    await database.compactor.drain()
+    expect(seen(keyspace)).toBe(REST)
+  })
+
   test('pause ends one of the background at once', async () => {
     const filter = new HeldFilter(spoken)
     const { database, keyspace } = await openFiltered(filter, { compaction: EAGER })
