@@ -9,6 +9,7 @@ namespace shale {
 BlobOutput::~BlobOutput() {
   if (kept_) return;
   writer_.reset();
+  unsynced_.Close();
   const BlobContext& context = options_.blobs;
   for (Written& written : files_) {
     if (written.file) {
@@ -44,14 +45,17 @@ Status BlobOutput::Prepare() {
 
 Status BlobOutput::EndFile() {
   Written written;
-  const Status s = writer_->Finish(&written.meta);
+  std::unique_ptr<File> file;
+  const Status s = writer_->Finish(&written.meta, options_.sync_at_end ? &file : nullptr);
   writer_.reset();
-  if (s.ok()) files_.push_back(std::move(written));
-  return s;
+  if (!s.ok()) return s;
+  files_.push_back(std::move(written));
+  return file != nullptr ? unsynced_.Add(std::move(file)) : s;
 }
 
 Status BlobOutput::Finish() {
   if (writer_ != nullptr) SHALE_RETURN_IF_ERROR(EndFile());
+  SHALE_RETURN_IF_ERROR(unsynced_.SyncAll());
   for (Written& written : files_) {
     SHALE_RETURN_IF_ERROR(
         BlobFile::Open(options_.blobs, written.meta, options_.counters, &written.file));

@@ -13,6 +13,7 @@
 
 #include "blob/blob_file.h"
 #include "blob/blob_writer.h"
+#include "vfs/unsynced_files.h"
 
 namespace shale {
 
@@ -22,6 +23,7 @@ struct BlobOutputOptions {
   std::function<uint64_t()> new_file_number;
   BlobWriteOptions write;
   uint64_t file_size = uint64_t{64} << 20;  // bytes after which a file is closed
+  bool sync_at_end = false;                 // else each file when it is full
 };
 
 class BlobOutput {
@@ -55,6 +57,7 @@ class BlobOutput {
   const BlobOutputOptions options_;
   std::unique_ptr<BlobWriter> writer_;
   std::vector<Written> files_;
+  UnsyncedFiles unsynced_;
   bool kept_ = false;
 };
 

@@ -87,17 +87,19 @@ Status BlobWriter::FlushChunk() {
   return Status::Ok();
 }
 
-Status BlobWriter::Finish(BlobFileMeta* meta) {
+Status BlobWriter::Finish(BlobFileMeta* meta, std::unique_ptr<File>* unsynced) {
   if (status_.ok() && file_ == nullptr) {
     status_ = Status(Code::kInvalidArgument, "the blob file is finished");
   } else if (status_.ok() && footer_.item_count == 0) {
     status_ = Status(Code::kInvalidArgument, "a blob file holds at least one value");
   }
   if (status_.ok()) status_ = WriteFooter();
+  if (status_.ok() && unsynced == nullptr) status_ = file_->Sync();
   if (!status_.ok()) {
     Abandon();
     return status_;
   }
+  if (unsynced != nullptr) *unsynced = std::move(file_);
   file_.reset();
   *meta = {file_number_, size(), footer_.item_count, footer_.frame_bytes, footer_.raw_bytes};
   return Status::Ok();
@@ -108,8 +110,7 @@ Status BlobWriter::WriteFooter() {
   footer_.created_at_ms = vfs_->WallMillis();
   EncodeBlobFooter(footer_, file_number_, offset_, bytes);
   chunk_.append(bytes, sizeof bytes);
-  SHALE_RETURN_IF_ERROR(FlushChunk());
-  return file_->Sync();
+  return FlushChunk();
 }
 
 void BlobWriter::Abandon() {

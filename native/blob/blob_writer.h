@@ -45,8 +45,9 @@ class BlobWriter {
   // Bytes the file would have if finished now.
   uint64_t size() const { return offset_ + kBlobFooterBytes; }
   uint64_t item_count() const { return footer_.item_count; }
-  // Writes the footer and syncs the file (not the directory).
-  Status Finish(BlobFileMeta* meta);
+  // Writes the footer and syncs the file (not the directory). With `unsynced` the open file is
+  // handed over instead: syncing it is the caller's.
+  Status Finish(BlobFileMeta* meta, std::unique_ptr<File>* unsynced = nullptr);
   void Abandon();
 
  private:

@@ -38,7 +38,7 @@ class TableWriter::Impl {
   Status AddRange(const RangeTombstone& range);
   uint64_t EstimatedSize() const;
   uint64_t item_count() const { return properties_.item_count; }
-  Status Finish(TableMeta* meta);
+  Status Finish(TableMeta* meta, std::unique_ptr<File>* unsynced);
   void Abandon();
 
  private:
@@ -351,18 +351,20 @@ uint64_t TableWriter::Impl::EstimatedSize() const {
          (has_filter() ? filter_.EstimatedSize() : 0) + kTailBytes;
 }
 
-Status TableWriter::Impl::Finish(TableMeta* meta) {
+Status TableWriter::Impl::Finish(TableMeta* meta, std::unique_ptr<File>* unsynced) {
   if (status_.ok() && file_ == nullptr) {
     status_ = Status(Code::kInvalidArgument, "the table is finished");
   } else if (status_.ok() && properties_.item_count == 0 && ranges_.empty()) {
     status_ = Status(Code::kInvalidArgument, "a table holds at least one entry");
   }
   if (status_.ok()) status_ = FinishFile();
+  if (status_.ok() && unsynced == nullptr) status_ = file_->Sync();
   if (!status_.ok()) {
     Abandon();
     return status_;
   }
   Describe(meta);
+  if (unsynced != nullptr) *unsynced = std::move(file_);
   file_.reset();
   return Status::Ok();
 }
@@ -382,8 +384,7 @@ Status TableWriter::Impl::FinishFile() {
       WriteBlock(EncodeTableProperties(properties_), Codec::kNone, &footer.properties));
   SHALE_RETURN_IF_ERROR(Append(EncodeTableFooter(footer, file_number_, offset_), Slice()));
   offset_ += kTableFooterBytes;
-  SHALE_RETURN_IF_ERROR(FlushChunk());
-  return file_->Sync();
+  return FlushChunk();
 }
 
 void TableWriter::Impl::Describe(TableMeta* meta) const {
@@ -432,7 +433,9 @@ Status TableWriter::Add(const Entry& entry) { return impl_->Add(entry); }
 Status TableWriter::AddRange(const RangeTombstone& range) { return impl_->AddRange(range); }
 uint64_t TableWriter::EstimatedSize() const { return impl_->EstimatedSize(); }
 uint64_t TableWriter::item_count() const { return impl_->item_count(); }
-Status TableWriter::Finish(TableMeta* meta) { return impl_->Finish(meta); }
+Status TableWriter::Finish(TableMeta* meta, std::unique_ptr<File>* unsynced) {
+  return impl_->Finish(meta, unsynced);
+}
 void TableWriter::Abandon() { impl_->Abandon(); }
 
 }  // namespace shale

@@ -69,8 +69,9 @@ class TableWriter {
   // it, between user keys only.
   uint64_t EstimatedSize() const;
   uint64_t item_count() const;
-  // Writes filter, index, properties and footer and syncs the file (not the directory).
-  Status Finish(TableMeta* meta);
+  // Writes filter, index, properties and footer and syncs the file (not the directory). With
+  // `unsynced` the open file is handed over instead: syncing it is the caller's.
+  Status Finish(TableMeta* meta, std::unique_ptr<File>* unsynced = nullptr);
   void Abandon();
 
  private:
