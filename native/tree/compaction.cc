@@ -216,15 +216,10 @@ class Tree::CompactionJob {
     const auto& added = output != nullptr ? output->tables() : none;
     ManifestEdit::TreeChange change;
     SHALE_RETURN_IF_ERROR(MakeChange(*now, placement, added, &change));
-    // Until it is certain that the manifest does not name them, the files stay: also if memory
-    // runs out.
-    if (output != nullptr) output->Keep();
     const bool drops = plan_.type == CompactionPlan::Type::kDrop && plan_.is_visible;
-    const Status s = tree_->CommitChange(std::move(change), output, {}, drops || filter_changed_);
-    if (output != nullptr && !s.ok() && tree_->context_.manifest->failure().ok()) {
-      output->Discard();
-    }
-    return s;
+    std::vector<JobOutput*> outputs;
+    if (output != nullptr) outputs.push_back(output);
+    return tree_->CommitChange(std::move(change), outputs, {}, drops || filter_changed_);
   }
 
   Status MakeChange(const Version& version, const Placement& placement,

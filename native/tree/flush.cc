@@ -15,8 +15,8 @@
 #include <utility>
 
 #include "base/seeded_bug.h"
+#include "tree/flush.h"
 #include "tree/range_fragments.h"
-#include "tree/tree.h"
 
 namespace shale {
 namespace {
@@ -25,120 +25,114 @@ constexpr uint64_t kFlushTableBytes = uint64_t{64} << 20;
 
 }  // namespace
 
-class Tree::FlushJob {
- public:
-  FlushJob(Tree* tree, Ref<SuperVersion> base, JobControl* control)
-      : tree_(tree), base_(std::move(base)), control_(control), output_(OutputOptions()) {}
+Tree::FlushJob::FlushJob(Tree* tree, Ref<SuperVersion> base, JobControl* control)
+    : tree_(tree), base_(std::move(base)), control_(control), output_(OutputOptions()) {}
 
-  Status Execute(const std::function<Status(Seqno highest)>& before_commit, JobStats* stats) {
-    Status s = Write();
-    if (s.Is(Code::kDiskFull) && BugIsOn(SeededBug::kKeepOutputOfFailedFlush)) {
-      output_.DropUnfinished();
-      s = output_.Finish();
-    }
-    SHALE_RETURN_IF_ERROR(s);
-    if (before_commit && !BugIsOn(SeededBug::kFlushWithoutJournalSync)) {
-      SHALE_RETURN_IF_ERROR(before_commit(Highest()));
-    }
-    SHALE_RETURN_IF_ERROR(Commit());
-    if (stats != nullptr) {
-      stats->memtables += base_->sealed.size();
-      stats->items_read += items_read_;
-      stats->items_written += output_.item_count();
-      stats->bytes_written += output_.bytes();
-      stats->tables_written += output_.tables().size();
-    }
-    return Status::Ok();
+Status Tree::FlushJob::Execute(const std::function<Status(Seqno highest)>& before_commit,
+                               JobStats* stats) {
+  Status s = Write();
+  if (s.Is(Code::kDiskFull) && BugIsOn(SeededBug::kKeepOutputOfFailedFlush)) {
+    output_.DropUnfinished();
+    s = output_.Finish();
   }
-
- private:
-  JobOutputOptions OutputOptions() const {
-    const TreeOptions options = tree_->options();
-    JobOutputOptions o = tree_->OutputOptions(options);
-    o.tables.write = options.WriteOptions(0, false);
-    o.tables.open = options.OpenOptions(0);
-    o.tables.target_size = kFlushTableBytes;
-    return o;
+  SHALE_RETURN_IF_ERROR(s);
+  if (before_commit && !BugIsOn(SeededBug::kFlushWithoutJournalSync)) {
+    SHALE_RETURN_IF_ERROR(before_commit(Highest()));
   }
+  SHALE_RETURN_IF_ERROR(Commit());
+  CountIn(stats);
+  return Status::Ok();
+}
 
-  Seqno Highest() const {
-    Seqno highest = 0;
-    for (const auto& m : base_->sealed) highest = std::max(highest, m->highest_seqno());
-    return highest;
-  }
+void Tree::FlushJob::CountIn(JobStats* stats) const {
+  if (stats == nullptr) return;
+  stats->memtables += base_->sealed.size();
+  stats->items_read += items_read_;
+  stats->items_written += output_.item_count();
+  stats->bytes_written += output_.bytes();
+  stats->tables_written += output_.tables().size();
+}
 
-  // Sealed memtables get no more of them.
-  std::vector<RangeTombstone> Ranges() const {
-    std::vector<RangeTombstone> ranges;
-    for (const auto& m : base_->sealed) {
-      const Ref<const RangeSet> set = m->ranges().Pin();
-      if (!set) continue;
-      for (const auto& part : set->parts()) {
-        ranges.insert(ranges.end(), part->items().begin(), part->items().end());
-      }
+JobOutputOptions Tree::FlushJob::OutputOptions() const {
+  const TreeOptions options = tree_->options();
+  JobOutputOptions o = tree_->OutputOptions(options);
+  o.tables.write = options.WriteOptions(0, false);
+  o.tables.open = options.OpenOptions(0);
+  o.tables.target_size = kFlushTableBytes;
+  return o;
+}
+
+Seqno Tree::FlushJob::Highest() const {
+  Seqno highest = 0;
+  for (const auto& m : base_->sealed) highest = std::max(highest, m->highest_seqno());
+  return highest;
+}
+
+// Sealed memtables get no more of them.
+std::vector<RangeTombstone> Tree::FlushJob::Ranges() const {
+  std::vector<RangeTombstone> ranges;
+  for (const auto& m : base_->sealed) {
+    const Ref<const RangeSet> set = m->ranges().Pin();
+    if (!set) continue;
+    for (const auto& part : set->parts()) {
+      ranges.insert(ranges.end(), part->items().begin(), part->items().end());
     }
-    return ranges;
   }
+  return ranges;
+}
 
-  Status Write() {
-    RetentionView view = tree_->context_.retention();
-    if (BugIsOn(SeededBug::kCompactionIgnoresSnapshots)) view = {{}, kReadAll};
-    std::vector<RangeTombstone> fragments = FragmentRanges(Ranges(), view);
-    const Ref<const RangeIndex> ranges = IndexOf(fragments);
-    Retention retention(
-        std::move(view), [](Slice) { return true; }, ranges.get(), &output_);
-    output_.SetRanges(std::move(fragments));
-    std::vector<std::unique_ptr<Iterator>> sources;
-    uint64_t items = 0;
-    for (const auto& m : base_->sealed) {
-      sources.push_back(m->NewIterator());
-      items += m->item_count();
-    }
-    if (control_ != nullptr) control_->total_bytes.store(tree_->memtable_bytes());
-    const std::unique_ptr<Iterator> it = MakeMerge(std::move(sources));
-    for (it->SeekToFirst(); it->valid(); it->Next()) {
-      SHALE_RETURN_IF_ERROR(retention.Add(it->entry()));
-      if (++items_read_ % kStopCheckItems == 0) SHALE_RETURN_IF_ERROR(Progress(items));
-    }
-    SHALE_RETURN_IF_ERROR(it->status());
-    SHALE_RETURN_IF_ERROR(retention.Finish());
-    return output_.Finish();
+Status Tree::FlushJob::Write() {
+  RetentionView view = tree_->context_.retention();
+  if (BugIsOn(SeededBug::kCompactionIgnoresSnapshots)) view = {{}, kReadAll};
+  std::vector<RangeTombstone> fragments = FragmentRanges(Ranges(), view);
+  const Ref<const RangeIndex> ranges = IndexOf(fragments);
+  Retention retention(
+      std::move(view), [](Slice) { return true; }, ranges.get(), &output_);
+  output_.SetRanges(std::move(fragments));
+  std::vector<std::unique_ptr<Iterator>> sources;
+  uint64_t items = 0;
+  for (const auto& m : base_->sealed) {
+    sources.push_back(m->NewIterator());
+    items += m->item_count();
   }
-
-  Status Progress(uint64_t items) const {
-    if (control_ == nullptr) return Status::Ok();
-    if (control_->stop.load(std::memory_order_relaxed)) {
-      return Status(Code::kAborted, "the flush was stopped");
-    }
-    const double part = static_cast<double>(items_read_) / static_cast<double>(items);
-    const uint64_t total = control_->total_bytes.load(std::memory_order_relaxed);
-    control_->done_bytes.store(static_cast<uint64_t>(part * static_cast<double>(total)));
-    return Status::Ok();
+  if (control_ != nullptr) control_->total_bytes.store(tree_->memtable_bytes());
+  const std::unique_ptr<Iterator> it = MakeMerge(std::move(sources));
+  for (it->SeekToFirst(); it->valid(); it->Next()) {
+    SHALE_RETURN_IF_ERROR(retention.Add(it->entry()));
+    if (++items_read_ % kStopCheckItems == 0) SHALE_RETURN_IF_ERROR(Progress(items));
   }
+  SHALE_RETURN_IF_ERROR(it->status());
+  SHALE_RETURN_IF_ERROR(retention.Finish());
+  return output_.Finish();
+}
 
-  Status Commit() {
-    std::lock_guard<std::mutex> lock(tree_->install_mutex_);
-    ManifestEdit::TreeChange change;
-    change.tree_id = tree_->id_;
-    change.flushed_seqno = Highest() + 1;
-    const uint64_t order = tree_->next_run_order_++;
-    for (const auto& table : output_.tables()) {
-      change.version.added.push_back({table.meta, {0, order}});
-    }
-    // Until it is certain that the manifest does not name them, the files stay: also if memory
-    // runs out.
-    output_.Keep();
-    const Status s = tree_->CommitChange(std::move(change), &output_, base_->sealed);
-    if (!s.ok() && tree_->context_.manifest->failure().ok()) output_.Discard();
-    return s;
+Status Tree::FlushJob::Progress(uint64_t items) const {
+  if (control_ == nullptr) return Status::Ok();
+  if (control_->stop.load(std::memory_order_relaxed)) {
+    return Status(Code::kAborted, "the flush was stopped");
   }
+  const double part = static_cast<double>(items_read_) / static_cast<double>(items);
+  const uint64_t total = control_->total_bytes.load(std::memory_order_relaxed);
+  control_->done_bytes.store(static_cast<uint64_t>(part * static_cast<double>(total)));
+  return Status::Ok();
+}
 
-  Tree* const tree_;
-  const Ref<SuperVersion> base_;
-  JobControl* const control_;
-  JobOutput output_;
-  uint64_t items_read_ = 0;
-};
+void Tree::FlushJob::AddTo(ManifestEdit::TreeChange* change) const {
+  if (output_.tables().empty()) return;
+  const uint64_t order = tree_->next_run_order_++;
+  for (const auto& table : output_.tables()) {
+    change->version.added.push_back({table.meta, {0, order}});
+  }
+}
+
+Status Tree::FlushJob::Commit() {
+  std::lock_guard<std::mutex> lock(tree_->install_mutex_);
+  ManifestEdit::TreeChange change;
+  change.tree_id = tree_->id_;
+  change.flushed_seqno = Highest() + 1;
+  AddTo(&change);
+  return tree_->CommitChange(std::move(change), {&output_}, base_->sealed);
+}
 
 Status Tree::Flush(JobControl* control, const std::function<Status(Seqno highest)>& before_commit,
                    JobStats* stats) {

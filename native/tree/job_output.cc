@@ -72,9 +72,9 @@ void JobOutput::Pay(uint64_t bytes) {
 }
 
 // The tables sync the directory: the blob files are there before.
-Status JobOutput::Finish() {
+Status JobOutput::End() {
   if (blobs_) SHALE_RETURN_IF_ERROR(blobs_->Finish());
-  return tables_.Finish();
+  return tables_.End();
 }
 
 void JobOutput::Keep() {

@@ -34,8 +34,14 @@ class JobOutput final : public Retention::Sink {
   // The values of these files are moved. Before the first entry; requires `blobs`.
   void SetRelocated(std::vector<Ref<BlobFile>> files);
   Status Add(const Entry& entry) override;
-  // Everything is durable afterwards, directory entries too, and open.
-  Status Finish();
+  // Everything is durable afterwards, directory entries too.
+  Status End();
+  // What was written may be read; see TableOutput.
+  Status Open(Seqno global_seqno = 0) { return tables_.Open(global_seqno); }
+  Status Finish() {
+    SHALE_RETURN_IF_ERROR(End());
+    return Open();
+  }
   void DropUnfinished() { tables_.DropUnfinished(); }
   void Keep();
   void Discard();

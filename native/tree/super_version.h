@@ -9,6 +9,9 @@
 // that made this super version is nothing that the reader could have seen. What was committed
 // between the two may be in a later memtable: the reader then sees the tree as it was when the
 // pinned one was sealed, which is a moment between the two as well, and never half a commit.
+// When it has its read seqno it looks besides whether what it has pinned is still the current one,
+// and begins anew if not (Tree::CurrentAt): what was committed behind ingested rows is in a
+// memtable before there is a super version that has the rows, though both become visible later.
 // Threads: any.
 #pragma once
 

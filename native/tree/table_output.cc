@@ -19,6 +19,7 @@ TableOutput::TableOutput(TableOutputOptions options) : options_(std::move(option
 TableOutput::~TableOutput() {
   if (kept_) return;
   writer_.reset();
+  unsynced_.Close();
   for (Table& table : tables_) {
     if (table.reader) {
       table.reader->MarkObsolete();
@@ -139,13 +140,15 @@ Status TableOutput::EndTable(const Slice* next_key) {
   below_bytes_ = 0;
   own_range_bytes_ = 0;
   Table table;
-  const Status s = writer_->Finish(&table.meta);
+  std::unique_ptr<File> file;
+  const Status s = writer_->Finish(&table.meta, options_.sync_at_end ? &file : nullptr);
   writer_.reset();
-  if (s.ok()) tables_.push_back(std::move(table));
-  return s;
+  if (!s.ok()) return s;
+  tables_.push_back(std::move(table));
+  return file != nullptr ? unsynced_.Add(std::move(file)) : s;
 }
 
-Status TableOutput::Finish() {
+Status TableOutput::End() {
   SHALE_RETURN_IF_ERROR(OpenRangesUpTo(nullptr));
   // Fences behind the last start cut what still goes on.
   while (!open_.empty() && next_fence_ < options_.fences.size()) {
@@ -153,14 +156,18 @@ Status TableOutput::Finish() {
     SHALE_RETURN_IF_ERROR(EndTable(&fence));
   }
   if (begun()) SHALE_RETURN_IF_ERROR(EndTable(nullptr));
-  if (tables_.empty()) return Status::Ok();
-  const TableContext& context = options_.tables;
-  if (!BugIsOn(SeededBug::kSkipDirSyncAfterTable)) {
-    SHALE_RETURN_IF_ERROR(SyncDirectory(context.vfs, context.directory));
-  }
+  SHALE_RETURN_IF_ERROR(unsynced_.SyncAll());
+  if (tables_.empty() || BugIsOn(SeededBug::kSkipDirSyncAfterTable)) return Status::Ok();
+  return SyncDirectory(options_.tables.vfs, options_.tables.directory);
+}
+
+Status TableOutput::Open(Seqno global_seqno) {
   for (Table& table : tables_) {
-    SHALE_RETURN_IF_ERROR(
-        TableReader::Open(context, table.meta, options_.open, options_.counters, &table.reader));
+    table.meta.global_seqno = global_seqno;
+    table.meta.lowest_seqno += global_seqno;
+    table.meta.highest_seqno += global_seqno;
+    SHALE_RETURN_IF_ERROR(TableReader::Open(options_.tables, table.meta, options_.open,
+                                            options_.counters, &table.reader));
   }
   return Status::Ok();
 }

@@ -18,6 +18,7 @@
 #include "table/table_writer.h"
 #include "tree/manifest.h"
 #include "tree/retention.h"
+#include "vfs/unsynced_files.h"
 
 namespace shale {
 
@@ -35,6 +36,7 @@ struct TableOutputOptions {
   // The level below the output, in key order; its tables outlive this.
   std::vector<const TableMeta*> below;
   uint64_t below_bytes_max = UINT64_MAX;  // that one table may overlap
+  bool sync_at_end = false;               // else each table when it is full
   std::function<void(uint64_t bytes)> throttle;
 };
 
@@ -47,8 +49,10 @@ class TableOutput final : public Retention::Sink {
   // their keys outlive this.
   void SetRanges(std::vector<RangeTombstone> ranges) { ranges_ = std::move(ranges); }
   Status Add(const Entry& entry) override;
-  // Ends the last table; all are durable afterwards, their directory entries too, and open.
-  Status Finish();
+  // Ends the last table; all are durable afterwards, their directory entries too.
+  Status End();
+  // Opens them; `global_seqno` is what they get to add to their seqnos.
+  Status Open(Seqno global_seqno = 0);
   // Gives up the table at hand, not those that are finished.
   void DropUnfinished() { writer_.reset(); }
   // The files stay: the manifest names them, or it is unknown whether it does. Discard takes it
@@ -58,7 +62,7 @@ class TableOutput final : public Retention::Sink {
 
   struct Table {
     TableMeta meta;
-    Ref<TableReader> reader;  // after Finish()
+    Ref<TableReader> reader;  // after Open()
   };
   const std::vector<Table>& tables() const { return tables_; }
   uint64_t bytes() const;
@@ -79,6 +83,7 @@ class TableOutput final : public Retention::Sink {
   std::unique_ptr<TableWriter> writer_;
   uint64_t number_ = 0;
   std::vector<Table> tables_;
+  UnsyncedFiles unsynced_;
   std::vector<RangeTombstone> ranges_;
   size_t next_range_ = 0;
   // Those of the table at hand that may go on behind its end; the others are in the writer.

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <map>
 #include <new>
+#include <unordered_map>
 #include <utility>
 
 #include "base/epoch.h"
@@ -258,21 +259,43 @@ void DescribeBlobFiles(const Version& from, const Version& to, ManifestEdit::Tre
 
 }  // namespace
 
-Status Tree::CommitChange(ManifestEdit::TreeChange change, const JobOutput* output,
+Status Tree::CommitChange(ManifestEdit::TreeChange change, const std::vector<JobOutput*>& outputs,
                           const std::vector<Ref<Memtable>>& flushed, bool is_visible) {
+  // Until it is certain that the manifest does not name them, the files stay: also if memory
+  // runs out.
+  for (JobOutput* output : outputs) output->Keep();
+  const Status s = CommitKept(std::move(change), outputs, flushed, is_visible);
+  if (!s.ok() && context_.manifest->failure().ok()) {
+    for (JobOutput* output : outputs) output->Discard();
+  }
+  return s;
+}
+
+void Tree::RaiseSeqnos(Seqno highest) {
+  for (std::atomic<Seqno>* seqno : {&highest_seqno_, &highest_sealed_seqno_}) {
+    Seqno now = seqno->load(std::memory_order_relaxed);
+    while (now < highest && !seqno->compare_exchange_weak(now, highest)) {
+    }
+  }
+}
+
+Status Tree::CommitKept(ManifestEdit::TreeChange change, const std::vector<JobOutput*>& outputs,
+                        const std::vector<Ref<Memtable>>& flushed, bool is_visible) {
   if (deleted()) return Status(Code::kAborted, "the tree was deleted");
   const Ref<SuperVersion> base = Pin();  // its version stays the current one until we are done
-  const std::vector<TableOutput::Table> none;
-  const std::vector<TableOutput::Table>& added = output != nullptr ? output->tables() : none;
   std::vector<Ref<BlobFile>> blob_files;
-  if (output != nullptr) {
+  std::unordered_map<uint64_t, Ref<TableReader>> added;
+  Seqno highest = 0;
+  for (const JobOutput* output : outputs) {
     for (const auto& written : output->blob_files()) blob_files.push_back(written.file);
+    for (const auto& table : output->tables()) {
+      added.emplace(table.meta.number, table.reader);
+      highest = std::max(highest, table.meta.highest_seqno);
+    }
   }
   const auto open = [&](uint64_t number) {
-    for (const auto& table : added) {
-      if (table.meta.number == number) return table.reader;
-    }
-    return Ref<TableReader>();
+    const auto found = added.find(number);
+    return found != added.end() ? found->second : Ref<TableReader>();
   };
   Ref<Version> version;
   SHALE_RETURN_IF_ERROR(
@@ -287,6 +310,7 @@ Status Tree::CommitChange(ManifestEdit::TreeChange change, const JobOutput* outp
   }
   if (output != nullptr) Grow(&output_bytes_, output->bytes());
 
+  RaiseSeqnos(highest);
   try {
     if (is_visible) {
       context_.at_a_seqno(id_, [&](Seqno at) { InstallVisible(std::move(version), at); });
@@ -296,7 +320,7 @@ Status Tree::CommitChange(ManifestEdit::TreeChange change, const JobOutput* outp
     std::lock_guard<std::mutex> lock(mutex_);
     if (flushed_seqno) flushed_seqno_ = std::max(flushed_seqno_, *flushed_seqno);
     if (deleted()) {
-      for (const auto& table : added) table.reader->MarkObsolete();
+      for (const auto& [number, table] : added) table->MarkObsolete();
       for (const auto& file : blob_files) file->MarkObsolete();
     }
   } catch (const std::bad_alloc&) {

@@ -21,6 +21,7 @@
 
 #include "tree/compaction_filter.h"
 #include "tree/cursor.h"
+#include "tree/ingestion.h"
 #include "tree/job_output.h"
 #include "tree/manifest.h"
 #include "tree/retention.h"
@@ -112,6 +113,16 @@ class Tree : public RefCounted {
   // --- reads ---
   // The current super version; only inside an EpochGuard.
   SuperVersion* current() const { return current_.load(std::memory_order_seq_cst); }
+  // The same, and in *read_seqno what `take` answered while it was the current one: it holds all
+  // that is visible at that seqno; see super_version.h.
+  template <typename Take>
+  SuperVersion* CurrentAt(const Take& take, Seqno* read_seqno) const {
+    for (;;) {
+      SuperVersion* now = current();
+      *read_seqno = take();
+      if (current() == now) return now;
+    }
+  }
   Ref<SuperVersion> Pin() const;
   // Newest living value of `key` at `read_seqno` in `sv`. kNotFound, kWouldBlock, or a failure.
   // kMemoryOnly: the hit borrows (EpochGuard held by the caller), never allocates. kMayBlock: the
@@ -129,6 +140,14 @@ class Tree : public RefCounted {
   // do.
   Status Flush(JobControl* control, const std::function<Status(Seqno highest)>& before_commit,
                JobStats* stats);
+  // What will be filled with rows and then ingested, once.
+  std::unique_ptr<IngestedRun> StartIngestion() const;
+  // Makes the complete `run` the newest of the tree, with one seqno for all of its rows.
+  // `take_seqno` gives that, above every seqno of the tree, and seals the active memtable: what is
+  // sealed goes to tables in the same commit, so that the run lies above all that is older.
+  // `before_commit` as with Flush. When it fails nothing was ingested.
+  Status Ingest(IngestedRun* run, const std::function<Status(Seqno* seqno)>& take_seqno,
+                const std::function<Status(Seqno highest)>& before_commit, JobStats* stats);
   // Claims the plan's inputs. kPlanStale if one is gone or busy; kInvalidArgument if the plan is
   // malformed or would put newer entries below older ones.
   Status Claim(const CompactionPlan& plan);
@@ -197,12 +216,16 @@ class Tree : public RefCounted {
   class FlushJob;
   class CompactionJob;
   Status RunClaimed(const CompactionPlan& plan, JobControl* control, JobStats* stats);
-  // Makes a change of the version durable and installs it; install_mutex_ held. `output`: what it
-  // adds, null if nothing; `flushed`: memtables that it replaces. The blob files are its own: it
-  // adds those of the output, and removes those that lose their last reference. `is_visible`: reads
-  // can tell it from what was there before.
-  Status CommitChange(ManifestEdit::TreeChange change, const JobOutput* output,
+  // Makes a change of the version durable and installs it; install_mutex_ held. `outputs`: what it
+  // adds, kept from here on unless it fails for certain; `flushed`: memtables that it replaces. The
+  // blob files are its own: it adds those of the outputs, and removes those that lose their last
+  // reference. `is_visible`: reads can tell it from what was there before.
+  Status CommitChange(ManifestEdit::TreeChange change, const std::vector<JobOutput*>& outputs,
                       const std::vector<Ref<Memtable>>& flushed, bool is_visible = false);
+  Status CommitKept(ManifestEdit::TreeChange change, const std::vector<JobOutput*>& outputs,
+                    const std::vector<Ref<Memtable>>& flushed, bool is_visible);
+  // Tables hold seqnos up to this one.
+  void RaiseSeqnos(Seqno highest);
   using Chooser = std::function<std::optional<CompactionPlan>(const Version& version,
                                                               const std::set<uint64_t>& busy)>;
   std::optional<CompactionPlan> ClaimChosen(const Chooser& choose);

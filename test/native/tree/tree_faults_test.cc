@@ -133,8 +133,9 @@ TEST(Tree, JobsWithBlobFilesOfWhichAnyCallFails) { FailEveryCall(true); }
 
 // ---- crashes ----
 
-// A crash image at every operation of a flush and a compaction: the tables that the manifest names
-// are there, and hold what was flushed. With separated values, also of the jobs that move them.
+// A crash image at every operation of a flush, an ingestion and a compaction: the tables that the
+// manifest names are there, and hold what was flushed and ingested. With separated values, also of
+// the jobs that move them.
 void CrashAtEveryOperation(bool separated) {
   TestRandom random(2);
   TreeOptions options = TreeHarness::SmallOptions();
@@ -193,9 +194,22 @@ void CrashAtEveryOperation(bool separated) {
     while (!EpochCollect()) {
     }
   });
+  // Over what is in memory and in tables, with tombstones.
+  const auto ingest = [&] {
+    ++s;
+    std::vector<OwnedEntry> rows;
+    for (const char* key : {"k1", "k22", "k3", "k44", "k5"}) {
+      OwnedEntry& row = rows.emplace_back(key, s, Kind::kValue, std::to_string(s));
+      if (separated) row.value.append(random.Below(100), 'i');
+      if (random.Below(3) == 0) row = {key, s, Kind::kTombstone};
+      model.Add(row);
+    }
+    ASSERT_OK(h.Ingest(rows, s));
+  };
   for (int round = 0; round < 4; round++) {
     fill();
-    ASSERT_OK(h.RotateAndFlush());
+    if (round != 1) ASSERT_OK(h.RotateAndFlush());
+    if (round != 0) ingest();
     if (round % 2 == 1) {
       ASSERT_OK(h.Major());
     }

@@ -198,6 +198,23 @@ class TreeHarness {
     tree_->Rotate();
     return tree_->Flush(nullptr, nullptr, nullptr);
   }
+  // Puts `rows`, which ascend, on top of the tree; their own seqnos do not count.
+  Status Ingest(const std::vector<OwnedEntry>& rows, Seqno seqno) {
+    const auto run = tree_->StartIngestion();
+    for (const OwnedEntry& row : rows) {
+      SHALE_RETURN_IF_ERROR(run->Add(row.kind, row.key, row.value));
+    }
+    SHALE_RETURN_IF_ERROR(run->Complete());
+    return IngestRun(run.get(), seqno);
+  }
+  Status IngestRun(IngestedRun* run, Seqno seqno) {
+    const auto take_seqno = [&](Seqno* taken) {
+      *taken = seqno;
+      tree_->Rotate();
+      return Status::Ok();
+    };
+    return tree_->Ingest(run, take_seqno, nullptr, nullptr);
+  }
   // Runs what the strategy wants until it wants nothing; *jobs counts.
   Status CompactAll(int* jobs = nullptr) {
     while (auto plan = tree_->ChooseAndClaim(0)) {
