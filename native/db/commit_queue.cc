@@ -314,14 +314,14 @@ void CommitQueue::Publish(Commit* const* commits, size_t n) {
       continue;
     }
     NoteWait(commit);
-    Invisible& entry = invisible_.emplace_back();
+    Invisible entry;
     entry.seqno = commit->seqno;
     entry.needs_sync = needs_sync;
     entry.counts = commit->count != 0;
     entry.begun = commit->begun;
     entry.completion = std::move(commit->completion);
+    AddInvisible(std::move(entry));
     commit->queued_for_sync = true;
-    invisible_count_.fetch_add(1, std::memory_order_relaxed);
   }
 }
 
@@ -340,6 +340,15 @@ void CommitQueue::CountVisible(Commit* const* commits, size_t n) const {
   own.End(count);
 }
 
+// visibility_mutex_ held.
+void CommitQueue::AddInvisible(Invisible entry) {
+  const bool needs_sync = entry.needs_sync;
+  const Seqno seqno = entry.seqno;
+  invisible_.push_back(std::move(entry));
+  if (needs_sync) wants_sync_ = seqno;
+  invisible_count_.fetch_add(1, std::memory_order_relaxed);
+}
+
 void CommitQueue::PublishOne(Seqno seqno) {
   Commit commit;
   commit.count = 0;
@@ -347,6 +356,30 @@ void CommitQueue::PublishOne(Seqno seqno) {
   Commit* list[] = {&commit};
   next_seqno_.store(seqno + 1, std::memory_order_relaxed);
   Publish(list, 1);
+}
+
+void CommitQueue::HoldOne(Seqno seqno) {
+  next_seqno_.store(seqno + 1, std::memory_order_relaxed);
+  try {
+    std::lock_guard<std::mutex> lock(visibility_mutex_);
+    if (!failed()) AddInvisible({seqno, false, true, nullptr});
+  } catch (const std::bad_alloc&) {
+    Fail(Status(Code::kOutOfMemory, "no memory for a commit that is in the journal"));
+  }
+}
+
+void CommitQueue::Release(Seqno seqno) {
+  Told told;
+  {
+    std::lock_guard<std::mutex> lock(visibility_mutex_);
+    const auto held = std::find_if(invisible_.begin(), invisible_.end(),
+                                   [seqno](const Invisible& one) { return one.seqno == seqno; });
+    if (held == invisible_.end()) return;  // after a failure nobody waits any more
+    held->held = false;
+    PublishReady(&told);
+    visibility_changed_.notify_all();
+  }
+  Tell(&told);
 }
 
 // ---- sync and visibility ----
@@ -364,14 +397,12 @@ void CommitQueue::RunScheduledSync() {
   {
     std::unique_lock<std::mutex> lock(visibility_mutex_);
     sync_scheduled_ = false;
-    if (!invisible_.empty() && !failed()) {
-      const Seqno last = invisible_.back().seqno;
-      while (!failed() && !invisible_.empty() && invisible_.front().seqno <= last) {
-        if (syncing_) {
-          visibility_changed_.wait(lock);
-        } else {
-          SyncRound(&lock, &told);
-        }
+    const Seqno last = wants_sync_;
+    while (!failed() && synced_ < last) {
+      if (syncing_) {
+        visibility_changed_.wait(lock);
+      } else {
+        SyncRound(&lock, &told);
       }
     }
   }
@@ -388,7 +419,8 @@ Status CommitQueue::AwaitVisible(Seqno seqno) {
         status = SyncFailed();
         break;
       }
-      if (syncing_) {
+      // If it is no sync that it waits for, it is a commit that is held.
+      if (syncing_ || synced_ >= std::min(wants_sync_, seqno)) {
         visibility_changed_.wait(lock);
       } else {
         SyncRound(&lock, &told);
@@ -430,7 +462,7 @@ void CommitQueue::SyncRound(std::unique_lock<std::mutex>* lock, Told* told) {
   if (status.ok()) {
     if (!failed()) {
       synced_ = std::max(synced_, target);
-      PublishSynced(told);
+      PublishReady(told);
     }
   } else {
     FailLocked(status, told);
@@ -439,13 +471,13 @@ void CommitQueue::SyncRound(std::unique_lock<std::mutex>* lock, Told* told) {
 }
 
 // visibility_mutex_ held.
-void CommitQueue::PublishSynced(Told* told) {
+void CommitQueue::PublishReady(Told* told) {
   size_t published = 0;
   Seqno last = 0;
   const uint64_t now = latencies_ != nullptr ? latencies_->Now() : 0;
   while (!invisible_.empty()) {
     Invisible& front = invisible_.front();
-    if (front.needs_sync && front.seqno > synced_) break;
+    if (front.held || (front.needs_sync && front.seqno > synced_)) break;
     last = front.seqno;
     if (latencies_ != nullptr && front.counts) latencies_->insert.Record(now - front.begun);
     if (front.completion) told->emplace_back(std::move(front.completion), Status::Ok());

@@ -5,7 +5,7 @@
 // one thread that holds the write lock (together with all that wait behind it: a group, one system
 // call); then, with durability `sync`, the journal is synced by one of those who wait for it; then
 // it is published. Publishing goes in order of seqnos: what was committed behind a pending sync
-// commit waits for it.
+// commit waits for it, and so does what was committed behind one that is held.
 //
 // The write lock is a word and a queue: free, it is taken with one compare-and-swap; else commits
 // line up and the holder takes them along, async commits included, so that order is kept between
@@ -15,8 +15,8 @@
 // completion.
 // Invariants:
 //   I1  seqnos are given in journal order, without gaps; a failed append gives none.
-//   I2  visible > s only if every commit up to s is in the memtables and every sync commit up to s
-//       is synced.
+//   I2  visible > s only if every commit up to s is in the memtables, every sync commit up to s is
+//       synced and none up to s is held.
 //   I3  after a failed sync nothing is published or appended any more.
 // Cost: uncontended, two atomic operations and one system call; no allocation.
 #pragma once
@@ -135,6 +135,11 @@ class CommitQueue {
   // sync. Publish it with PublishOne.
   Seqno next_seqno() const { return next_seqno_.load(std::memory_order_relaxed); }
   void PublishOne(Seqno seqno);
+  // The same, but it stays invisible, with all that follows, until Release: what it commits is made
+  // meanwhile, without the lock. Release comes from any thread and in any case; until then its
+  // caller waits for nothing that comes behind it.
+  void HoldOne(Seqno seqno);
+  void Release(Seqno seqno);
 
   // Makes every commit up to `seqno` durable; it must have been handed over. kSyncFailed,
   // indeterminate.
@@ -166,6 +171,7 @@ class CommitQueue {
   struct Invisible {
     Seqno seqno = 0;
     bool needs_sync = false;
+    bool held = false;
     bool counts = false;  // as a commit of users
     uint64_t begun = 0;
     Completion completion;
@@ -193,7 +199,8 @@ class CommitQueue {
   Status AwaitVisible(Seqno seqno);
   // visibility_mutex_ held through `lock`, released meanwhile.
   void SyncRound(std::unique_lock<std::mutex>* lock, Told* told);
-  void PublishSynced(Told* told);
+  void AddInvisible(Invisible entry);
+  void PublishReady(Told* told);
   void FailLocked(const Status& cause, Told* told);
   static void Tell(Told* told);
   // visibility_mutex_ held.
@@ -218,6 +225,7 @@ class CommitQueue {
   std::deque<Invisible> invisible_;         // in order of seqnos
   std::atomic<size_t> invisible_count_{0};  // raised with the write lock only
   Seqno synced_ = 0;
+  Seqno wants_sync_ = 0;  // the last commit that is published after a sync only
   bool syncing_ = false;
   bool sync_scheduled_ = false;
   std::atomic<bool> failed_flag_{false};

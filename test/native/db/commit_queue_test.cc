@@ -52,6 +52,17 @@ class FakeSink : public CommitSink {
     return status;
   }
   void OnFailure(const Status&) override { failures_++; }
+  // With the write lock: appends a commit that is held.
+  Seqno HoldOne(CommitQueue* queue) {
+    const Seqno seqno = queue->next_seqno();
+    EXPECT_EQ(seqno, next_);
+    appended_.emplace_back("held");
+    next_ = seqno + 1;
+    handed_over_.store(seqno);
+    queue->HoldOne(seqno);
+    inserted_.store(seqno);
+    return seqno;
+  }
 
   std::vector<std::string> appended_;
   Seqno next_ = 1;
@@ -100,6 +111,10 @@ class CommitQueueTest : public testing::Test {
   void RunAll() {
     while (executor_->RunOne()) {
     }
+  }
+  Seqno HoldOne() {
+    const CommitQueue::WriteLock lock(&queue_);
+    return sink_.HoldOne(&queue_);
   }
 
   MemVfs clock_;
@@ -245,6 +260,63 @@ TEST_F(CommitQueueTest, TheBareLockAndCommitsShareOneOrder) {
   EXPECT_EQ(visible_.load(), 3u);
 }
 
+// ---- a commit that is held ----
+
+TEST_F(CommitQueueTest, WhatComesBehindAHeldCommitWaitsForIt) {
+  ASSERT_TRUE(Run("a").ok());
+  const Seqno held = HoldOne();
+  EXPECT_EQ(held, 2u);
+  std::string told;
+  const auto tell = [&told](const std::string& key) {
+    return [&told, key](const Status& status) { told += status.ok() ? key : "!"; };
+  };
+  Commit b = MakeCommit("b", Durability::kOs);
+  b.completion = tell("b");
+  EXPECT_TRUE(queue_.TryRun(&b).Is(Code::kWouldBlock));
+  queue_.Defer(MakeDeferred("c", Durability::kSync, tell("c")));
+  Commit d = MakeCommit("d", Durability::kBuffered);
+  d.completion = tell("d");
+  RunAll();
+  EXPECT_TRUE(queue_.TryRun(&d).Is(Code::kWouldBlock));
+  RunAll();
+  EXPECT_EQ(told, "");
+  EXPECT_EQ(visible_.load(), 2u);
+  // The sync that one of them wants does not wait.
+  EXPECT_EQ(sink_.durable_.load(), 4u);
+  queue_.Release(held);
+  EXPECT_EQ(told, "bcd");
+  EXPECT_EQ(visible_.load(), 6u);
+  ASSERT_TRUE(Run("e").ok());
+  EXPECT_EQ(visible_.load(), 7u);
+}
+
+TEST_F(CommitQueueTest, AHeldCommitWaitsForTheSyncsBeforeIt) {
+  std::string told;
+  Commit a = MakeCommit("a", Durability::kSync);
+  a.completion = [&told](const Status& status) { told += status.ok() ? "a" : "!"; };
+  EXPECT_TRUE(queue_.TryRun(&a).Is(Code::kWouldBlock));
+  const Seqno held = HoldOne();
+  queue_.Release(held);
+  EXPECT_EQ(visible_.load(), 1u);
+  RunAll();
+  EXPECT_EQ(told, "a");
+  EXPECT_EQ(visible_.load(), 3u);
+  EXPECT_EQ(sink_.syncs_.load(), 1);
+}
+
+TEST_F(CommitQueueTest, AFailureEndsTheWaitForAHeldCommit) {
+  const Seqno held = HoldOne();
+  std::string told;
+  Commit a = MakeCommit("a", Durability::kOs);
+  a.completion = [&told](const Status& s) { told += s.Is(Code::kSyncFailed) ? "failed" : "?"; };
+  EXPECT_TRUE(queue_.TryRun(&a).Is(Code::kWouldBlock));
+  queue_.Fail(Status(Code::kIoError, "lost"));
+  EXPECT_EQ(told, "failed");
+  queue_.Release(held);
+  EXPECT_EQ(visible_.load(), 1u);
+  EXPECT_TRUE(Run("b").Is(Code::kDbFailed));
+}
+
 // Threads of every kind at once; the order must be one, visibility and durability must hold.
 TEST(CommitQueueThreadsTest, EverybodyInOneOrder) {
   constexpr int kThreads = 6;
@@ -320,6 +392,61 @@ TEST(CommitQueueThreadsTest, EverybodyInOneOrder) {
     EXPECT_EQ(number, last[thread] + 1);
     last[thread] = number;
   }
+}
+
+// Nothing behind a held commit is visible or told before it is released, and all of it after.
+TEST(CommitQueueThreadsTest, WritersBesideHeldCommits) {
+  FakeSink sink;
+  const auto executor = MakeThreadedExecutor(1);
+  std::atomic<Seqno> visible{0};
+  CommitQueue queue(&sink, executor.get(), &visible);
+  queue.Start(1);
+  const uint64_t per_thread = Scaled(2000);
+  std::atomic<Seqno> barrier{kSeqnoMax};  // held now
+  std::atomic<uint64_t> pending{0};
+  std::atomic<int> writers{3};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t) {
+    threads.emplace_back([&, t] {
+      for (uint64_t i = 0; i < per_thread; ++i) {
+        const auto durability = static_cast<Durability>(i % 11 == 0 ? 2 : i % 2);
+        if (t == 2) {
+          pending++;
+          queue.Defer(MakeDeferred("k", durability, [&](const Status& status) {
+            if (!status.ok()) ADD_FAILURE() << status.ToString();
+            pending--;
+          }));
+          continue;
+        }
+        Commit commit = MakeCommit("k", durability);
+        ASSERT_TRUE(queue.Run(&commit).ok());
+        if (commit.seqno > barrier.load()) ADD_FAILURE() << "told before what it waits for";
+        if (visible.load() <= commit.seqno) ADD_FAILURE() << "told before it is visible";
+      }
+      writers--;
+    });
+  }
+  uint64_t held_commits = 0;
+  while (writers.load() != 0 || held_commits < 20) {
+    Seqno held = 0;
+    {
+      const CommitQueue::WriteLock lock(&queue);
+      held = sink.HoldOne(&queue);
+      barrier.store(held);
+    }
+    held_commits++;
+    if (held_commits % 2 == 0) {
+      ASSERT_TRUE(queue.SyncTo(held).ok());
+    }
+    std::this_thread::yield();
+    EXPECT_LE(visible.load(), held);
+    barrier.store(kSeqnoMax);
+    queue.Release(held);
+  }
+  for (std::thread& thread : threads) thread.join();
+  while (pending.load() != 0) std::this_thread::yield();
+  EXPECT_EQ(visible.load(), 3 * per_thread + held_commits + 1);
+  executor->Shutdown();
 }
 
 TEST(CommitQueueThreadsTest, AFailedSyncLetsNobodyWait) {
