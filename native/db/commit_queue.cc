@@ -362,7 +362,11 @@ void CommitQueue::HoldOne(Seqno seqno) {
   next_seqno_.store(seqno + 1, std::memory_order_relaxed);
   try {
     std::lock_guard<std::mutex> lock(visibility_mutex_);
-    if (!failed()) AddInvisible({seqno, false, true, nullptr});
+    if (failed()) return;
+    Invisible entry;
+    entry.seqno = seqno;
+    entry.held = true;
+    AddInvisible(std::move(entry));
   } catch (const std::bad_alloc&) {
     Fail(Status(Code::kOutOfMemory, "no memory for a commit that is in the journal"));
   }

@@ -179,6 +179,10 @@ Status Database::PersistAsync(Durability durability, Completion completion) {
   return impl_->PersistAsync(durability, std::move(completion));
 }
 
+Status Database::StartIngestion(Keyspace* keyspace, Ref<Ingestion>* ingestion) {
+  return impl_->StartIngestion(keyspace, ingestion);
+}
+
 Seqno Database::next_seqno() const { return impl_->next_seqno(); }
 SnapshotTracker& Database::snapshots() { return impl_->snapshots_; }
 bool Database::SubmitRead(std::function<void()> work) {

@@ -18,6 +18,7 @@
 #include "db/database_metrics.h"
 #include "db/event_queue.h"
 #include "db/executor.h"
+#include "db/ingestions.h"
 #include "db/keyspace.h"
 #include "db/options.h"
 #include "db/snapshot_tracker.h"
@@ -96,6 +97,10 @@ class Database : public RefCounted {
   // Makes every acknowledged commit survive what `durability` says.
   Status Persist(Durability durability);
   Status PersistAsync(Durability durability, Completion completion);
+
+  // --- ingestion ---
+  // It is rolled back when the database closes before it was finished.
+  Status StartIngestion(Keyspace* keyspace, Ref<Ingestion>* ingestion);
 
   // --- reads ---
   Seqno visible() const { return visible_.load(std::memory_order_acquire); }

@@ -1,7 +1,7 @@
 // Database::Impl: the parts of an open database and how they are tied together.
 //
 // Files: database_life.cc (open, close), database_write.cc (commits), database_keyspaces.cc,
-// database.cc (views and the public class).
+// database_ingestion.cc, database.cc (views and the public class).
 // Threads: any; `gate_` counts calls that run, so that close can wait for them.
 // Lock order: create_mutex_, write lock, then any one of the leaves (keyspaces_mutex_, the mutexes
 // of queue, control, maintenance, tracker, journal). Of these only create_mutex_ is held while
@@ -64,6 +64,9 @@ class Database::Impl : public CommitSink {
   Ref<Keyspace> FindKeyspaceById(uint32_t id) const;
   std::vector<Ref<Keyspace>> AllKeyspaces() const;
 
+  // --- ingestion ---
+  Status StartIngestion(Keyspace* keyspace, Ref<Ingestion>* ingestion);
+
   // --- maintenance ---
   bool RotateMemtable(Keyspace* keyspace);
   Status FlushKeyspaceAsync(Keyspace* keyspace, Completion completion);
@@ -125,6 +128,7 @@ class Database::Impl : public CommitSink {
   void StartParts();
   JournalKeeper::Parts KeeperParts();
   Maintenance::Parts MaintenanceParts();
+  Status BeforeFlushCommit(Seqno highest);
   void AddKeyspace(Ref<Keyspace> keyspace);
   TreeContext Context();
 
@@ -173,6 +177,14 @@ class Database::Impl : public CommitSink {
   void ChangeTables(uint32_t id, const std::function<void(Seqno)>& install);
   Status ChangeOptions(Keyspace* keyspace, const TreeOptions& options);
 
+  // --- ingestion ---
+  class IngestionHost;
+  Status CheckIngestion(const Keyspace* keyspace) const;
+  Status Ingest(Keyspace* keyspace, IngestedRun* run);
+  Status AwaitRoom();
+  Status CommitIngestion(Keyspace* keyspace, IngestedRun* run);
+  Status HoldIngestion(Keyspace* keyspace, Seqno* seqno, Seqno* held);
+
   // --- close ---
   void LastCallLeft();
   Status CloseParts();
@@ -189,6 +201,7 @@ class Database::Impl : public CommitSink {
   std::unique_ptr<WriteControl> control_;
   std::unique_ptr<CommitQueue> queue_;
   std::unique_ptr<JournalKeeper> keeper_;
+  const std::shared_ptr<OpenIngestions> ingestions_ = std::make_shared<OpenIngestions>();
 
   std::mutex create_mutex_;  // one keyspace is created or changed at a time
   // Of the record of a creation that only the journal has; 0: none. Set under the write lock.

@@ -204,6 +204,12 @@ JournalKeeper::Parts Database::Impl::KeeperParts() {
   return parts;
 }
 
+Status Database::Impl::BeforeFlushCommit(Seqno highest) {
+  // Memtables may hold half of the commit that failed: they must not become tables.
+  if (queue_->failed()) return queue_->SyncTo(kSeqnoMax);
+  return keeper_->EnsureDurable(highest);
+}
+
 Maintenance::Parts Database::Impl::MaintenanceParts() {
   Maintenance::Parts parts;
   parts.vfs = vfs_;
@@ -211,11 +217,7 @@ Maintenance::Parts Database::Impl::MaintenanceParts() {
   parts.control = control_.get();
   parts.memory = &memory_;
   parts.held = options_.hold_compactions;
-  parts.before_flush_commit = [this](Seqno highest) {
-    // Memtables may hold half of the commit that failed: they must not become tables.
-    if (queue_->failed()) return queue_->SyncTo(kSeqnoMax);
-    return keeper_->EnsureDurable(highest);
-  };
+  parts.before_flush_commit = [this](Seqno highest) { return BeforeFlushCommit(highest); };
   parts.after_flush = [this] {
     const Status status = keeper_->Evict();
     if (status.Is(Code::kSyncFailed)) queue_->Fail(status);
@@ -280,6 +282,7 @@ Status Database::Impl::Close() {
   }
   lock.unlock();
   control_->Close(Code::kDbClosed);
+  ingestions_->Stop();
   lock.lock();
   while ((gate_.load(std::memory_order_acquire) & ~kClosing) != 0) {
     executor_->WaitFor(&calls_left_, &lock);
@@ -311,6 +314,7 @@ Status Database::Impl::CloseParts() {
   keeper_->Stop();
   maintenance_->Stop();
   executor_->Shutdown();
+  ingestions_->RollBack();
   if (status.ok() && !options_.read_only) {
     // What cannot be flushed stays in the journal, which is synced.
     const Status flushed = FlushAll();

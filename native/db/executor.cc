@@ -115,6 +115,7 @@ class ThreadedExecutor : public Executor {
     lane(Lane::kFlush).Start(1, 0);
     lane(Lane::kCompaction).Start(std::max<uint32_t>(1, compaction_threads), kCompactionNiceness);
     lane(Lane::kReader).Start(kReaderThreads, 0);
+    lane(Lane::kIngest).Start(1, 0);
     for (int i = 0; i < kLaneCount; ++i) {
       thread_counts_[static_cast<size_t>(i)] = lanes_[static_cast<size_t>(i)].thread_count();
     }

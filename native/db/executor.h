@@ -6,8 +6,8 @@
 // Threads: Submit from any. Shutdown waits for running work and drops what has not begun (its
 // owners are told by their own state, jobs hold no promise).
 // Two forms: `ThreadedExecutor` (journal 1, sync 1, flush 1, compaction n at lower priority, reader
-// 2 threads) and `ManualExecutor` for tests: nothing runs until the test says so, on its thread, in
-// an order drawn from a seed.
+// 2, ingest 1 threads) and `ManualExecutor` for tests: nothing runs until the test says so, on its
+// thread, in an order drawn from a seed.
 #pragma once
 
 #include <condition_variable>
@@ -30,8 +30,12 @@ enum class Lane : uint8_t {
   kFlush,    // also removes files that nobody reads any more
   kCompaction,
   kReader,
+  // Tables of ingestions are built. Who brings the rows may wait for it on the event loop, so it
+  // waits for nothing but the page cache: what finishes an ingestion, and syncs, runs elsewhere.
+  // Neither a flush nor a compaction may keep it waiting, and it keeps none of them.
+  kIngest,
 };
-inline constexpr int kLaneCount = 5;
+inline constexpr int kLaneCount = 6;
 
 class Executor {
  public:

@@ -240,6 +240,16 @@ Status Maintenance::FlushNow(Keyspace* keyspace) {
   return status;
 }
 
+// Memtables that it has flushed are told to those who wait for it by the flush that is scheduled.
+void Maintenance::Ingested(Keyspace* keyspace, const Status& status) {
+  CountSealed(keyspace);
+  CountLevel0(keyspace);
+  NoteRanges(keyspace);
+  if (!status.ok()) return;
+  ScheduleCompaction(keyspace);
+  parts_.after_flush();
+}
+
 void Maintenance::TellFlushWaiters(const Status& status) {
   Told told;
   {

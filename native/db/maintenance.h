@@ -74,8 +74,10 @@ class Maintenance {
   void ReadsEnded(Seqno seqno, const std::vector<Ref<Keyspace>>& keyspaces);
   // `completion` is told when everything up to `seqno` is in tables, or the flush failed.
   void WhenFlushed(Keyspace* keyspace, Seqno seqno, Completion completion);
-  // Flushes here and now (close).
+  // Flushes here and now (close, ingestion).
   Status FlushNow(Keyspace* keyspace);
+  // Tree::Ingest has been called: what follows from it.
+  void Ingested(Keyspace* keyspace, const Status& status);
 
   // Runs what `planner` asks for; nothing, if it asks for nothing. While tables of it are busy it
   // waits and asks anew, or fails with kPlanStale.

@@ -59,6 +59,7 @@ class StandaloneTree::Impl {
       changed_.wait(lock, [this] { return closed_; });
       return close_status_;
     }
+    ingestions_->Stop();
     while (gate_.load(std::memory_order_acquire) != kClosing) {
       executor_->WaitFor(&changed_, &lock);
     }
@@ -101,7 +102,7 @@ class StandaloneTree::Impl {
   Status Write(Seqno seqno, uint64_t* memtable_size, const Fn& add) {
     std::lock_guard<std::mutex> lock(write_mutex_);
     Tree* tree = keyspace_->tree();
-    const Seqno sealed = tree->highest_sealed_seqno();
+    const Seqno sealed = std::max(tree->highest_sealed_seqno(), ingesting_);
     if (seqno >= kSeqnoMax || seqno < sealed) return BadSeqno(seqno, sealed);
     add(tree);
     *memtable_size = tree->active_bytes();
@@ -126,6 +127,42 @@ class StandaloneTree::Impl {
     if (status.ok() && options_.background) {
       maintenance_->ScheduleCompaction(keyspace_.get());
     }
+    return status;
+  }
+
+  Status StartIngestion(Seqno seqno, Ref<Ingestion>* ingestion) {
+    {
+      std::lock_guard<std::mutex> lock(write_mutex_);
+      SHALE_RETURN_IF_ERROR(CheckAbove(seqno));
+    }
+    *ingestion =
+        MakeRef<Ingestion>(std::make_unique<IngestionHost>(this, seqno),
+                           keyspace_->tree()->StartIngestion(), executor_.get(), ingestions_);
+    return Status::Ok();
+  }
+
+  Status Ingest(Seqno at, IngestedRun* run) {
+    {
+      std::lock_guard<std::mutex> lock(write_mutex_);
+      SHALE_RETURN_IF_ERROR(CheckAbove(at));
+    }
+    SHALE_RETURN_IF_ERROR(run->Complete());
+    Rotate();
+    SHALE_RETURN_IF_ERROR(maintenance_->FlushNow(keyspace_.get()));
+    const auto take_seqno = [&](Seqno* seqno) {
+      std::lock_guard<std::mutex> lock(write_mutex_);
+      SHALE_RETURN_IF_ERROR(CheckAbove(at));
+      *seqno = at;
+      ingesting_ = at;
+      if (keyspace_->tree()->Rotate() && options_.background) maintenance_->Sealed(keyspace_.get());
+      return Status::Ok();
+    };
+    const Status status = keyspace_->tree()->Ingest(run, take_seqno, nullptr, nullptr);
+    {
+      std::lock_guard<std::mutex> lock(write_mutex_);
+      ingesting_ = 0;
+    }
+    maintenance_->Ingested(keyspace_.get(), status);
     return status;
   }
 
@@ -185,10 +222,38 @@ class StandaloneTree::Impl {
   std::atomic<Seqno> gc_seqno_{0};
 
  private:
+  class IngestionHost final : public Ingestion::Host {
+   public:
+    IngestionHost(Impl* impl, Seqno seqno) : impl_(impl), seqno_(seqno) {}
+
+    std::shared_ptr<void> Enter() override {
+      if (!impl_->Enter()) return nullptr;
+      return std::shared_ptr<void>(impl_, [](Impl* impl) { impl->Leave(); });
+    }
+    Status Check() override { return Status::Ok(); }
+    Status Ingest(IngestedRun* run) override { return impl_->Ingest(seqno_, run); }
+
+   private:
+    Impl* const impl_;
+    const Seqno seqno_;
+  };
+
+  // write_mutex_ held: whether an ingestion may have this seqno.
+  Status CheckAbove(Seqno seqno) const {
+    const Tree* tree = keyspace_->tree();
+    const Seqno highest = tree->highest_seqno();
+    const bool is_above = seqno > highest || (highest == 0 && tree->approximate_len() == 0);
+    if (is_above && seqno < kSeqnoMax) return Status::Ok();
+    return Status(Code::kInvalidArgument,
+                  "seqno " + std::to_string(seqno) + " is not above " + std::to_string(highest) +
+                      ", the highest so far, and below " + std::to_string(kSeqnoMax));
+  }
+
   Status CloseParts() {
     maintenance_->Stop();
     maintenance_->TellFlushWaiters(Code::kDbClosed);
     executor_->Shutdown();
+    ingestions_->RollBack();
     Status status = RecordGcSeqno();
     keyspace_->tree()->ReleaseAllHeld();
     static_cast<void>(EpochCollect());  // what a reader still holds is left to the next open
@@ -348,8 +413,10 @@ class StandaloneTree::Impl {
   std::shared_ptr<FileCache> files_;
   std::shared_ptr<Manifest> manifest_;
   std::unique_ptr<DirectoryLock> lock_;
+  const std::shared_ptr<OpenIngestions> ingestions_ = std::make_shared<OpenIngestions>();
   std::atomic<uint64_t> memory_{0};
   std::mutex write_mutex_;
+  Seqno ingesting_ = 0;            // write_mutex_: of the run that is being put on top
   std::mutex gc_mutex_;            // held across I/O, by jobs only
   Seqno recorded_gc_seqno_ = 0;    // gc_mutex_
   std::atomic<uint64_t> gate_{0};  // kClosing, and the number of calls that run
@@ -410,6 +477,12 @@ Status StandaloneTree::AddRange(Slice start, Slice end, Seqno seqno, uint64_t* i
   const Running call(impl_.get());
   if (!call.open()) return Code::kDbClosed;
   return impl_->AddRange(start, end, seqno, item_size, memtable_size);
+}
+
+Status StandaloneTree::StartIngestion(Seqno seqno, Ref<Ingestion>* ingestion) {
+  const Running call(impl_.get());
+  if (!call.open()) return Code::kDbClosed;
+  return impl_->StartIngestion(seqno, ingestion);
 }
 
 bool StandaloneTree::RotateMemtable() {

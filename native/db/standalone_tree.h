@@ -39,6 +39,9 @@ class StandaloneTree : public RefCounted {
   // A range tombstone; an empty `end` is unbounded.
   Status AddRange(Slice start, Slice end, Seqno seqno, uint64_t* item_size,
                   uint64_t* memtable_size);
+  // kInvalidArgument unless `seqno`, which all rows will have, is above every one so far; the same
+  // when it is finished. It is rolled back when the tree closes before that.
+  Status StartIngestion(Seqno seqno, Ref<Ingestion>* ingestion);
   bool RotateMemtable();
   Status Flush();  // rotates, then writes everything sealed
   void FlushAsync(Completion completion);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <map>
 #include <memory>
 #include <string>
@@ -99,6 +100,18 @@ inline Status ReadOne(const Keyspace& keyspace, Slice key, Seqno seqno, std::str
   Status status = keyspace.tree()->Get(pin.get(), key, seqno, ReadMode::kMayBlock, &hit);
   if (status.ok()) *value = hit.value.ToString();
   return status;
+}
+
+// Appends a row as an ingestion takes it.
+inline void AppendRow(std::string* rows, Kind kind, Slice key, Slice value) {
+  char header[kRowHeaderBytes] = {static_cast<char>(kind)};
+  const auto key_length = static_cast<uint16_t>(key.size());
+  const auto value_length = static_cast<uint32_t>(value.size());
+  std::memcpy(header + 2, &key_length, sizeof key_length);
+  std::memcpy(header + 4, &value_length, sizeof value_length);
+  rows->append(header, sizeof header);
+  rows->append(key.data(), key.size());
+  rows->append(value.data(), value.size());
 }
 
 // A short account of how two contents differ, for the message of a failure.

@@ -1,6 +1,7 @@
 #include "support/crash_workload.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "base/hash.h"
@@ -38,6 +39,7 @@ bool Workload::Open() {
 
 Status Workload::Close() {
   if (!database_) return Status::Ok();
+  open_ingestion_.reset();  // or the database rolls it back
   Status status = database_->Close();
   if (status.ok()) NoteAcked(history_.issued(), Durability::kSync);
   database_ = Ref<Database>();
@@ -69,8 +71,10 @@ void Workload::Step() {
     OneIn(2) ? WriteSingle(true) : WriteSeveral(true);
   } else if (what < 70) {
     Persist();
-  } else if (what < 90) {
+  } else if (what < 87) {
     RunBackground();
+  } else if (what < 90) {
+    open_ingestion_ ? EndIngestion() : Ingest();
   } else if (what < 94) {
     const Ref<Keyspace> keyspace = AnyKeyspace();
     if (keyspace) database_->RotateMemtable(keyspace.get());
@@ -257,6 +261,53 @@ void Workload::OpenKeyspace() {
   const Status status = database_->OpenKeyspace(name, merge, &keyspace);
   // What failed after its journal record is taken back by another one; if that fails as well, the
   // next open decides.
+  if (!status.ok() && Failed()) return;
+  Settle(status, ticket, Durability::kSync);
+}
+
+// ---- ingestion ----
+
+// It may stay open for some steps.
+void Workload::Ingest() {
+  const Ref<Keyspace> keyspace = AnyKeyspace();
+  OpenIngestion open;
+  if (!database_->StartIngestion(keyspace.get(), &open.ingestion).ok()) return;
+  std::set<std::string> keys;
+  for (uint64_t n = Below(20); n > 0; --n) keys.insert("k" + std::to_string(Below(kKeys)));
+  std::string rows;
+  Status status;
+  for (const std::string& key : keys) {
+    Change change = {keyspace->name(), key, std::nullopt};
+    if (!OneIn(4)) {
+      change.value = std::to_string(next_value_++);
+      change.value->append(OneIn(10) ? 3000 : Below(60), 'i');
+    }
+    AppendRow(&rows, change.value.has_value() ? Kind::kValue : Kind::kTombstone, key,
+              change.value.value_or(""));
+    open.changes.push_back(std::move(change));
+    if (OneIn(5) && status.ok()) {
+      status = open.ingestion->Write(rows);
+      rows.clear();
+    }
+  }
+  if (status.ok() && !rows.empty()) status = open.ingestion->Write(rows);
+  if (!status.ok()) return;  // it goes
+  open_ingestion_ = std::move(open);
+  if (OneIn(2)) EndIngestion();
+}
+
+void Workload::EndIngestion() {
+  OpenIngestion open = std::move(*open_ingestion_);
+  open_ingestion_.reset();
+  if (OneIn(5)) return open.ingestion->Abort();
+  const size_t rows = open.changes.size();
+  if (rows == 0) return;
+  const Ticket ticket = Issue(std::move(open.changes));
+  uint64_t count = 0;
+  const Status status = open.ingestion->Finish(&count);
+  if (status.ok() && count != rows && problem_.empty())
+    problem_ = "rows of an ingestion are missing";
+  // Of what the manifest may have or not the next open decides.
   if (!status.ok() && Failed()) return;
   Settle(status, ticket, Durability::kSync);
 }

@@ -88,6 +88,8 @@ class Workload {
   bool OneIn(uint64_t n) { return Below(n) == 0; }
   Durability AnyDurability();
   void OpenKeyspace();
+  void Ingest();
+  void EndIngestion();
   void Persist();
   void Flush();
   void Compact();
@@ -115,6 +117,11 @@ class Workload {
   };
   std::vector<Commit> commits_;                // commit n leads to state n + 1 of the history
   std::map<std::string, Ticket> last_commit_;  // by keyspace: the last acknowledged one there
+  struct OpenIngestion {
+    Ref<Ingestion> ingestion;
+    Changes changes;
+  };
+  std::optional<OpenIngestion> open_ingestion_;
 };
 
 struct ImageCheck {
