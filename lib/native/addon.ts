@@ -137,6 +137,12 @@ export interface Door {
   answerQuestion(verdicts: Uint8Array): void
   failQuestion(message: string): void
 
+  startIngestion(): void
+  startTreeIngestion(): void
+  ingestRows(rows: Uint8Array): void
+  finishIngestion(): void
+  finishIngestionSync(): void
+
   openTree(path: string, settings: GivenTreeSettings): void
   openTreeSync(path: string, settings: GivenTreeSettings): void
   describeTree(): string

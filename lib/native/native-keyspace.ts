@@ -3,6 +3,7 @@
 import {
   DURABILITY_CODES,
   type EntryKind,
+  type IngestionEngine,
   type KeyspaceEngine,
   type MajorCompaction,
   type PlanData,
@@ -13,6 +14,7 @@ import { door, META, NUMBERS } from './addon.ts'
 import { announce, completion } from './completions.ts'
 import { failure } from './failure.ts'
 import { startedJob } from './jobs.ts'
+import { startedLater, startIngestion } from './native-ingestion.ts'
 import { NativeReads } from './native-reads.ts'
 import {
   META_COUNT,
@@ -139,12 +141,12 @@ export class NativeKeyspace extends NativeReads implements KeyspaceEngine {
     return startedJob(this)
   }
 
-  startIngestion(): Promise<never> {
-    return Promise.reject(new ShaleError('NOT_SUPPORTED', 'no ingestion here yet'))
+  startIngestion(): Promise<IngestionEngine> {
+    return startedLater(() => this.startIngestionSync())
   }
 
-  startIngestionSync(): never {
-    throw new ShaleError('NOT_SUPPORTED', 'no ingestion here yet')
+  startIngestionSync(): IngestionEngine {
+    return startIngestion(this.#handle)
   }
 
   #check(): void {

@@ -5,6 +5,7 @@ import type {
   CompactorEngine,
   EntryKind,
   FilterSource,
+  IngestionEngine,
   MajorCompaction,
   PlanData,
   StrategySetting,
@@ -18,6 +19,7 @@ import { Core, releaseWith } from './core.ts'
 import { failure } from './failure.ts'
 import { startedJob } from './jobs.ts'
 import { NativeCompactor } from './native-compactor.ts'
+import { startedLater, startTreeIngestion } from './native-ingestion.ts'
 import { NativeReads } from './native-reads.ts'
 import {
   META_COUNT,
@@ -177,6 +179,14 @@ export class NativeTree extends NativeReads implements BareTreeEngine {
     META[META_HANDLE] = this.#core.handle
     door.dropTreeRangeSync(lower, upper)
     this.#core.check()
+  }
+
+  startIngestion(seqno: number): Promise<IngestionEngine> {
+    return startedLater(() => this.startIngestionSync(seqno))
+  }
+
+  startIngestionSync(seqno: number): IngestionEngine {
+    return startTreeIngestion(this.#core.handle, seqno)
   }
 
   superVersions(): readonly SuperVersionData[] {

@@ -134,7 +134,7 @@ napi_value Environment::Bind(napi_env env, napi_callback_info info) {
   }
   for (const Exports& exports :
        {EnvironmentExports(), ReadExports(), ScanExports(), DatabaseExports(), MetricsExports(),
-        TreeExports(), FilterExports()}) {
+        TreeExports(), FilterExports(), IngestionExports()}) {
     for (const Export& entry : exports) {
       napi_value function;
       if (napi_create_function(env, entry.name, NAPI_AUTO_LENGTH, entry.callback, environment,

@@ -207,5 +207,6 @@ Exports DatabaseExports();
 Exports MetricsExports();
 Exports TreeExports();
 Exports FilterExports();
+Exports IngestionExports();
 
 }  // namespace shale

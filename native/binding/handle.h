@@ -15,7 +15,7 @@
 
 namespace shale {
 
-enum class HandleType : uint8_t { kDatabase, kReads, kScan, kJob, kMany, kEvents };
+enum class HandleType : uint8_t { kDatabase, kReads, kScan, kJob, kMany, kEvents, kIngestion };
 
 class Handle {
  public:

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "base/epoch.h"
 #include "binding/handle.h"
 #include "db/database.h"
 #include "db/registry.h"
@@ -55,8 +56,16 @@ class ReadTarget : public Dependent {
   Database* database() const { return database_; }
   Keyspace* keyspace() const { return keyspace_.get(); }
 
-  // The exclusive read seqno that JavaScript's number means; its largest integer, MAX_SEQNO, means
-  // everything. Call it after pinning the super version.
+  // The super version to read from, only inside an EpochGuard, and in *read_seqno the exclusive
+  // read seqno that JavaScript's number means; its largest integer, MAX_SEQNO, means everything.
+  SuperVersion* Current(double given, Seqno* read_seqno) const {
+    return tree_->CurrentAt([this, given] { return ReadSeqno(given); }, read_seqno);
+  }
+  // The same, pinned.
+  Ref<SuperVersion> Pin(double given, Seqno* read_seqno) const {
+    const EpochGuard guard;
+    return Ref<SuperVersion>::Share(Current(given, read_seqno));
+  }
   Seqno ReadSeqno(double given) const {
     if (!(given >= 0)) return database_ != nullptr ? database_->visible() : kReadAll;
     return given >= static_cast<double>(kSeqnoMax) ? kReadAll : static_cast<Seqno>(given);

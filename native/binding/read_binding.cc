@@ -88,7 +88,6 @@ inline napi_value Look(Call<kArguments>& call, Use use) {
     call.environment->Fail(code);
     return nullptr;
   }
-  Tree* const tree = target->tree();
   TreeHit hit;
   typename What::Found found{};
   const uint32_t flags = call.meta[kMetaFlags];
@@ -106,14 +105,15 @@ inline napi_value Look(Call<kArguments>& call, Use use) {
   };
   if ((flags & kReadMayBlock) == 0) {
     const EpochGuard guard;
-    const SuperVersion* current = tree->current();
-    return answer(What::Find(current, key.slice(), target->ReadSeqno(given), ReadMode::kMemoryOnly,
-                             &hit, &found));
+    Seqno read_seqno = 0;
+    const SuperVersion* current = target->Current(given, &read_seqno);
+    return answer(
+        What::Find(current, key.slice(), read_seqno, ReadMode::kMemoryOnly, &hit, &found));
   }
   const PinnedState& many = call.environment->many;
   const bool pinned = (flags & kReadPinned) != 0 && many.super_version;
-  const Ref<SuperVersion> pin = pinned ? many.super_version : tree->Pin();
-  const Seqno read_seqno = pinned ? many.read_seqno : target->ReadSeqno(given);
+  Seqno read_seqno = many.read_seqno;
+  const Ref<SuperVersion> pin = pinned ? many.super_version : target->Pin(given, &read_seqno);
   return answer(What::Find(pin.get(), key.slice(), read_seqno, ReadMode::kMayBlock, &hit, &found));
 }
 
@@ -199,8 +199,7 @@ class ManyReads {
     PinnedState& many = call_.environment->many;
     many.Drop();
     many.core = target_->ShareCore();
-    many.super_version = target_->tree()->Pin();
-    many.read_seqno = target_->ReadSeqno(call_.environment->Double(kMetaSeqno));
+    many.super_version = target_->Pin(call_.environment->Double(kMetaSeqno), &many.read_seqno);
   }
 
   bool ReadKeys(uint32_t first) {
@@ -353,8 +352,8 @@ napi_value GetLater(Call<1>& call) {
   const uint32_t flags = call.meta[kMetaFlags];
   const bool pinned = (flags & kReadPinned) != 0 && e->many.super_version.get() != nullptr;
   MissedRead read;
-  read.super_version = pinned ? e->many.super_version : target->tree()->Pin();
-  read.read_seqno = pinned ? e->many.read_seqno : target->ReadSeqno(given);
+  read.read_seqno = e->many.read_seqno;
+  read.super_version = pinned ? e->many.super_version : target->Pin(given, &read.read_seqno);
   read.key = key.slice().ToString();
   read.size_only = (flags & kReadSize) != 0;
   if (!pinned && target->latencies() != nullptr) {

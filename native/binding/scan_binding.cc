@@ -183,8 +183,8 @@ napi_value OpenScan(Call<2>& call) {
     e->Fail(code);
     return nullptr;
   }
-  Ref<SuperVersion> pin = target->tree()->Pin();
-  const Seqno read_seqno = target->ReadSeqno(given);
+  Seqno read_seqno = 0;
+  Ref<SuperVersion> pin = target->Pin(given, &read_seqno);
   if (const SuperVersion* held = pin->For(read_seqno); held != pin.get()) {
     pin = Ref<SuperVersion>::Share(const_cast<SuperVersion*>(held));
   }
