@@ -11,7 +11,7 @@ import type {
   StrategySetting,
   SuperVersionData,
 } from '../engine.ts'
-import { checkInBounds, keyError, MAX_VALUE_BYTES, ShaleError, valueError } from '../errors.ts'
+import { checkInBounds, keyError, MAX_VALUE_BYTES, valueError } from '../errors.ts'
 import type { KeyInput, ValueInput } from '../types.ts'
 import { door, META, NUMBERS } from './addon.ts'
 import { announce, completion } from './completions.ts'
@@ -194,14 +194,6 @@ export class NativeTree extends NativeReads implements BareTreeEngine {
     const versions = door.superVersions()
     this.#core.check()
     return versions
-  }
-
-  startIngestion(): Promise<never> {
-    return Promise.reject(new ShaleError('NOT_SUPPORTED', 'no ingestion here yet'))
-  }
-
-  startIngestionSync(): never {
-    throw new ShaleError('NOT_SUPPORTED', 'no ingestion here yet')
   }
 
   superVersionFor(seqno: number): SuperVersionData {

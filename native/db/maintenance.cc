@@ -244,7 +244,6 @@ Status Maintenance::FlushNow(Keyspace* keyspace) {
 void Maintenance::Ingested(Keyspace* keyspace, const Status& status) {
   CountSealed(keyspace);
   CountLevel0(keyspace);
-  NoteRanges(keyspace);
   if (!status.ok()) return;
   ScheduleCompaction(keyspace);
   parts_.after_flush();
@@ -443,8 +442,12 @@ void Maintenance::CountCompaction(const Keyspace* keyspace, const CompactionPlan
   compacted_.active.fetch_sub(1, std::memory_order_relaxed);
   compacted_.nanos.fetch_add(nanos, std::memory_order_relaxed);
   if (!status.ok()) {
-    const bool failed = !status.Is(Code::kAborted) && !status.Is(Code::kPlanStale);
-    if (failed) TellError(Event::During::kCompaction, keyspace, status);
+    const bool ended = status.Is(Code::kAborted) || status.Is(Code::kPlanStale);
+    if (status.from_filter()) {
+      TellError(Event::During::kFilter, keyspace, status);
+    } else if (!ended) {
+      TellError(Event::During::kCompaction, keyspace, status);
+    }
     return;
   }
   compacted_.Done(stats);

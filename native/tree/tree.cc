@@ -308,7 +308,7 @@ Status Tree::CommitKept(ManifestEdit::TreeChange change, const std::vector<JobOu
   if (Status s = context_.manifest->Commit(edit); !s.ok()) {
     return deleted() ? Status(Code::kAborted, "the tree was deleted") : s;
   }
-  if (output != nullptr) Grow(&output_bytes_, output->bytes());
+  for (const JobOutput* output : outputs) Grow(&output_bytes_, output->bytes());
 
   RaiseSeqnos(highest);
   try {
