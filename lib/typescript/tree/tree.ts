@@ -52,7 +52,6 @@ import { blobEdits, blobsOf } from './version-blobs.ts'
 import { Version } from './version.ts'
 import type { TablePlace, VersionEdit } from './version.ts'
 
-
 export type { JobFigures, TreeContext } from './tree-context.ts'
 
 export class Tree {
