@@ -45,7 +45,7 @@ export class EventFeed {
     door.listen()
     const status = META[META_STATUS] as number
     if (status !== 0) throw failure(status)
-    return new EventFeed({ handle: META[META_HANDLE] as number }, handler)
+    return new EventFeed({ handle: META[META_HANDLE] }, handler)
   }
 
   private constructor(source: Source, handler: Handler) {
@@ -83,7 +83,7 @@ function eventOf(event: EventData): EngineEvent {
 
 /** To all who listen in this environment. */
 export function deliverEvents(): void {
-  for (const listed of [...feeds]) {
+  for (const listed of feeds) {
     const feed = listed.deref()
     if (feed === undefined) feeds.delete(listed)
     else feed.deliver()

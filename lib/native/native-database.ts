@@ -13,6 +13,7 @@ import {
   type RecoveryFigures,
   type TreeSettingsGiven,
 } from '../engine.ts'
+import { rejected } from '../receiver.ts'
 import type { Durability } from '../types.ts'
 import { door, META, NUMBERS } from './addon.ts'
 import { announce, asNumber, completion, outcome } from './completions.ts'
@@ -82,7 +83,7 @@ export class NativeDatabase implements DatabaseEngine {
       // Nothing is made if that throws.
       this.#settings.filterOf?.(name)
     } catch (error) {
-      return Promise.reject(error)
+      return rejected(error)
     }
     this.#select()
     announce()

@@ -8,7 +8,7 @@ import {
   type MajorCompaction,
   type PlanData,
 } from '../engine.ts'
-import { checkInBounds, keyError, valueError, ShaleError } from '../errors.ts'
+import { checkInBounds, keyError, valueError, type ShaleError } from '../errors.ts'
 import type { Durability, KeyInput, ValueInput } from '../types.ts'
 import { door, META, NUMBERS } from './addon.ts'
 import { announce, completion } from './completions.ts'

@@ -4,7 +4,7 @@ import type { CompactorEngine, JobData, MajorCompaction } from '../engine.ts'
 import type { ShaleError } from '../errors.ts'
 import { keepAlive } from './base/keep-alive.ts'
 import { shownPlan } from './db/maintenance-figures.ts'
-import { CompactionWatch } from './db/maintenance.ts'
+import { CompactionWatch } from './db/compaction-watch.ts'
 import type { Maintenance } from './db/maintenance.ts'
 
 /** How often progress is told, ms. */

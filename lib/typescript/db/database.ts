@@ -23,12 +23,9 @@ import { each, Io, Slice } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { keepAlive } from '../base/keep-alive.ts'
 import { READ_ALL } from '../base/internal-key.ts'
-import { BATCH_BYTES_MAX } from '../base/limits.ts'
-import { sum } from '../base/numbers.ts'
 import { withKeyspace } from '../base/status.ts'
 import type { JournalManager } from '../journal/manager.ts'
 import { DATABASE } from '../tree/manifest-edit.ts'
-import type { ManifestEdit } from '../tree/manifest-edit.ts'
 import type { TreeState } from '../tree/manifest-state.ts'
 import type { Manifest } from '../tree/manifest.ts'
 import { Tree } from '../tree/tree.ts'
@@ -36,19 +33,19 @@ import type { TreeContext } from '../tree/tree.ts'
 import { FileCache } from '../vfs/file-cache.ts'
 import { FileRemover } from '../vfs/file-remover.ts'
 import type { ClosableVfs } from '../vfs/closable-vfs.ts'
-import { tryRemove } from '../vfs/directory.ts'
-import { fileName, pathIn } from '../vfs/file-name.ts'
 import type { Vfs } from '../vfs/vfs.ts'
 import { atExit } from './at-exit.ts'
 import type { Commit, CommitQueue } from './commit-queue.ts'
 import { CommitWriter } from './commit-writer.ts'
 import { DatabaseCounters } from './database-counters.ts'
+import { databaseFigures } from './database-figures.ts'
 import type { DirectoryLock } from './directory-lock.ts'
 import { Events } from './event-queue.ts'
 import { Health } from './health.ts'
 import { journalForm } from './journal-form.ts'
 import { Ingestions } from './ingestions.ts'
 import type { OpenIngestion } from './ingestions.ts'
+import { endJournals } from './journal-end.ts'
 import { JournalKeeper } from './journal-keeper.ts'
 import { Keyspace } from './keyspace.ts'
 import { Keyspaces, tablesChanged } from './keyspaces.ts'
@@ -57,7 +54,7 @@ import { openDirectory } from './open-directory.ts'
 import { NOTHING_RECOVERED, Recovery } from './recovery.ts'
 import { SnapshotTracker } from './snapshot-tracker.ts'
 import { Throttle } from './throttle.ts'
-import { BatchReader } from './write-batch.ts'
+import { checkedBatch } from './write-batch.ts'
 import { WriteControl } from './write-control.ts'
 
 /** Keyspaces that an async close flushes at once: their syncs overlap. */
@@ -346,25 +343,7 @@ export class Database {
 
   figures(): DatabaseFigures {
     this.check()
-    const keyspaces = this.keyspaces.all()
-    const journal = this.journal
-    const journalDiskSpace = journal === undefined ? 0 : journal.sealedBytes + journal.activeBytes
-    const fileBytes = keyspaces.map(({ tree: { superVersion } }) => {
-      return superVersion.version.tableBytes + superVersion.version.blobBytes
-    })
-    return {
-      writeBufferSize: this.maintenance.memory,
-      outstandingFlushes: sum(keyspaces.map(({ tree }) => tree.sealedCount)),
-      activeCompactions: this.maintenance.jobs().length,
-      compactionsCompleted: this.maintenance.figures.completed,
-      timeCompacting: this.maintenance.figures.compacting,
-      journalCount: journal === undefined ? 0 : journal.count,
-      journalDiskSpace,
-      diskSpace: journalDiskSpace + this.#manifest.bytes + sum(fileBytes),
-      cacheCapacity: this.cache.capacity,
-      seqno: this.#queue.nextSeqno,
-      visibleSeqno: this.#queue.visible,
-    }
+    return databaseFigures(this, this.#manifest.bytes, this.#queue.nextSeqno)
   }
 
   // --- writes ------------------------------------------------------------------------------------
@@ -419,34 +398,23 @@ export class Database {
   /** Commits the entries of a batch. */
   writeSync(entries: Uint8Array, durability: Durability): void {
     this.#checkWritable()
-    const { count, hasRanges } = this.#checkEntries(entries)
+    const { count, hasRanges } = checkedBatch(entries, (id) => this.#checkEntry(id))
     if (count > 0) this.#runSync(entries, count, durability, hasRanges)
   }
 
   /** The same; the bytes are copied. */
   async write(entries: Uint8Array, durability: Durability): Promise<void> {
     this.#checkWritable()
-    const { count, hasRanges } = this.#checkEntries(entries)
+    const { count, hasRanges } = checkedBatch(entries, (id) => this.#checkEntry(id))
     if (count > 0) await this.#run(new Uint8Array(entries), count, durability, hasRanges)
   }
 
-  #checkEntries(entries: Uint8Array): { readonly count: number; readonly hasRanges: boolean } {
-    if (entries.length > BATCH_BYTES_MAX) {
-      const message = `the batch has ${entries.length} bytes, the limit is ${BATCH_BYTES_MAX}`
-      throw new ShaleError('BATCH_TOO_LARGE', message)
+  #checkEntry(keyspaceId: number): void {
+    const keyspace = this.keyspaces.byId(keyspaceId)
+    if (keyspace === undefined) {
+      throw new ShaleError('INVALID_ARGUMENT', 'an entry names no keyspace of this database')
     }
-    const reader = new BatchReader(entries)
-    let id = 0
-    while (reader.next()) {
-      if (reader.keyspaceId === id) continue
-      id = reader.keyspaceId
-      const keyspace = this.keyspaces.byId(id)
-      if (keyspace === undefined) {
-        throw new ShaleError('INVALID_ARGUMENT', 'an entry names no keyspace of this database')
-      }
-      this.checkWrite(keyspace)
-    }
-    return reader
+    this.checkWrite(keyspace)
   }
 
   /** When a write was called; 0 if nobody wants to know. */
@@ -674,7 +642,15 @@ export class Database {
     if (problem !== undefined) throw problem as Error
     if (keeper === undefined) return
     yield* each(this.keyspaces.all(), LAST_FLUSHES_MAX, (keyspace) => this.#flushLast(keyspace))
-    yield* this.#sealJournals()
+    if (this.#queue.failure !== undefined) throw this.#queue.syncFailed()
+    yield* endJournals({
+      vfs: this.#vfs,
+      directory: this.path,
+      manifest: this.#manifest,
+      journal: this.journal!,
+      isFlushed: this.keyspaces.unflushed().size === 0,
+      lastSeqno: this.#queue.nextSeqno - 1,
+    })
   }
 
   /** What cannot be flushed stays in the journal, which is synced. */
@@ -684,32 +660,6 @@ export class Database {
       yield* this.maintenance.flushLast(keyspace)
     } catch (error) {
       if (error instanceof ShaleError && error.code === 'SYNC_FAILED') this.#queue.fail(error)
-    }
-  }
-
-  /** Everything in tables: no journal is needed any more. Else they are sealed at their length. */
-  *#sealJournals(): Flow<void> {
-    if (this.#queue.failure !== undefined) throw this.#queue.syncFailed()
-    const journal = this.journal!
-    const isFlushed = this.keyspaces.unflushed().size === 0
-    const numbers = [...this.#manifest.state.journals.keys()]
-    let edit: ManifestEdit
-    if (isFlushed) {
-      const lastSeqno = this.#queue.nextSeqno - 1
-      edit = { journalsRemoved: numbers, lastSeqno, cleanShutdown: true }
-    } else {
-      yield* journal.sync()
-      const lengths = journal.finalLengths()
-      edit = {
-        journalsSealed: lengths.map(({ number, bytes }) => ({ file: number, length: bytes })),
-      }
-    }
-    yield* this.#manifest.commit(edit)
-    if (!isFlushed) return
-    // The last close of a file that has no name any more frees its blocks, here.
-    journal.close()
-    for (const number of numbers) {
-      yield* tryRemove(this.#vfs, pathIn(this.path, fileName('journal', number)))
     }
   }
 

@@ -22,10 +22,12 @@ import { Highest } from '../base/highest.ts'
 import type { CompactionJob } from '../tree/compaction-job.ts'
 import type { JobFigures } from '../tree/tree.ts'
 import type { Vfs } from '../vfs/vfs.ts'
+import { CompactionWatch } from './compaction-watch.ts'
 import type { Events } from './event-queue.ts'
 import type { Keyspace } from './keyspace.ts'
 import { isLevel0Full, level0Debt } from './level0.ts'
 import { MaintenanceFigures } from './maintenance-figures.ts'
+import { agePause, isAborted, isFatal, nextRetry } from './retry.ts'
 import { Timer } from './timer.ts'
 import type { WriteControl } from './write-control.ts'
 
@@ -38,13 +40,6 @@ const SEALED_BYTES_MAX = 4 * 2 ** 20
 
 /** Async flushes of all keyspaces that run at once: each of them may go on in the same turn. */
 const FLUSHES_MAX = 8
-
-/** Milliseconds until a failed job is tried again: doubled from the one to the other. */
-const RETRY_MIN = 50
-const RETRY_MAX = 5000
-/** Milliseconds between two looks at the age of tables, at least and at most. */
-const AGE_MIN = 20
-const AGE_MAX = 60_000
 
 export interface MaintenanceParts {
   readonly vfs: Vfs
@@ -61,20 +56,6 @@ export interface MaintenanceParts {
   readonly onState: (problem: ShaleError | undefined) => void
   /** Undefined: nobody can listen. */
   readonly events: Events | undefined
-}
-
-/** What a caller follows and stops a compaction by. */
-export class CompactionWatch {
-  job: CompactionJob | undefined
-  isStopped = false
-  /** While it waits for others. */
-  onStop: (() => void) | undefined
-
-  stop(): void {
-    this.isStopped = true
-    this.job?.stop()
-    this.onStop?.()
-  }
 }
 
 export class Maintenance {
@@ -309,7 +290,7 @@ export class Maintenance {
   *flush(keyspace: Keyspace): Flow<void> {
     const { control, afterFlush } = this.#parts
     const leave = yield* this.#flushGate.enter
-    let figures: TimedFigures
+    let figures: JobFigures & { readonly ms: number }
     try {
       figures = yield* this.#flushTree(keyspace)
     } catch (error) {
@@ -334,7 +315,7 @@ export class Maintenance {
   }
 
   /** Counts and tells what was written, if anything was. */
-  *#flushTree({ tree }: Keyspace): Flow<TimedFigures> {
+  *#flushTree({ tree }: Keyspace): Flow<JobFigures & { readonly ms: number }> {
     const { figures } = this
     const begin = this.#parts.vfs.monotonicMillis()
     figures.activeFlushes++
@@ -365,7 +346,7 @@ export class Maintenance {
   }
 
   #flushFailed(keyspace: Keyspace, error: unknown): void {
-    if (this.#isAborted(error)) return
+    if (isAborted(error)) return
     this.#tellFailure('flush', error)
     this.#setProblem('flush', keyspace, this.#failed(error))
     if (isFatal(error) || this.#isStopping) return
@@ -429,7 +410,7 @@ export class Maintenance {
     const due = keyspace.tree.dueIn
     if (due === undefined || keyspace.awaitsAge) return
     keyspace.awaitsAge = true
-    this.#after(Math.min(Math.max(due, AGE_MIN), AGE_MAX), () => {
+    this.#after(agePause(due), () => {
       keyspace.awaitsAge = false
       this.queueCompaction(keyspace)
     })
@@ -459,7 +440,7 @@ export class Maintenance {
         yield* this.compact(keyspace, plan)
       }
     } catch (error) {
-      if (!this.#isAborted(error)) throw error
+      if (!isAborted(error)) throw error
     }
   }
 
@@ -505,7 +486,7 @@ export class Maintenance {
 
   #compactionEnded(keyspace: Keyspace, problem: unknown): void {
     // A sync caller asked what only others can wait for: that says nothing against them.
-    const isHarmless = this.#isAborted(problem) || isAsyncFilterFailure(problem)
+    const isHarmless = isAborted(problem) || isAsyncFilterFailure(problem)
     const hasFailed = problem !== undefined && !isHarmless
     if (hasFailed) this.#tellFailure(isFilterFailure(problem) ? 'filter' : 'compaction', problem)
     this.#setProblem('compaction', keyspace, hasFailed ? this.#failed(problem) : undefined)
@@ -575,7 +556,7 @@ export class Maintenance {
           return
         } catch (error) {
           // Some of its tables are busy, or a sync caller took them over.
-          if (!this.#isAborted(error)) throw error
+          if (!isAborted(error)) throw error
           if (keyspace.compactions > 0) yield* this.#jobEnd(keyspace)
         }
       }
@@ -601,11 +582,6 @@ export class Maintenance {
   }
 
   // --- failures ----------------------------------------------------------------------------------
-
-  #isAborted(error: unknown): boolean {
-    if (!(error instanceof ShaleError) || isFilterFailure(error)) return false
-    return error.code === 'ABORTED' || error.code === 'PLAN_STALE'
-  }
 
   /** What is not a failure of the system is a defect, and no less a problem. */
   #failed(error: unknown): ShaleError {
@@ -717,19 +693,7 @@ export class Maintenance {
   }
 }
 
-interface TimedFigures extends JobFigures {
-  readonly ms: number
-}
-
 interface Waiter {
   readonly resolve: () => void
   readonly reject: (error: ShaleError) => void
-}
-
-function isFatal(error: unknown): boolean {
-  return error instanceof ShaleError && error.code === 'SYNC_FAILED'
-}
-
-function nextRetry(before: number): number {
-  return Math.min(Math.max(2 * before, RETRY_MIN), RETRY_MAX)
 }

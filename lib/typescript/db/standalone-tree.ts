@@ -32,7 +32,7 @@ import { Ingestions } from './ingestions.ts'
 import type { OpenIngestion } from './ingestions.ts'
 import { Keyspace } from './keyspace.ts'
 import { Maintenance } from './maintenance.ts'
-import type { CompactionWatch } from './maintenance.ts'
+import type { CompactionWatch } from './compaction-watch.ts'
 import { openDirectory } from './open-directory.ts'
 import type { OpenedDirectory } from './open-directory.ts'
 

@@ -3,6 +3,7 @@
  * the memtables are filled from; docs/format.md, 5.1.
  */
 
+import { ShaleError } from '../../errors.ts'
 import { CODEC_MAX, CODEC_NONE, decompressInPieces } from '../base/compression.ts'
 import { getU16, getU32, putU16, putU32 } from '../base/coding.ts'
 import type { Flow } from '../base/flow.ts'
@@ -13,6 +14,7 @@ import {
   KIND_WEAK_TOMBSTONE,
 } from '../base/internal-key.ts'
 import {
+  BATCH_BYTES_MAX,
   BLOCK_RAW_BYTES_MAX,
   KEY_BYTES_MAX,
   NAME_BYTES_MAX,
@@ -189,4 +191,23 @@ export class BatchReader {
 
 function check(holds: boolean): void {
   if (!holds) throw corruption('a batch entry breaks a rule of its kind')
+}
+
+/** Checks a batch; `onKeyspace` is told that of each entry, once for several in a row. */
+export function checkedBatch(
+  entries: Uint8Array,
+  onKeyspace: (keyspaceId: number) => void,
+): { readonly count: number; readonly hasRanges: boolean } {
+  if (entries.length > BATCH_BYTES_MAX) {
+    const message = `the batch has ${entries.length} bytes, the limit is ${BATCH_BYTES_MAX}`
+    throw new ShaleError('BATCH_TOO_LARGE', message)
+  }
+  const reader = new BatchReader(entries)
+  let id = 0
+  while (reader.next()) {
+    if (reader.keyspaceId === id) continue
+    id = reader.keyspaceId
+    onKeyspace(id)
+  }
+  return reader
 }

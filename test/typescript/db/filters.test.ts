@@ -4,7 +4,7 @@
 import { expect, test } from 'vitest'
 import type { ApplicationFilterSource, CheckedVerdict, FilterSource } from '../../../lib/engine.ts'
 import { run, runSync } from '../../../lib/typescript/base/flow.ts'
-import { CompactionWatch } from '../../../lib/typescript/db/maintenance.ts'
+import { CompactionWatch } from '../../../lib/typescript/db/compaction-watch.ts'
 import { MemVfs } from '../../../lib/typescript/vfs/mem-vfs.ts'
 import { rejection } from '../../support/scratch.ts'
 import { get, openSmall, put, rowsIn, SMALL_TREE } from '../support/databases.ts'
