@@ -9,7 +9,8 @@
  *
  * It takes one step down: into the next older run that it meets, with the tables that it meets
  * there. Where it meets nothing older it is rewritten in its place, which leaves no tombstone if
- * every read sees all of it; while one does not, only its age is a reason to.
+ * every read sees all of it; while one does not, only its age is a reason to. A table with range
+ * tombstones waits for that wherever it is.
  *
  * So each plan ends tombstones or takes them into an older run, and makes a table new: after so
  * many of them nothing is due. An input is idle, and no output meets what is busy in its run: it
@@ -115,14 +116,16 @@ function planFor(
   // What leaves level 0 does so in the order of its age.
   const waits = level === 0 && older.some((run) => run.level === 0 && run.tables.some(isBusy))
   if (waits) return undefined
+  const isSeen = table.highestSeqno < seenBelow
+  // What range tombstones hide may go unread as soon as every read sees them.
+  if (table.rangeTombstoneCount > 0 && !isOld && !isSeen) return undefined
   for (const run of older) {
     const met = metIn(run.tables, table)
     if (met.length === 0) continue
     if (met.some(isBusy) || (!isOld && isTooMuch(met, table, setting))) return undefined
     return planOf([table, ...met], run.level, setting)
   }
-  const helps = isOld || table.highestSeqno < seenBelow
-  return helps ? planOf([table], level, setting) : undefined
+  return isOld || isSeen ? planOf([table], level, setting) : undefined
 }
 
 function isTooMuch(met: Tables, table: TableSummary, setting: Setting): boolean {

@@ -6,7 +6,8 @@
 //   old    it was written `max_age_seconds` ago or longer
 // It takes one step down: into the next older run that it meets, with the tables that it meets
 // there. Where it meets nothing older it is rewritten in its place, which leaves no tombstone if
-// every read sees all of it; while one does not, only its age is a reason to.
+// every read sees all of it; while one does not, only its age is a reason to. A table with range
+// tombstones waits for that wherever it is.
 //
 // So each plan ends tombstones or takes them into an older run, and makes a table new: after so
 // many of them nothing is due. An input is idle, and no output meets what is busy in its run: it
@@ -90,6 +91,9 @@ class Upkeep {
   std::optional<CompactionPlan> PlanFor(const Due& due) const {
     if (MustWait(due.at)) return std::nullopt;
     const TableSummary& table = *due.table;
+    const bool is_seen = table.highest_seqno < context_.seen_below;
+    // What range tombstones hide may go unread as soon as every read sees them.
+    if (table.range_tombstone_count != 0 && !due.is_old && !is_seen) return std::nullopt;
     for (size_t i = due.at + 1; i < runs_.size(); i++) {
       std::vector<const TableSummary*> tables = {&table};
       AddOverlapping(*runs_[i].run, table, table, &tables);
@@ -99,7 +103,7 @@ class Upkeep {
       if (busy || (!due.is_old && IsTooMuch(tables))) return std::nullopt;
       return Plan(tables, runs_[i].level);
     }
-    if (!due.is_old && table.highest_seqno >= context_.seen_below) return std::nullopt;
+    if (!due.is_old && !is_seen) return std::nullopt;
     return Plan({&table}, runs_[due.at].level);
   }
 

@@ -13,11 +13,29 @@ export function filesOf(path: string, kind: FileKind): string[] {
   return names.toSorted().map((name) => join(path, name))
 }
 
-/** The directory as a process that is killed now would leave it. */
+/**
+ * The directory as a process that is killed now would leave it. Where the background makes and
+ * removes files meanwhile, the copy is made again: its manifest must be that of its tables.
+ */
 export function imageOf({ path }: { readonly path: string }): string {
-  const image = join(scratchDirectory(), 'image')
-  cpSync(path, image, { recursive: true, filter: (file) => !file.endsWith('lock') })
-  return image
+  const directory = scratchDirectory()
+  for (let attempt = 0; ; attempt++) {
+    const image = join(directory, `image-${attempt}`)
+    const before = namedBy(path)
+    try {
+      cpSync(path, image, { recursive: true, filter: (file) => !file.endsWith('lock') })
+      if (namedBy(path) === before) return image
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || attempt > 100) throw error
+    }
+  }
+}
+
+/** Which files there are, and what the manifests say of them. */
+function namedBy(path: string): string {
+  const names = readdirSync(path).filter((name) => !name.startsWith('lock'))
+  const manifests = filesOf(path, 'manifest').map((file) => readFileSync(file, 'latin1'))
+  return [...names.toSorted(), ...manifests].join('\n')
 }
 
 export interface Place {
