@@ -83,6 +83,7 @@ export interface CompactionFilter {
 
 /** Where the time of an entry stands, and how long it stays. */
 export interface TtlFilterOptions {
+  /** Where the time stands. */
   in: 'key' | 'value'
   /** Of eight bytes, big-endian, milliseconds since the epoch. Entries that end before stay. */
   offset: number

@@ -11,14 +11,7 @@ const CASES = Array.from({ length: 40 }, (_, i) => i + 1)
  * member that it waits for.
  */
 const WAITING: readonly (readonly [number, string])[] = [
-  [2, 'startIngestion'],
-  [6, 'startIngestion'],
-  [9, 'startIngestion'],
-  [9, 'compactionFilters'],
   [13, 'writeTx'],
-  [33, 'compactionFilters'],
-  [36, 'startIngestion'],
-  [39, 'startIngestion'],
   [40, 'deleteKeyspace'],
 ]
 
