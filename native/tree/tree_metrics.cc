@@ -20,6 +20,7 @@ TreeMetrics Tree::metrics() const {
   const uint64_t written = journal_bytes_.load(relaxed) + output_bytes_.load(relaxed);
   m.write_amplification = Ratio(written, user_bytes_.load(relaxed), 1);
   uint64_t deepest = 0;
+  uint64_t live = 0;
   {
     const EpochGuard guard;
     const SuperVersion* sv = current();
@@ -38,9 +39,9 @@ TreeMetrics Tree::metrics() const {
     m.table_bytes = version.bytes();
     m.blob_bytes = version.blob_bytes();
     m.stale_blob_bytes = version.stale_blob_bytes();
+    for (const BlobFileUse& use : version.blob_files()) live += use.live_bytes;
   }
-  const uint64_t live = deepest + m.blob_bytes - m.stale_blob_bytes;
-  m.space_amplification = Ratio(m.table_bytes + m.blob_bytes, deepest == 0 ? 0 : live, 1);
+  m.space_amplification = Ratio(m.table_bytes + m.blob_bytes, deepest == 0 ? 0 : deepest + live, 1);
   m.filter_queries = counters_->Sum(kFilterQueries);
   m.filter_negatives = counters_->Sum(kFilterNegatives);
   m.filter_false_positives = counters_->Sum(kFilterFalsePositives);

@@ -92,6 +92,7 @@ TEST_F(DatabaseMetricsTest, WritesAreCountedByTheirEntries) {
 TEST_F(DatabaseMetricsTest, CommitsThatWaitAreAllTimedAndCountOnce) {
   Open();
   vfs_.AdvanceClock(1'000'000);
+  const uint64_t syncs = database_->metrics().journal.syncs;  // of opening
   int told = 0;
   const auto done = [&told](Status status) {
     DB_EXPECT_OK(status);
@@ -109,15 +110,15 @@ TEST_F(DatabaseMetricsTest, CommitsThatWaitAreAllTimedAndCountOnce) {
   EXPECT_EQ(told, 3);
   DatabaseMetrics m = database_->metrics();
   EXPECT_EQ(m.insert.count, 3u);
-  EXPECT_EQ(m.journal.syncs, 1u);
-  EXPECT_EQ(m.sync.count, 1u);
+  EXPECT_EQ(m.journal.syncs, syncs + 1);
+  EXPECT_EQ(m.sync.count, syncs + 1);
   EXPECT_NEAR(m.insert.p50, 5000, 5000 * 0.017);  // microseconds
   EXPECT_GE(m.insert.max, 5000);
   EXPECT_EQ(m.writes.inserts, 3u);
   DB_ASSERT_OK(Put("k", "v", Durability::kSync));
   m = database_->metrics();
   EXPECT_EQ(m.insert.count, 4u);
-  EXPECT_EQ(m.journal.syncs, 2u);
+  EXPECT_EQ(m.journal.syncs, syncs + 2);
 }
 
 TEST_F(DatabaseMetricsTest, FlushesAndCompactionsAreCountedAndTold) {
@@ -171,10 +172,15 @@ TEST_F(DatabaseMetricsTest, AFailingFlushDegradesAndHeals) {
   EXPECT_EQ(told[1].status, DatabaseStatus::kDegraded);
   EXPECT_EQ(told[1].cause.ToString(), told[0].cause.ToString());
   // It was tried again, and failed, and was told each time; the state changed once.
-  for (size_t i = 2; i + 2 < told.size(); ++i) EXPECT_EQ(told[i].type, Type::kError);
-  EXPECT_EQ(told[told.size() - 2].type, Type::kFlush);
-  EXPECT_EQ(told.back().status, DatabaseStatus::kOpen);
-  EXPECT_TRUE(told.back().cause.ok());
+  size_t i = 2;
+  while (told[i].type == Type::kError) i++;
+  EXPECT_GT(i, 2u);
+  EXPECT_EQ(told[i].type, Type::kFlush);
+  EXPECT_EQ(told[i + 1].type, Type::kStatus);
+  EXPECT_EQ(told[i + 1].status, DatabaseStatus::kOpen);
+  EXPECT_TRUE(told[i + 1].cause.ok());
+  // The strategy moves the first table to the last level.
+  for (i += 2; i < told.size(); ++i) EXPECT_EQ(told[i].type, Type::kCompaction);
 }
 
 TEST_F(DatabaseMetricsTest, AFullJournalIsToldOnceAndHeals) {
@@ -219,6 +225,7 @@ TEST_F(DatabaseMetricsTest, AFailedSyncIsTheEndOfWriting) {
 TEST_F(DatabaseMetricsTest, AStallHasABeginningAndAnEnd) {
   DatabaseOptions options = SmallOptions();
   options.max_write_buffer_size = 256 * 1024;
+  options.journal_compression = Codec::kNone;  // so that no commit waits for that
   Open(options);
   const std::string value(32 * 1024, 'v');
   int left = 0;

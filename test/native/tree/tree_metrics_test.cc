@@ -60,7 +60,7 @@ TEST(TreeMetrics, AnAttemptThatWouldBlockCountsForNothing) {
   EXPECT_EQ(m.block_loads.io, 3u);
   EXPECT_EQ(m.block_loads.cached, 3u);
   // The older table: the filter of the newer one rules it out. That is in memory, the rest is not.
-  ASSERT_OK(GetAsTheDoor(tree, "a5", &missed));
+  ASSERT_OK(GetAsTheDoor(tree, "a2", &missed));
   EXPECT_TRUE(missed);
   m = tree.metrics();
   EXPECT_EQ(m.filter_queries, 4u);
