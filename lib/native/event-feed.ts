@@ -19,25 +19,21 @@ export type EventData =
 
 type Handler = (events: readonly EngineEvent[]) => void
 
-const feeds = new Set<WeakRef<EventFeed>>()
+/** By the handle of their queue in the addon. */
+const feeds = new Map<number, WeakRef<EventFeed>>()
 
-/** The queue in the addon; 0 once it was given back. */
-interface Source {
-  handle: number
-}
-
-function release(source: Source): void {
-  META[META_HANDLE] = source.handle
-  source.handle = 0
+/** Gives the queue back; what has not been delivered goes. */
+function release(queue: number): void {
+  if (!feeds.delete(queue)) return
+  META[META_HANDLE] = queue
   door.release()
 }
 
-const abandoned = new FinalizationRegistry<Source>(release)
+const abandoned = new FinalizationRegistry<number>(release)
 
 export class EventFeed {
-  readonly #source: Source
+  readonly #queue: number
   readonly #handler: Handler
-  readonly #listed = new WeakRef(this)
 
   /** Of the database whose core is `handle`, from now on. */
   static open(handle: number, handler: Handler): EventFeed {
@@ -45,28 +41,22 @@ export class EventFeed {
     door.listen()
     const status = META[META_STATUS] as number
     if (status !== 0) throw failure(status)
-    return new EventFeed({ handle: META[META_HANDLE] }, handler)
+    return new EventFeed(META[META_HANDLE] as number, handler)
   }
 
-  private constructor(source: Source, handler: Handler) {
-    this.#source = source
+  private constructor(queue: number, handler: Handler) {
+    this.#queue = queue
     this.#handler = handler
-    abandoned.register(this, source, source)
-    feeds.add(this.#listed)
+    abandoned.register(this, queue, this)
+    feeds.set(queue, new WeakRef(this))
   }
 
-  /** What has not been delivered goes. */
   end(): void {
-    if (this.#source.handle === 0) return
-    feeds.delete(this.#listed)
-    abandoned.unregister(this.#source)
-    release(this.#source)
+    abandoned.unregister(this)
+    release(this.#queue)
   }
 
-  deliver(): void {
-    META[META_HANDLE] = this.#source.handle
-    const taken = door.takeEvents()
-    if (taken === undefined) return
+  deliver(taken: readonly EventData[]): void {
     const events = taken.map(eventOf)
     const last = events.at(-1)
     if (last?.type === 'status' && last.status === 'closed') this.end()
@@ -81,11 +71,14 @@ function eventOf(event: EventData): EngineEvent {
   return cause === undefined ? rest : { ...rest, cause: errorOf(cause) }
 }
 
-/** To all who listen in this environment. */
+/**
+ * To all who listen in this environment. Feeds without events are not looked at: that would keep
+ * them alive for the rest of the turn.
+ */
 export function deliverEvents(): void {
-  for (const listed of feeds) {
-    const feed = listed.deref()
-    if (feed === undefined) feeds.delete(listed)
-    else feed.deliver()
+  for (const [queue, feed] of feeds) {
+    META[META_HANDLE] = queue
+    const taken = door.takeEvents()
+    if (taken !== undefined) feed.deref()?.deliver(taken)
   }
 }
