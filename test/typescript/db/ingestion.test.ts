@@ -26,6 +26,7 @@ import {
 } from '../support/databases.ts'
 import { ingestionRows } from '../support/ingestions.ts'
 import { LateVfs } from '../support/late-vfs.ts'
+import { rowsOf } from '../support/rows.ts'
 import { Random } from '../support/random.ts'
 import { holdTimers, settle, Turns } from '../support/turns.ts'
 
@@ -47,16 +48,19 @@ const AFTER = { a: 'new', c: 'new and large enough for a file of its own', x: 'o
 
 interface Stage {
   readonly memory: MemVfs
+  readonly late: LateVfs
   readonly database: Database
   readonly keyspace: Keyspace
 }
+
+type Opened = Pick<Stage, 'database' | 'keyspace'>
 
 /** With something in a table, and something in memory. */
 function stage(
   vfs: Vfs,
   given = QUIET,
   more: Partial<DatabaseSettings> = {},
-): Omit<Stage, 'memory'> {
+): Opened {
   const database = openSmall(vfs, more)
   const keyspace = keyspaceOf(database, 'a', given)
   put(database, keyspace, 'a', 'old')
@@ -66,7 +70,7 @@ function stage(
   return { database, keyspace }
 }
 
-function begin({ database, keyspace }: Omit<Stage, 'memory'>, rows = ROWS): OpenIngestion {
+function begin({ database, keyspace }: Opened, rows = ROWS): OpenIngestion {
   const ingestion = database.startIngestion(keyspace)
   ingestion.write(ingestionRows(rows))
   return ingestion
@@ -83,6 +87,9 @@ function filesOf({ tree }: Keyspace): number {
   return tableCount + blobs.size
 }
 
+/** Milliseconds; most machines need a tenth of it. */
+const TIMEOUT = { timeout: 300_000 }
+
 type Outcome = number | ShaleError | undefined
 
 /** Does something after each number of steps of an async finish, until that has ended by itself. */
@@ -96,7 +103,7 @@ async function atEachStep(
     const memory = new MemVfs()
     const late = new LateVfs(memory)
     const turns = new Turns(late, new Random(steps))
-    const all: Stage = { memory, ...stage(late, given) }
+    const all: Stage = { memory, late, ...stage(late, given) }
     const ended: { outcome: Outcome } = { outcome: undefined }
     const told = (outcome: Outcome): void => {
       ended.outcome = outcome
@@ -120,17 +127,17 @@ async function atEachStep(
   }
 }
 
-function reopened(memory: MemVfs, use: (stage: Stage) => void): void {
+function reopened(memory: MemVfs, use: (opened: Opened) => void): void {
   const database = openSmall(memory)
   const [keyspace] = database.keyspaces.all()
-  use({ memory, database, keyspace: keyspace! })
+  use({ database, keyspace: keyspace! })
   runSync(database.close())
 }
 
 describe.each([
   ['', QUIET],
   [', values apart', SEPARATED],
-])('while it finishes%s', (_, given) => {
+])('while it finishes%s', TIMEOUT, (_, given) => {
   test('a sync close leaves all of it or nothing, and no file of nobody', async () => {
     const outcomes = new Set<string>()
     await atEachStep(
@@ -241,34 +248,54 @@ describe.each([
     )
   })
 
-  test('a drop of everything is before it or behind it, for snapshots as well', async () => {
-    const snapshots: number[] = []
+  test('a drop of everything: whoever reads above the ingestion sees that', async () => {
+    interface Reading {
+      readonly seqno: number
+      readonly rows: Record<string, string>
+    }
+    let readings: Reading[] = []
+    const read = ({ database, keyspace }: Stage, seqno = database.visible): Reading => {
+      const superVersion = keyspace.tree.superVersion.for(seqno)
+      return { seqno, rows: Object.fromEntries(rowsOf(superVersion, seqno)) }
+    }
     await atEachStep(
-      ({ database, keyspace }) => {
-        database.snapshots.open(database.visible)
-        snapshots.push(database.visible)
-        runSync(database.flush(keyspace))
+      async (all, steps) => {
+        const { database, keyspace, late } = all
+        const random = new Random(steps)
+        // Its sync keeps the drop from sight.
+        putLater(database, keyspace, 'y', 'mine', 'sync').catch(() => {})
+        await settle()
+        readings = [read(all)]
+        database.snapshots.open(readings[0]!.seqno)
         runSync(database.maintenance.dropRange(keyspace, undefined, undefined))
+        for (let turns = 0; turns < 15 && late.waiting > 0; turns++) {
+          late.step(random.next())
+          await settle()
+          readings.push(read(all))
+        }
       },
-      ({ database, keyspace }) => {
-        const seqno = snapshots.at(-1)!
-        const { superVersion } = keyspace.tree
-        const held = { tree: { superVersion: superVersion.for(seqno) } } as unknown as Keyspace
-        const before = rowsIn({ visible: seqno }, held)
-        expect([BEFORE, AFTER]).toContainEqual(before)
-        const rows = rowsIn(database, keyspace)
-        const left = { a: AFTER.a, c: AFTER.c }
-        expect([{}, left]).toContainEqual(rows)
-        // What was there before it is what the drop has found.
-        if ('a' in rows) expect(before).toEqual(BEFORE)
-        database.closeSnapshot(seqno, false)
+      (all) => {
+        const { database, keyspace } = all
+        const [first] = readings
+        // A snapshot holds on to what it saw.
+        expect(read(all, first!.seqno).rows).toEqual(first!.rows)
+        database.closeSnapshot(first!.seqno)
+        readings.push(read(all))
+        const tables = keyspace.tree.superVersion.version.tables()
+        const ingested = Math.max(...tables.map(({ meta }) => meta.globalSeqno))
+        for (const { seqno, rows } of readings) {
+          const { y: _, ...others } = rows
+          const dropped = [{}, { b: 'old' }]
+          const states = seqno > ingested ? [AFTER, { a: AFTER.a, c: AFTER.c }] : [BEFORE, ...dropped]
+          if (ingested > 0) expect(states).toContainEqual(others)
+        }
       },
       given,
     )
   })
 })
 
-describe('a call that fails', () => {
+describe('a call that fails', TIMEOUT, () => {
   const KINDS: readonly (readonly [FaultOperation, readonly FaultKind[]])[] = [
     ['create', ['EIO', 'ENOSPC', 'EMFILE']],
     ['write', ['EIO', 'ENOSPC', 'shortWrite']],
