@@ -56,11 +56,7 @@ interface Stage {
 type Opened = Pick<Stage, 'database' | 'keyspace'>
 
 /** With something in a table, and something in memory. */
-function stage(
-  vfs: Vfs,
-  given = QUIET,
-  more: Partial<DatabaseSettings> = {},
-): Opened {
+function stage(vfs: Vfs, given = QUIET, more: Partial<DatabaseSettings> = {}): Opened {
   const database = openSmall(vfs, more)
   const keyspace = keyspaceOf(database, 'a', given)
   put(database, keyspace, 'a', 'old')
@@ -285,8 +281,9 @@ describe.each([
         const ingested = Math.max(...tables.map(({ meta }) => meta.globalSeqno))
         for (const { seqno, rows } of readings) {
           const { y: _, ...others } = rows
-          const dropped = [{}, { b: 'old' }]
-          const states = seqno > ingested ? [AFTER, { a: AFTER.a, c: AFTER.c }] : [BEFORE, ...dropped]
+          const above = [AFTER, { a: AFTER.a, c: AFTER.c }]
+          const below = [BEFORE, {}, { b: 'old' }]
+          const states = seqno > ingested ? above : below
           if (ingested > 0) expect(states).toContainEqual(others)
         }
       },
