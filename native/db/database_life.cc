@@ -225,8 +225,8 @@ Maintenance::Parts Database::Impl::MaintenanceParts() {
   parts.events = events_.get();
   parts.latencies = latencies_.get();
   parts.on_fatal = [this](const Status& status) { queue_->Fail(status); };
-  parts.on_state = [this](const Status& status) {
-    SetProblem("background", status);
+  parts.on_state = [this](const Status& status) { SetProblem("background", status); };
+  parts.after_job = [this] {
     // A manifest that takes no more commits does not heal.
     if (Status fatal = manifest_->failure(); !fatal.ok()) queue_->Fail(fatal);
   };

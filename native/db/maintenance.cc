@@ -229,6 +229,7 @@ void Maintenance::EndFlush(const Ref<Keyspace>& keyspace, const Status& status,
   }
   if (parts_.control != nullptr) parts_.control->NoteFlush(stats.bytes_written, nanos);
   if (status.ok()) parts_.after_flush();
+  parts_.after_job();
   Tell(&told);
 }
 
@@ -244,6 +245,7 @@ Status Maintenance::FlushNow(Keyspace* keyspace) {
 void Maintenance::Ingested(Keyspace* keyspace, const Status& status) {
   CountSealed(keyspace);
   CountLevel0(keyspace);
+  parts_.after_job();
   if (!status.ok()) return;
   ScheduleCompaction(keyspace);
   parts_.after_flush();
@@ -327,6 +329,7 @@ void Maintenance::RunCompaction() {
   NoteAwaited(keyspace.get());
   keyspace->tree()->ReleaseHeld();  // its seqno may not have been visible when the drop ended
   keyspace->tree()->DropCovered();
+  parts_.after_job();
   if (!busy) plan = keyspace->tree()->ChooseAndClaim(parts_.vfs->WallMillis());
   if (plan.has_value()) {
     // Another thread may find a second plan beside this one.
@@ -398,6 +401,7 @@ Status Maintenance::Execute(const Ref<Keyspace>& keyspace, const CompactionPlan&
   const Status status = keyspace->tree()->Compact(plan, control.get(), &stats);
   const uint64_t nanos = parts_.vfs->MonotonicNanos() - begin;
   CountCompaction(keyspace.get(), plan, status, stats, nanos);
+  parts_.after_job();
   if (status.Is(Code::kSyncFailed)) parts_.on_fatal(status);
   const bool ended = status.Is(Code::kAborted) || status.Is(Code::kPlanStale);
   const bool failed = !status.ok() && (!ended || status.from_filter());

@@ -39,6 +39,8 @@ class Maintenance {
     std::function<Status(Seqno highest)> before_flush_commit;
     std::function<void()> after_flush;            // something may be evicted
     std::function<void(const Status&)> on_fatal;  // a sync failed
+    // A job has ended. Also after one that succeeded the manifest may take no more commits.
+    std::function<void()> after_job;
     std::function<void(const Status&)> on_state;  // degraded by this; ok: healed
     EventHub* events = nullptr;                   // null: nobody can listen
     Latencies* latencies = nullptr;               // null: nobody asks

@@ -356,6 +356,7 @@ class StandaloneTree::Impl {
     parts.after_flush = [] {};
     // What fails is told by the call that wanted it, and tried again in the background.
     parts.on_fatal = [](const Status&) {};
+    parts.after_job = [] {};
     parts.on_state = [](const Status&) {};
     maintenance_ = std::make_unique<Maintenance>(std::move(parts));
     maintenance_->Opened(keyspace_.get());

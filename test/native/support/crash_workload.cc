@@ -74,6 +74,7 @@ void Workload::Step() {
   } else if (what < 87) {
     RunBackground();
   } else if (what < 90) {
+    if (!options_.ingests) return RunBackground();
     open_ingestion_ ? EndIngestion() : Ingest();
   } else if (what < 94) {
     const Ref<Keyspace> keyspace = AnyKeyspace();

@@ -31,7 +31,8 @@ struct History {
 struct WorkloadOptions {
   uint64_t seed = 1;
   uint64_t steps = 200;
-  bool reopen = true;    // closes and opens again now and then
+  bool reopen = true;  // closes and opens again now and then
+  bool ingests = true;
   bool buffered = true;  // commits of all durabilities
   uint64_t memtable = 2048;
   uint64_t max_journal_size = 32 * 1024;

@@ -113,7 +113,7 @@ TEST(TreeIngestion, LargeValuesGoToBlobFiles) {
     for (const BlobFileUse& use : sv->version->blob_files()) EXPECT_OK(use.file->Verify());
   };
   verify();
-  for (int i = 0; i < 40; i++) h.Put(IngestedKey(i), std::string(30, 'w'), 6);
+  for (int i = 0; i < 37; i++) h.Put(IngestedKey(i), std::string(30, 'w'), 6);
   ASSERT_OK(h.RotateAndFlush());
   h.retention = {{}, kReadAll};
   ASSERT_OK(h.Major());

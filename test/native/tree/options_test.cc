@@ -22,9 +22,9 @@ std::string FromHex(const std::string& hex) {
 const char kDefaults[] =
     "01 04 80 80 80 20 02 01 ff 03 02 80 20 04 02 0a 10 05 08 00 00 00 00 00 00 00 00"
     " 06 03 00 00 01 07 01 00 08 12 02 2d 43 1c eb e2 36 1a 3f 01 00 00 00 00 00 00 24 40"
-    " 09 03 01 01 00 0a 02 01 00 0b 04 00 00 00 01 0c 04 00 00 00 01 0d 01 00 0e 1f"
+    " 09 03 01 01 00 0a 02 01 00 0b 04 00 00 00 01 0c 04 00 00 00 01 0d 01 00 0e 29"
     " 01 01 00 02 07 6c 65 76 65 6c 65 64 03 01 04 04 04 80 80 80 20"
-    " 05 08 00 00 00 00 00 00 24 40";
+    " 05 08 00 00 00 00 00 00 24 40 0b 08 00 00 00 00 00 00 e0 3f";
 
 TEST(TreeOptions, DefaultsAreTheExampleOfTheFormat) {
   EXPECT_EQ(TreeOptions().Encode(), FromHex(kDefaults));

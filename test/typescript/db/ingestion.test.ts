@@ -275,7 +275,7 @@ describe.each([
         const [first] = readings
         // A snapshot holds on to what it saw.
         expect(read(all, first!.seqno).rows).toEqual(first!.rows)
-        database.closeSnapshot(first!.seqno)
+        database.closeSnapshot(first!.seqno, false)
         readings.push(read(all))
         const tables = keyspace.tree.superVersion.version.tables()
         const ingested = Math.max(...tables.map(({ meta }) => meta.globalSeqno))
