@@ -41,7 +41,7 @@ export class EventFeed {
     door.listen()
     const status = META[META_STATUS] as number
     if (status !== 0) throw failure(status)
-    return new EventFeed(META[META_HANDLE] as number, handler)
+    return new EventFeed(META[META_HANDLE], handler)
   }
 
   private constructor(queue: number, handler: Handler) {

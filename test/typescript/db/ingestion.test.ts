@@ -133,7 +133,7 @@ function reopened(memory: MemVfs, use: (opened: Opened) => void): void {
 describe.each([
   ['', QUIET],
   [', values apart', SEPARATED],
-])('while it finishes%s', TIMEOUT, (_, given) => {
+])('while it finishes%s', TIMEOUT, (_title, given) => {
   test('a sync close leaves all of it or nothing, and no file of nobody', async () => {
     const outcomes = new Set<string>()
     await atEachStep(
