@@ -518,7 +518,11 @@ describe('built-in filters', () => {
     const filters = [
       ...Array.from({ length: 3 }, (_, offset) => ttlFilter({ in: 'key', offset, ttl: HOUR })),
       ...Array.from({ length: 3 }, (_, offset) => ttlFilter({ in: 'value', offset, ttl: HOUR })),
-      prefixDropFilter(Array.from({ length: 4 }, () => Buffer.concat([bytes(), Buffer.of(1)]))),
+      // One that keys have, and some that few or none do.
+      prefixDropFilter([
+        Buffer.of(1),
+        ...Array.from({ length: 4 }, () => Buffer.concat([bytes(), Buffer.of(1)])),
+      ]),
     ]
     const database = await openDatabase(join(scratchDirectory(), 'db'), {
       compactionFilters: (name) => filters[Number(name)],
