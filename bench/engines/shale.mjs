@@ -87,6 +87,14 @@ function openDatabase(dir, { engine, durability = 'os', cacheSize = 512 * MIB, k
       for (const _ of keyspace.iter().keys()) count++
       return count
     },
+    snapshot: () => {
+      const snapshot = db.snapshot()
+      return {
+        getSync: (bytes) => keyspace.getSync(bytes, { snapshot }),
+        close: () => snapshot.close(),
+      }
+    },
+    memtableBytes: () => db.writeBufferSize,
     settle: () => db.compactor.drain(),
     /** Of the cache and, by default, of the memtables. */
     budgetBytes: cacheSize + 256 * MIB,

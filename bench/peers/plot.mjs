@@ -18,14 +18,26 @@ export async function plotTimelines(file, title, timelines) {
   )
   const written = [await draw(`${file}-rate.svg`, rateChart(title, points))]
   for (const [store, timeline] of Object.entries(timelines)) {
+    const name = `${file}-levels-${nameOf(store)}.svg`
+    const figures = timeline.flatMap(({ second, phase, figures: shown = {} }) =>
+      Object.entries(shown).map(([what, value]) => ({ second, phase, what, value })),
+    )
+    if (figures.length > 0) {
+      written.push(
+        await draw(`${file}-${nameOf(store)}.svg`, figureChart(`${title}: ${store}`, figures)),
+      )
+    }
     const sizes = timeline.flatMap(({ second, levels = [] }) =>
       levels.map(({ bytes }, level) => ({ second, level: `L${level}`, MiB: bytes / 2 ** 20 })),
     )
     if (sizes.length === 0) continue
-    const name = `${file}-levels-${store.replace(/\W+/g, '-').replace(/-$/, '')}.svg`
     written.push(await draw(name, levelChart(`${title}: ${store}`, sizes)))
   }
   return written
+}
+
+function nameOf(store) {
+  return store.replace(/\W+/g, '-').replace(/-$/, '')
 }
 
 const second = { field: 'second', type: 'quantitative', title: 'seconds' }
@@ -33,6 +45,13 @@ const second = { field: 'second', type: 'quantitative', title: 'seconds' }
 function rateChart(title, values) {
   const y = { field: 'rate', type: 'quantitative', title: 'operations per second' }
   const color = { field: 'store', type: 'nominal' }
+  const strokeDash = { field: 'phase', type: 'nominal', sort: null }
+  return chart(title, values, { mark: 'line', encoding: { x: second, y, color, strokeDash } })
+}
+
+function figureChart(title, values) {
+  const y = { field: 'value', type: 'quantitative', title: null }
+  const color = { field: 'what', type: 'nominal', title: null }
   const strokeDash = { field: 'phase', type: 'nominal', sort: null }
   return chart(title, values, { mark: 'line', encoding: { x: second, y, color, strokeDash } })
 }
