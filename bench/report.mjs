@@ -20,6 +20,7 @@ export function report(title, workload, entries, runs, without = {}) {
     median(figuresOf(good.get(store), row, figure)),
   )
   const names = new Set([...good.values()].flat().flatMap((run) => Object.keys(run)))
+  names.delete('timeline')
   const table = [['operation', 'store', 'median', ...engines.map((name) => `${name} ×`), 'bar']]
   for (const name of names) {
     const summaries = new Map(stores.map((store) => [store, summary(good.get(store), name)]))

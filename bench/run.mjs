@@ -4,7 +4,7 @@
 import { execFile } from 'node:child_process'
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
 import { SEED } from './data.mjs'
@@ -26,8 +26,8 @@ npm run bench -- [--table] [--engine NAME]... [--only WORKLOAD]... [--entries N]
   --store NAME     only this store; shale stands for both engines
 
 Slow stores run less often or on fewer entries where a workload says so; the heading tells. Results
-go to bench/results/<workload>-<entries>.json, the bars to bars.json beside them. The exit code is 1
-if a run failed.
+go to bench/results/<workload>-<entries>.json, the bars to bars.json beside them, and what a
+workload has to show over time to drawings (.svg). The exit code is 1 if a run failed.
 `
 
 const ENGINES = { native: [NATIVE, SKIPLIST], typescript: [TYPESCRIPT] }
@@ -111,7 +111,18 @@ async function measure(name, { title, engines, enginesAt, slow = {}, without }, 
     runs: Object.fromEntries(runs),
   }
   writeFileSync(file, `${JSON.stringify(result, null, 1)}\n`)
+  await plot(file.replace(/\.json$/, ''), heading, runs)
   return judged
+}
+
+/** Draws the timelines of the last runs, for workloads that have any. */
+async function plot(file, heading, runs) {
+  const last = [...runs].map(([store, results]) => [store, results.at(-1)?.timeline])
+  const timelines = Object.fromEntries(last.filter(([, timeline]) => timeline !== undefined))
+  if (Object.keys(timelines).length === 0) return
+  const { plotTimelines } = await import('./peers/plot.mjs')
+  const written = await plotTimelines(file, heading, timelines)
+  console.log(`  drawn: ${written.map((path) => relative(process.cwd(), path)).join(', ')}\n`)
 }
 
 /** What the heading says of stores that run less. */

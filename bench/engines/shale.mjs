@@ -64,14 +64,15 @@ function visitPairs(range, visit) {
   return count
 }
 
-function openDatabase(dir, { engine, durability = 'os', cacheSize = 512 * MIB }) {
+function openDatabase(dir, { engine, durability = 'os', cacheSize = 512 * MIB, kvSeparation }) {
   const db = Database.openSync(dir, { engine, durability, cacheSize })
-  const keyspace = db.keyspaceSync('bench')
+  const keyspace = db.keyspaceSync('bench', kvSeparation && { kvSeparation })
   const key = keyBuffer()
   const batch = db.batch()
   return {
     insertSync: (i, value) => keyspace.insertSync(key(i), value),
     insert: (i, value) => keyspace.insert(key(i), value),
+    removeSync: (i) => keyspace.removeSync(key(i)),
     getSync: (i) => keyspace.getSync(key(i)),
     get: (i) => keyspace.get(key(i)),
     batch: (numbers, valueOf) => {
@@ -79,11 +80,29 @@ function openDatabase(dir, { engine, durability = 'os', cacheSize = 512 * MIB })
       return batch.commit()
     },
     scan: (visit) => visitPairs(keyspace.iter(), visit),
+    /** As pairs, from key i on. */
+    scanFrom: (i, limit) => visitPairs(keyspace.range({ gte: key(i), limit }), () => {}),
+    keys: () => {
+      let count = 0
+      for (const _ of keyspace.iter().keys()) count++
+      return count
+    },
+    snapshot: () => {
+      const snapshot = db.snapshot()
+      return {
+        getSync: (bytes) => keyspace.getSync(bytes, { snapshot }),
+        close: () => snapshot.close(),
+      }
+    },
+    memtableBytes: () => db.writeBufferSize,
     settle: () => db.compactor.drain(),
     /** Of the cache and, by default, of the memtables. */
     budgetBytes: cacheSize + 256 * MIB,
-    /** Figures of the engine for the load. */
-    levels: () => ({ level0Runs: keyspace.version().levels[0]?.length ?? 0 }),
+    levels: () =>
+      keyspace.version().levels.map((runs) => ({
+        runs: runs.length,
+        bytes: runs.flat().reduce((sum, { size }) => sum + size, 0),
+      })),
     close: () => db.close(),
   }
 }

@@ -34,7 +34,13 @@ export async function classicLevel(dir, { durability = 'os', cacheSize = 512 * M
         Array.from(numbers, (i) => ({ type: 'put', key: own(i), value: Buffer.from(valueOf(i)) })),
         { sync },
       ),
+    removeMany: (numbers) =>
+      db.batch(
+        Array.from(numbers, (i) => ({ type: 'del', key: own(i) })),
+        { sync },
+      ),
     scan: (visit) => scan({}, visit),
+    scanFrom: (i, limit) => scan({ gte: own(i), limit }, () => {}),
     scanReverse: (visit) => scan({ reverse: true }, visit),
     prefix: (text, visit) =>
       scan({ gte: Buffer.from(text), lt: Buffer.from(`${text}\u007f`) }, visit),

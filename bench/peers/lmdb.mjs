@@ -36,6 +36,7 @@ export function lmdb(dir, { durability = 'os' } = {}) {
         for (const i of numbers) db.putSync(key(i), valueOf(i))
       }),
     scan: (visit) => scan(db.getRange(), visit),
+    scanFrom: (i, limit) => scan(db.getRange({ start: Buffer.from(key(i)), limit }), () => {}),
     scanReverse: (visit) => scan(db.getRange({ reverse: true }), visit),
     prefix: (text, visit) =>
       scan(db.getRange({ start: Buffer.from(text), end: Buffer.from(`${text}\u007f`) }), visit),

@@ -32,6 +32,11 @@ export async function rocksdb(dir, { durability = 'os', cacheSize = 512 * 2 ** 2
       one._clear()
     },
     insert: (i, value) => db.batch([entry(i, value)], options),
+    removeSync: (i) => {
+      one._del(key(i))
+      one._writeSync(options)
+      one._clear()
+    },
     getSync: (i) => db._getManySync([key(i)], reads)[0],
     get: (i) => db.get(Buffer.from(key(i))),
     batch: (numbers, valueOf) =>
@@ -39,6 +44,11 @@ export async function rocksdb(dir, { durability = 'os', cacheSize = 512 * 2 ** 2
         Array.from(numbers, (i) => entry(i, valueOf(i))),
         options,
       ),
+    scanFrom: async (i, limit) => {
+      const iterator = db.iterator({ gte: Buffer.from(key(i)), limit })
+      const rows = await iterator.all()
+      return rows.length
+    },
     settle: () => {},
     close: async () => {
       await one.close()

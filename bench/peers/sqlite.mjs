@@ -12,6 +12,7 @@ export function sqlite(dir, { durability = 'os' } = {}) {
   const remove = db.prepare('DELETE FROM kv WHERE k = ?')
   const exists = db.prepare('SELECT 1 FROM kv WHERE k = ?').pluck()
   const between = db.prepare('SELECT k, v FROM kv WHERE k >= ? AND k < ? ORDER BY k').raw()
+  const from = db.prepare('SELECT k, v FROM kv WHERE k >= ? ORDER BY k LIMIT ?').raw()
   const key = keyBuffer()
   const many = db.transaction((numbers, valueOf) => {
     for (const i of numbers) put.run(key(i), valueOf(i))
@@ -34,6 +35,7 @@ export function sqlite(dir, { durability = 'os' } = {}) {
     batch: async (numbers, valueOf) => many(numbers, valueOf),
     load: many,
     scan: (visit) => scan('k', 'l', visit),
+    scanFrom: (i, limit) => from.all(key(i), limit).length,
     prefix: (text, visit) => scan(text, `${text}\u007f`, visit),
     settle: () => {},
     close: () => db.close(),
