@@ -65,6 +65,7 @@ Status Tree::Ingest(IngestedRun* run, const std::function<Status(Seqno* seqno)>&
     SHALE_RETURN_IF_ERROR(
         CommitChange(std::move(change), {&flush.output(), &run->output_}, flush.memtables()));
     flush.CountIn(stats);
+    Grow(&ingested_bytes_, run->user_bytes_);
   } catch (const std::bad_alloc&) {
     return Code::kOutOfMemory;
   }

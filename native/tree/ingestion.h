@@ -17,6 +17,7 @@ class IngestedRun {
 
   // Keys strictly ascending; `kind` is that of a value or of a tombstone of one key.
   Status Add(Kind kind, Slice key, Slice value) {
+    user_bytes_ += key.size() + value.size();
     return output_.Add({key, value, MakeTag(0, kind)});
   }
   // Ends the files and makes them durable, their directory entries too. Nothing may be added then.
@@ -26,6 +27,7 @@ class IngestedRun {
  private:
   friend class Tree;
   JobOutput output_;
+  uint64_t user_bytes_ = 0;  // of keys and values
 };
 
 }  // namespace shale

@@ -271,9 +271,10 @@ class Tree : public RefCounted {
   uint64_t next_memtable_id_ = 1;  // write lock
   std::atomic<Seqno> highest_seqno_{0};
   std::atomic<Seqno> highest_sealed_seqno_{0};
-  std::atomic<uint64_t> user_bytes_{0};     // written under the write lock
-  std::atomic<uint64_t> journal_bytes_{0};  // likewise
-  std::atomic<uint64_t> output_bytes_{0};   // of jobs, in tables and blob files; install_mutex_
+  std::atomic<uint64_t> user_bytes_{0};      // written under the write lock
+  std::atomic<uint64_t> ingested_bytes_{0};  // of keys and values; written under install_mutex_
+  std::atomic<uint64_t> journal_bytes_{0};   // likewise
+  std::atomic<uint64_t> output_bytes_{0};    // of jobs, in tables and blob files; install_mutex_
 };
 
 // Says what to do with a tree; nullopt: nothing.

@@ -18,7 +18,8 @@ TreeMetrics Tree::metrics() const {
   const auto relaxed = std::memory_order_relaxed;
   // Before what they are divided by: users' bytes are counted first.
   const uint64_t written = journal_bytes_.load(relaxed) + output_bytes_.load(relaxed);
-  m.write_amplification = Ratio(written, user_bytes_.load(relaxed), 1);
+  m.write_amplification =
+      Ratio(written, user_bytes_.load(relaxed) + ingested_bytes_.load(relaxed), 1);
   uint64_t deepest = 0;
   uint64_t live = 0;
   {

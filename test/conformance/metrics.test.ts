@@ -349,6 +349,19 @@ describe('a keyspace', () => {
     expect(all).toBeGreaterThan(bottom)
   })
 
+  test('amplification counts what was ingested, and what was flushed for it', async () => {
+    const { keyspace } = await open({ compaction: PATIENT, compression: 'none' })
+    keyspace.insertSync('before', VALUE)
+    const ingestion = await keyspace.startIngestion()
+    const count = 400
+    for (let i = 0; i < count; i++) ingestion.write(keyOf(i), VALUE)
+    await ingestion.finish()
+    const given = count * (KEY_BYTES + VALUE.length) + 'before'.length + VALUE.length
+    const journaled = 'before'.length + VALUE.length + ENTRY_HEADER_BYTES
+    const put = journaled + keyspace.diskSpace()
+    expect(keyspace.metrics().writeAmplification).toBeCloseTo(put / given, 9)
+  })
+
   test('several keyspaces of one batch, with values that the journal compresses', async () => {
     const { db, keyspace } = await open()
     const other = await db.keyspace('other', { compaction: PATIENT })

@@ -185,7 +185,7 @@ export class Flushes {
    * Makes the tables of an ingestion, which has ended, the newest run of level 0. Nothing has
    * changed when it fails.
    */
-  *ingest({ tables, output }: Ingestion, turn: IngestionTurn): Flow<void> {
+  *ingest({ tables, output }: Ingestion, turn: IngestionTurn): Flow<JobFigures> {
     const { openWritten, checkOpen, current } = this.#tree
     const opened = yield* openWritten(tables, 0, output)
     const leave = yield* this.#gate.enter
@@ -212,6 +212,8 @@ export class Flushes {
       leave()
     }
     if (commit.error !== undefined) throw commit.error as Error
+    countWritten(commit.figures, opened)
+    return commit.figures
   }
 
   /** Brings the ingestion that has its seqno to its end, whoever began it. */
@@ -236,7 +238,7 @@ export class Flushes {
     if (commit.isCommitting || (isOlderLeft && this.#unflushed().length === 0)) {
       yield* context.manifest.settle()
     } else if (isOlderLeft) {
-      yield* this.#flushSealed({ bytesRead: 0, bytesWritten: 0, tables: 0 })
+      yield* this.#flushSealed(commit.figures)
     } else {
       yield* context.beforeFlushCommit(seqno)
       if (commit.isCommitting || commit.isSettled) return

@@ -13,7 +13,7 @@ import { jobOutput } from './job-output.ts'
 import type { Opened } from './opened.ts'
 import type { TableOutput, WrittenTable } from './table-output.ts'
 import type { Table } from './table.ts'
-import type { TreeContext } from './tree-context.ts'
+import type { JobFigures, TreeContext } from './tree-context.ts'
 
 /** Bytes of a table. */
 const TABLE_BYTES = 64 * 2 ** 20
@@ -26,6 +26,7 @@ export class Ingestion {
   readonly output: TableOutput
   readonly #context: TreeContext
   #count = 0
+  #givenBytes = 0
   #tables: readonly WrittenTable[] = []
 
   constructor(context: TreeContext, settings: TreeSettings) {
@@ -41,6 +42,11 @@ export class Ingestion {
   /** Entries so far. */
   get count(): number {
     return this.#count
+  }
+
+  /** Of keys and values. */
+  get givenBytes(): number {
+    return this.#givenBytes
   }
 
   /** Those that `end` has made durable. */
@@ -59,6 +65,7 @@ export class Ingestion {
       // What makes it full is not copied yet.
       if (output.isFull) yield* output.drain()
       this.#count++
+      this.#givenBytes += valueEnd - keyBegin
       at = valueEnd
     }
   }
@@ -99,6 +106,8 @@ export class IngestionCommit {
   /** The manifest has it: no other way is left. */
   isCommitting = false
   isSettled = false
+  /** Of itself and of the memtables that it flushes. */
+  readonly figures: JobFigures = { bytesRead: 0, bytesWritten: 0, tables: 0 }
   error: unknown
   readonly #onEnd: () => void
 

@@ -284,8 +284,10 @@ export class Tree {
   }
 
   /** See Flushes. */
-  ingest(ingestion: Ingestion, turn: IngestionTurn): Flow<void> {
-    return this.#flushes.ingest(ingestion, turn)
+  *ingest(ingestion: Ingestion, turn: IngestionTurn): Flow<void> {
+    const { bytesWritten } = yield* this.#flushes.ingest(ingestion, turn)
+    this.counters.givenBytes += ingestion.givenBytes
+    this.counters.fileBytes += bytesWritten
   }
   settleIngestion(): Flow<void> {
     return this.#flushes.settleIngestion()
