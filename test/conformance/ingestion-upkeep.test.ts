@@ -3,58 +3,23 @@
 
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { FifoCompaction, LeveledCompaction, SizeTieredCompaction } from '../../lib/index.ts'
-import type { Database, Ingestion, Keyspace, KeyspaceOptions } from '../../lib/index.ts'
-import { openDatabase, openDatabaseSync } from '../support/engine.ts'
+import type { Ingestion, Keyspace } from '../../lib/index.ts'
+import { openDatabaseSync } from '../support/engine.ts'
+import {
+  PATIENT,
+  MOTIONLESS,
+  fill,
+  ingest,
+  insert,
+  keyOf,
+  open,
+  reopen,
+  seen,
+  type Opened,
+} from '../support/ingestions.ts'
 import { scratchDirectory } from '../support/scratch.ts'
-
-/** Nothing is compacted unless it is asked for. */
-const PATIENT = new LeveledCompaction({ l0Threshold: 1000 })
-/** Nor is a lone run moved. */
-const MOTIONLESS = new FifoCompaction({ limit: 2 ** 40 })
-
-interface Opened {
-  readonly path: string
-  readonly database: Database
-  readonly keyspace: Keyspace
-}
-
-async function open(
-  options: KeyspaceOptions = { compaction: PATIENT },
-  path = join(scratchDirectory(), 'db'),
-): Promise<Opened> {
-  const database = await openDatabase(path)
-  onTestFinished(() => database.close())
-  return { path, database, keyspace: await database.keyspace('k', options) }
-}
-
-async function reopen({ path, database }: Opened): Promise<Opened> {
-  await database.close()
-  return open({}, path)
-}
-
-function fill(ingestion: Ingestion, keys: string, value: string): Ingestion {
-  for (const key of keys) ingestion.write(key, value)
-  return ingestion
-}
-
-async function ingest(keyspace: Keyspace, keys: string, value: string): Promise<number> {
-  return fill(await keyspace.startIngestion(), keys, value).finish()
-}
-
-function insert(keyspace: Keyspace, keys: string, value: string): void {
-  for (const key of keys) keyspace.insertSync(key, value)
-}
-
-function seen(keyspace: Pick<Keyspace, 'iter'>, options = {}): string {
-  const rows = keyspace.iter(options).toArraySync()
-  return rows.map((row) => row.map(String).join('')).join(' ')
-}
-
-function keyOf(i: number): string {
-  return `key ${String(i).padStart(6, '0')}`
-}
 
 function filesIn(path: string, kind: 'table' | 'blob'): number {
   return readdirSync(path).filter((name) => name.endsWith(`.${kind}`)).length
