@@ -460,7 +460,7 @@ Status Database::Impl::Write(Slice entries, Durability durability) {
 Status Database::Impl::RunAsync(const Call& call, Commit* commit, bool compress,
                                 Ref<Keyspace> keyspace) {
   const size_t bytes = commit->bytes();
-  const bool journal_ready = !journal_problem_.load(std::memory_order_relaxed);
+  const bool journal_ready = !journal_problem_.load(std::memory_order_relaxed) && !journal_.cut();
   if (control_->free() && bytes <= kInlineBytesMax && !compress && journal_ready) {
     const Status status = queue_->TryRun(commit);
     if (!status.Is(Code::kStalled)) return status;

@@ -114,9 +114,7 @@ Status LogWriter::AppendEncoded(Slice records, uint64_t stated_synced_to) {
 
 Status LogWriter::Write(Slice a, Slice b, uint64_t stated_synced_to) {
   if (poisoned()) return Poisoned();
-  if (cuts_.load(std::memory_order_relaxed) != synced_cuts_.load(std::memory_order_acquire)) {
-    SHALE_RETURN_IF_ERROR(SyncCuts());
-  }
+  if (cut()) SHALE_RETURN_IF_ERROR(SyncCuts());
   const uint64_t offset = size_.load(std::memory_order_relaxed);
   const uint64_t length = a.size() + b.size();
   Reserve(offset + length);

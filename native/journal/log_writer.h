@@ -47,6 +47,10 @@ class LogWriter {
 
   // A call failed in a way that ends this writer; see Errors.
   bool poisoned() const { return poisoned_.load(std::memory_order_acquire); }
+  // A failed append was cut back and no sync has covered that yet.
+  bool cut() const {
+    return cuts_.load(std::memory_order_relaxed) != synced_cuts_.load(std::memory_order_acquire);
+  }
   uint64_t size() const { return size_.load(std::memory_order_acquire); }
   uint64_t synced_to() const { return synced_to_.load(std::memory_order_acquire); }
   uint64_t file_number() const { return file_number_; }

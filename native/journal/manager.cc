@@ -73,7 +73,8 @@ void JournalManager::CutBack(const Mark& mark) {
 
 Status JournalManager::HandOver() {
   if (staged_size_ == 0) return Status::Ok();
-  Status status = active_->AppendEncoded(Slice(staged_.get(), staged_size_), stated_synced_to_);
+  const Status status =
+      NoteAppend(active_->AppendEncoded(Slice(staged_.get(), staged_size_), stated_synced_to_));
   if (!status.ok() && !BugIsOn(SeededBug::kIgnoreAppendError)) return status;
   bytes_written_.fetch_add(staged_size_, std::memory_order_relaxed);
   appends_.fetch_add(1, std::memory_order_relaxed);
@@ -83,32 +84,36 @@ Status JournalManager::HandOver() {
     staged_capacity_ = 0;
   }
   handed_over_.store(staged_seqno_, std::memory_order_release);
-  NoteHandedOver();
   return Status::Ok();
 }
 
-void JournalManager::NoteHandedOver() {
+Status JournalManager::NoteAppend(Status status) {
+  NoteActive();
+  return status;
+}
+
+void JournalManager::NoteActive() {
+  cut_.store(active_->cut(), std::memory_order_relaxed);
   active_bytes_.store(active_->size(), std::memory_order_relaxed);
 }
 
 Status JournalManager::AppendDirect(uint32_t count, Seqno seqno, Slice payload) {
   SHALE_RETURN_IF_ERROR(HandOver());
   uint64_t end = 0;
-  SHALE_RETURN_IF_ERROR(active_->Append(RecordType::kData, count, seqno, payload, &end));
+  SHALE_RETURN_IF_ERROR(
+      NoteAppend(active_->Append(RecordType::kData, count, seqno, payload, &end)));
   bytes_written_.fetch_add(kLogRecordHeaderBytes + payload.size(), std::memory_order_relaxed);
   appends_.fetch_add(1, std::memory_order_relaxed);
   staged_seqno_ = seqno;
   handed_over_.store(seqno, std::memory_order_release);
-  NoteHandedOver();
   return Status::Ok();
 }
 
 Status JournalManager::Witness() {
   SHALE_RETURN_IF_ERROR(HandOver());
   const uint64_t before = active_->size();
-  SHALE_RETURN_IF_ERROR(active_->Witness());
+  SHALE_RETURN_IF_ERROR(NoteAppend(active_->Witness()));
   bytes_written_.fetch_add(active_->size() - before, std::memory_order_relaxed);
-  NoteHandedOver();
   return Status::Ok();
 }
 
@@ -124,7 +129,7 @@ void JournalManager::Rotate(Watermarks watermarks) {
   active_ = std::move(next_);
   has_next_.store(false, std::memory_order_release);
   CountFiles();
-  NoteHandedOver();
+  NoteActive();
 }
 
 void JournalManager::SetNext(std::unique_ptr<LogWriter> next) {

@@ -82,6 +82,8 @@ class JournalManager {
   Status Sync();
   // The active journal takes no more records.
   bool poisoned() const { return active()->poisoned(); }
+  // The last append was cut back: the next one syncs first.
+  bool cut() const { return cut_.load(std::memory_order_relaxed); }
   // Highest seqno whose record was handed over; 0 if none.
   Seqno handed_over() const { return handed_over_.load(std::memory_order_acquire); }
   uint64_t active_bytes() const { return active_bytes_.load(std::memory_order_relaxed); }
@@ -107,7 +109,8 @@ class JournalManager {
 
  private:
   void Reserve(size_t bytes);
-  void NoteHandedOver();
+  Status NoteAppend(Status status);  // of the active journal
+  void NoteActive();
   void CountFiles();  // mutex_ held
   std::shared_ptr<LogWriter> active() const;
 
@@ -126,6 +129,7 @@ class JournalManager {
   Seqno staged_seqno_ = 0;
 
   std::atomic<Seqno> handed_over_{0};
+  std::atomic<bool> cut_{false};
   std::atomic<uint64_t> active_bytes_{0};
   std::atomic<uint64_t> bytes_written_{0};
   std::atomic<uint64_t> appends_{0};

@@ -82,6 +82,14 @@ StillVfs::Chosen On(PathClass path_class, MemVfs::Mutation kind) {
   };
 }
 
+// Bytes that no codec makes shorter.
+std::string Noise(size_t size) {
+  std::minstd_rand random(1);
+  std::string bytes(size, '\0');
+  for (char& byte : bytes) byte = static_cast<char>(random() >> 8);
+  return bytes;
+}
+
 class WaitingTest : public testing::Test {
  protected:
   WaitingTest() {
@@ -234,10 +242,18 @@ TEST_F(WaitingTest, TheLastReaderDoesNotRemoveFilesItself) {
 // After the cut of a failed append the journal is synced before the next record: not by the caller
 // of an async form.
 TEST_F(WaitingTest, NoAsyncCallSyncsAfterAFailedAppend) {
+  const std::string large = Noise(size_t{2} << 20);  // more than the journal has reserved
+  DB_ASSERT_OK(Put("a", Durability::kBuffered));     // there is a flush point soon
+  DB_ASSERT_OK(Put("b"));
   vfs_.SetCapacity(0);
-  while (Put("fill").ok()) {
-  }
+  const Status refused =
+      database_->WriteOne(keyspace_.get(), Kind::kValue, "large", large, Durability::kOs);
+  EXPECT_TRUE(refused.Is(Code::kDiskFull)) << refused.ToString();
   vfs_.SetCapacity(UINT64_MAX);
+  // The flush point finds nothing to write, which succeeds.
+  for (int i = 0; i < 50 && database_->status() != DatabaseStatus::kOpen; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
   vfs_.HoldStill(On(PathClass::kJournal, MemVfs::Mutation::kSync));
   EXPECT_TRUE(ComeBack([this] {
     Note(
