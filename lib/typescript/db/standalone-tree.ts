@@ -282,10 +282,9 @@ export class StandaloneTree {
     const { highestSeqno, activeBytes, sealedBytes, superVersion } = this.tree
     const isEmpty = activeBytes + sealedBytes === 0 && superVersion.version.isEmpty
     const isFirst = isEmpty && highestSeqno === 0
-    if (seqno >= SEQNO_MAX) throw badSeqno(seqno, 0)
-    if (isFirst || seqno > highestSeqno) return
-    const message = `seqno ${seqno} is not above ${highestSeqno}, the highest so far`
-    throw new ShaleError('INVALID_ARGUMENT', message)
+    if (seqno < SEQNO_MAX && (isFirst || seqno > highestSeqno)) return
+    const bounds = `above ${highestSeqno}, the highest so far, and below ${SEQNO_MAX}`
+    throw new ShaleError('INVALID_ARGUMENT', `seqno ${seqno} is not ${bounds}`)
   }
 
   /** One decision of a strategy and its execution, or a plan. */

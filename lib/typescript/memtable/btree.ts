@@ -309,31 +309,28 @@ export class BTree {
   /** The place of the first key that is not before `key`. */
   seek(key: Uint8Array, begin: number, end: number): number {
     if (this.length === 0) return NOWHERE
+    const inner = this.#inner
+    const leaves = this.#leaves
     let node = this.#root
     let known = 0
     for (let level = this.#height; level > 0; level--) {
-      const slot = this.#slotIn(this.#inner, node, key, begin, end, known)
-      known = Math.max(known, this.#inner.prefixes[node]!)
-      node = this.#inner.children[node * FANOUT + (slot < 0 ? ~slot : slot + 1)]!
+      const order = inner.compareToPrefix(node, key, begin, end, known)
+      let slot = order < 0 ? 0 : inner.counts[node]!
+      if (order === 0) {
+        const found = inner.search(node, key, begin, end)
+        slot = found < 0 ? ~found : found + 1
+        known = Math.max(known, inner.prefixes[node]!)
+      }
+      node = inner.children[node * FANOUT + slot]!
     }
-    const slot = this.#slotIn(this.#leaves, node, key, begin, end, known)
-    const at = slot < 0 ? ~slot : slot
-    if (at < this.#leaves.counts[node]!) return node * FANOUT + at
-    return node === this.#lastLeaf ? NOWHERE : this.#leaves.next[node]! * FANOUT
-  }
-
-  /** As Nodes.search, for any key. */
-  #slotIn(
-    nodes: Nodes,
-    node: number,
-    key: Uint8Array,
-    begin: number,
-    end: number,
-    known: number,
-  ): number {
-    const order = nodes.compareToPrefix(node, key, begin, end, known)
-    if (order === 0) return nodes.search(node, key, begin, end)
-    return order < 0 ? ~0 : ~nodes.counts[node]!
+    const order = leaves.compareToPrefix(node, key, begin, end, known)
+    let slot = order < 0 ? 0 : leaves.counts[node]!
+    if (order === 0) {
+      const found = leaves.search(node, key, begin, end)
+      slot = found < 0 ? ~found : found
+    }
+    if (slot < leaves.counts[node]!) return node * FANOUT + slot
+    return node === this.#lastLeaf ? NOWHERE : leaves.next[node]! * FANOUT
   }
 
   /**

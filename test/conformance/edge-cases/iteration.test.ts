@@ -112,6 +112,53 @@ test('edge case 20: bounds outside of all keys, on keys, between, empty and inve
   }
 })
 
+test('edge case 20: bounds outside of what many keys have in common', async () => {
+  const { keyspace } = await newKeyspace({ compaction: PATIENT, dataBlockSize: 64 })
+  const keys = Array.from({ length: 97 }, (_, i) => numbered(i))
+  for (let i = 0; i < keys.length; i++) {
+    const key = keys[(i * 67) % keys.length]!
+    keyspace.insertSync(key, `the value of ${key}`)
+  }
+  const places = [
+    'a',
+    'k',
+    'key',
+    'key ',
+    'key 0',
+    'key 000',
+    'key 000~',
+    'key 0~',
+    'key!',
+    'l',
+    'z',
+  ]
+  for (const place of ['memtable', 'table'] as const) {
+    if (place === 'table') await keyspace.rotateMemtableAndWait()
+    for (const at of places) {
+      const [below, above] = [keys.filter((key) => key < at), keys.filter((key) => key > at)]
+      const shown = `${place} ${at}`
+      for (const [range, expected] of [
+        [{ lt: at }, below],
+        [{ lte: at }, below],
+        [{ gt: at }, above],
+        [{ gte: at }, above],
+      ] as const) {
+        expect(Array.from(keyspace.range(range).keys(), String), shown).toEqual(expected)
+        expect(Array.from(keyspace.range(range).rev().keys(), String), shown).toEqual(
+          expected.toReversed(),
+        )
+      }
+      const [cursor, back] = [keyspace.iter().cursor(), keyspace.iter().rev().cursor()]
+      cursor.seek(at)
+      expect(cursor.nextSync()?.[0].toString(), shown).toBe(above[0])
+      back.seek(at)
+      expect(back.nextSync()?.[0].toString(), shown).toBe(below.at(-1))
+      cursor.close()
+      back.close()
+    }
+  }
+})
+
 test('edge case 21: from the back, the upper bound in a later block or index part', async () => {
   const rows = 400
   const { keyspace } = await newKeyspace({

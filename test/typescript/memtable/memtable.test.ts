@@ -164,6 +164,18 @@ describe('memtable', () => {
     pair.check(keys.map((key, seqno) => ({ key, seqno })))
   })
 
+  test.each([1, 32, 33, 60, 1000, 5000])('%d keys that begin alike, from outside', (count) => {
+    const pair = new Pair()
+    for (let i = 0; i < count; i++) {
+      const number = ((i * 67) % count) * 2
+      pair.insert(entry(`key ${String(number).padStart(9, '0')}`, 1 + (i % 3)))
+    }
+    const cuts = ['', 'k', 'key', 'key ', 'key 0000', 'key 00000', 'key 0000000', 'key 000000099']
+    const probes = cuts.flatMap((cut) => [cut, `${cut}\0`, `${cut}~`, `${cut}!!!!!!!!!!!!!!!!!`])
+    probes.push('a', 'z', 'l', 'kez', 'kea', 'kez 00000', 'z 0000000', 'key 100000000')
+    pair.check(probes.filter((key) => key !== '').map((key) => entry(key, 2)))
+  })
+
   test.each(['random', 'ascending', 'descending', 'decimal'])('many keys, %s', (order) => {
     const random = randomNumbers(`many keys, ${order}`)
     const pair = new Pair()
