@@ -1,13 +1,7 @@
-/** Compaction strategies: pure functions from a version to a plan, and plans of users. */
+/** Compaction strategies: pure functions from a version to a plan. */
 
-import type {
-  FifoSetting,
-  LeveledSetting,
-  PlanData,
-  SizeTieredSetting,
-  StrategySetting,
-} from './engine.ts'
-import { kindOf, ShaleError } from './errors.ts'
+import type { CompactionPlan } from './compaction-plan.ts'
+import type { FifoSetting, LeveledSetting, SizeTieredSetting, StrategySetting } from './engine.ts'
 import {
   integer,
   LEVEL_LIST_MAX,
@@ -20,19 +14,11 @@ import {
 import { wrongReceiver } from './receiver.ts'
 import { choosePlan } from './strategy.ts'
 import { chooseUpkeep } from './upkeep.ts'
+import { namedStrategy } from './user-strategy.ts'
 import type { Version } from './version.ts'
 
-/**
- * What to do with tables: rewrite them together, move them to another level as they are, or drop
- * them.
- */
-export type CompactionPlan =
-  | { kind: 'merge'; tables: readonly number[]; destinationLevel: number; targetSize: number }
-  | { kind: 'move'; tables: readonly number[]; destinationLevel: number }
-  | { kind: 'drop'; tables: readonly number[] }
-
 export interface StrategyContext {
-  /** Tables that running compactions have claimed; a plan must not name one. */
+  /** Tables that running compactions have claimed: a plan with one of them is dropped. */
   readonly busyTables: ReadonlySet<number>
   /** Milliseconds since the epoch. */
   readonly now: number
@@ -43,7 +29,10 @@ export interface StrategyContext {
   readonly seenBelow?: number
 }
 
-/** Decides what to compact next; undefined = nothing. */
+/**
+ * Decides what to compact next; undefined = nothing. One of the application's own is an object with
+ * these two members, see `compaction` in KeyspaceOptions.
+ */
 export interface CompactionStrategy {
   readonly name: string
   choose(version: Version, context: StrategyContext): CompactionPlan | undefined
@@ -234,61 +223,10 @@ const CLASSES = {
   fifo: FifoCompaction,
 } as const
 
-/**
- * The strategy that is stored, also with numbers that the constructor would refuse. Of one that the
- * application has not given again only the name is known.
- */
+/** The strategy that is stored, also with numbers that the constructor would refuse. */
 export function storedStrategy(setting: StrategySetting): CompactionStrategy {
-  if (setting.type === 'user') {
-    const { name } = setting
-    return Object.freeze({ name, choose: () => undefined })
-  }
+  if (setting.type === 'user') return namedStrategy(setting.name)
   const strategy = Object.create(CLASSES[setting.type].prototype) as CompactionStrategy
   SETTINGS.set(strategy, Object.freeze(setting))
   return strategy
-}
-
-const kind = (value: unknown): PlanData['kind'] => {
-  if (value !== 'merge' && value !== 'move' && value !== 'drop') throw planError('kind')
-  return value
-}
-const tables = (value: unknown): readonly number[] => {
-  if (!Array.isArray(value) || value.length === 0) throw planError('tables')
-  const ids = Array.from(value as unknown[])
-  if (!ids.every((id) => Number.isSafeInteger(id) && (id as number) > 0)) throw planError('tables')
-  return ids as number[]
-}
-const level = (value: unknown): number => {
-  if (!Number.isInteger(value) || (value as number) < 0 || (value as number) > 6) {
-    throw planError('destinationLevel')
-  }
-  return value as number
-}
-const size = (value: unknown): number => {
-  if (!Number.isSafeInteger(value) || (value as number) < 4096) throw planError('targetSize')
-  return value as number
-}
-
-/** A checked copy of a user's plan. */
-export function planData(plan: unknown): PlanData {
-  if (typeof plan !== 'object' || plan === null) {
-    throw new ShaleError('INVALID_ARGUMENT', `expected a strategy or a plan, not ${kindOf(plan)}`)
-  }
-  const given = readOptions(plan, 'plan', {
-    kind,
-    tables,
-    destinationLevel: level,
-    targetSize: size,
-  })
-  if (given.kind === undefined || given.tables === undefined) throw planError('kind and tables')
-  if (given.kind === 'drop') return { kind: 'drop', tables: given.tables }
-  if (given.destinationLevel === undefined) throw planError('destinationLevel')
-  const { tables: inputs, destinationLevel } = given
-  if (given.kind === 'move') return { kind: 'move', tables: inputs, destinationLevel }
-  if (given.targetSize === undefined) throw planError('targetSize')
-  return { kind: 'merge', tables: inputs, destinationLevel, targetSize: given.targetSize }
-}
-
-function planError(part: string): ShaleError {
-  return new ShaleError('INVALID_ARGUMENT', `the compaction plan has no valid ${part}`)
 }

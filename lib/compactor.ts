@@ -1,6 +1,6 @@
 /** Background compaction, as a user sees and steers it. */
 
-import type { CompactionPlan } from './compaction.ts'
+import type { CompactionPlan } from './compaction-plan.ts'
 import type { CompactorEngine } from './engine.ts'
 import { ShaleError } from './errors.ts'
 import type { Progress } from './read-options.ts'

@@ -14,6 +14,7 @@
 import type { ShaleError } from './errors.ts'
 import type { DatabaseMetrics, KeyspaceMetrics } from './metrics.ts'
 import type { RowBatch } from './row-batch.ts'
+import type { ChoiceContext } from './strategy.ts'
 import type {
   Compression,
   Durability,
@@ -134,10 +135,19 @@ export interface FifoSetting {
   /** Undefined: none. */
   readonly ttlSeconds: number | undefined
 }
-/** The application's own, or one that is not known here: nothing is compacted by itself. */
+/** The application's own, or one that is not known here: stored by its name alone. */
 export interface UserSetting {
   readonly type: 'user'
   readonly name: string
+  /** Undefined: it is not given with this. Until it is, nothing is compacted by itself. */
+  readonly source?: StrategySource | undefined
+}
+
+/** What an engine asks where the stored strategy has that name. */
+export interface StrategySource {
+  readonly name: string
+  /** A checked plan, or none. Throws a ShaleError ABORTED. One call at a time. */
+  choose(version: VersionData, context: ChoiceContext): PlanData | undefined
 }
 
 /** How large values are kept apart from their keys. */

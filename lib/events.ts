@@ -1,6 +1,6 @@
 /** Events of a database: who listens, and how they are told. */
 
-import type { CompactionPlan } from './compaction.ts'
+import type { CompactionPlan } from './compaction-plan.ts'
 import type { DatabaseEngine, EngineEvent, EngineStatus } from './engine.ts'
 import { kindOf, ShaleError } from './errors.ts'
 

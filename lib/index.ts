@@ -3,7 +3,6 @@
 
 export { FifoCompaction, LeveledCompaction, SizeTieredCompaction } from './compaction.ts'
 export type {
-  CompactionPlan,
   CompactionStrategy,
   FifoOptions,
   LeveledOptions,
@@ -11,6 +10,7 @@ export type {
   UpkeepOptions,
   StrategyContext,
 } from './compaction.ts'
+export type { CompactionPlan } from './compaction-plan.ts'
 export { prefixDropFilter, ttlFilter } from './compaction-filter.ts'
 export type {
   CompactionEntry,

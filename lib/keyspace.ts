@@ -8,7 +8,7 @@ import {
   type KeyspaceEngine,
 } from './engine.ts'
 import { EntryBytes } from './entry-bytes.ts'
-import { planData, type CompactionPlan } from './compaction.ts'
+import { planData, type CompactionPlan } from './compaction-plan.ts'
 import { makeEntryRange, type EntryRange } from './entry-range.ts'
 import { ShaleError } from './errors.ts'
 import {

@@ -4,12 +4,8 @@
  */
 
 import { makeCompactor, type Compactor } from './compactor.ts'
-import {
-  planData,
-  strategySetting,
-  type CompactionPlan,
-  type CompactionStrategy,
-} from './compaction.ts'
+import { strategySetting, type CompactionStrategy } from './compaction.ts'
+import { planData, type CompactionPlan } from './compaction-plan.ts'
 import {
   TOMBSTONE,
   VALUE,
@@ -59,6 +55,7 @@ import {
 import { rejected, uncloneable, wrongReceiver } from './receiver.ts'
 import type { Pair } from './rows.ts'
 import type { EngineName, KeyInput, ValueInput } from './types.ts'
+import { isUserStrategy, userSetting } from './user-strategy.ts'
 import { makeSuperVersion, makeVersion, type SuperVersion, type Version } from './version.ts'
 
 /** A read at this seqno sees everything, also what is being applied. */
@@ -356,12 +353,14 @@ export class Tree {
   /**
    * One decision of a strategy and its execution, or a plan.
    *
-   * @throws ShaleError PLAN_STALE when a plan's tables are gone or busy, INVALID_ARGUMENT
+   * @throws ShaleError PLAN_STALE when a plan's tables are gone or busy, INVALID_ARGUMENT; ABORTED
+   * when a strategy of the application fails
    */
   compact(what: CompactionStrategy | CompactionPlan): Promise<void> {
     if (!(#engine in Object(this))) return rejected(wrongReceiver('Tree', 'compact'))
     try {
-      return this.#engine.compact(this.#compaction(what))
+      const compaction = this.#compaction(what)
+      return compaction === undefined ? Promise.resolve() : this.#engine.compact(compaction)
     } catch (error) {
       return rejected(error)
     }
@@ -369,7 +368,8 @@ export class Tree {
 
   compactSync(what: CompactionStrategy | CompactionPlan): void {
     if (!(#engine in Object(this))) throw wrongReceiver('Tree', 'compactSync')
-    this.#engine.compactSync(this.#compaction(what))
+    const compaction = this.#compaction(what)
+    if (compaction !== undefined) this.#engine.compactSync(compaction)
   }
 
   /** Merges all tables into the last level. */
@@ -566,9 +566,18 @@ export class Tree {
     }
   }
 
-  #compaction(what: unknown): StrategySetting | PlanData {
+  /** Undefined: a strategy of the application wants nothing. */
+  #compaction(what: unknown): StrategySetting | PlanData | undefined {
     const strategy = strategySetting(what)
-    return strategy ?? planData(what)
+    if (strategy !== undefined) return strategy
+    if (!isUserStrategy(what)) return planData(what)
+    const version = this.#engine.version()
+    const jobs = this.#engine.compactor.jobs()
+    return userSetting(what, 'compact').source?.choose(version, {
+      busyTables: new Set(jobs.flatMap(({ plan }) => plan.tables)),
+      now: Date.now(),
+      seenBelow: this.#engine.gcSeqno(),
+    })
   }
 }
 

@@ -23,6 +23,7 @@ import { TypescriptCompactor } from './typescript-compactor.ts'
 import { databaseMetrics } from './typescript-metrics.ts'
 import { TypescriptKeyspace } from './typescript-keyspace.ts'
 import type { KeyspaceOwner } from './typescript-keyspace.ts'
+import { givenStrategy } from './typescript-strategy.ts'
 
 /** Closes the handles of databases that were dropped. */
 const abandoned = new FinalizationRegistry<DatabaseHandle>((handle) => {
@@ -72,7 +73,9 @@ export class TypescriptDatabase implements DatabaseEngine, KeyspaceOwner {
   *#openKeyspace(name: string, given: TreeSettingsGiven): Flow<KeyspaceEngine> {
     this.check()
     const { filterOf } = this.#handle
-    return new TypescriptKeyspace(this, yield* this.database.openKeyspace(name, given, filterOf))
+    const strategy = givenStrategy(given.compaction)
+    const keyspace = yield* this.database.openKeyspace(name, given, filterOf, strategy)
+    return new TypescriptKeyspace(this, keyspace)
   }
 
   keyspaceNames(): string[] {

@@ -13,6 +13,7 @@ import { keepAlive } from './base/keep-alive.ts'
 import { DatabaseHandle } from './db/registry.ts'
 import { StandaloneTree } from './db/standalone-tree.ts'
 import { TypescriptDatabase } from './typescript-database.ts'
+import { givenStrategy } from './typescript-strategy.ts'
 import { TypescriptTree } from './typescript-tree.ts'
 import { realVfs } from './vfs/real-vfs.ts'
 
@@ -46,5 +47,6 @@ function* openDatabase(path: string, settings: DatabaseSettings): Flow<DatabaseE
 }
 
 function* openTree(path: string, settings: TreeEngineSettings): Flow<BareTreeEngine> {
-  return new TypescriptTree(yield* StandaloneTree.open(realVfs, path, settings))
+  const strategy = givenStrategy(settings.tree.compaction)
+  return new TypescriptTree(yield* StandaloneTree.open(realVfs, path, settings, strategy))
 }

@@ -53,6 +53,7 @@ import { Maintenance } from './maintenance.ts'
 import { openDirectory } from './open-directory.ts'
 import { NOTHING_RECOVERED, Recovery } from './recovery.ts'
 import { SnapshotTracker } from './snapshot-tracker.ts'
+import type { Strategy } from './strategies.ts'
 import { Throttle } from './throttle.ts'
 import { checkedBatch } from './write-batch.ts'
 import { WriteControl } from './write-control.ts'
@@ -125,6 +126,7 @@ export class Database {
       ),
       onFatal: (cause) => this.#queue.fail(cause),
       onState: (problem) => this.#maintenanceState(problem),
+      onLacking: (problem) => this.#health.set('strategy', problem),
       events: this.events,
     })
     this.#ingestions = new Ingestions(this.maintenance, () => this.closedError())
@@ -356,12 +358,13 @@ export class Database {
     name: string,
     given: TreeSettingsGiven,
     filterOf?: DatabaseSettings['filterOf'],
+    strategy?: Strategy,
   ): Flow<Keyspace> {
     this.check()
     const filter = filterOf?.(name)
     // A creation is a commit and keeps its place in the order of all.
     this.#queue.drain()
-    return yield* this.keyspaces.open(name, given, filter)
+    return yield* this.keyspaces.open(name, given, { filter, strategy })
   }
 
   /** To all keyspaces that have none. */

@@ -6,7 +6,7 @@ import type { Events } from './event-queue.ts'
 import type { JournalJob } from './journal-keeper.ts'
 
 /** What may fail; 'failed': writing has ended. */
-export type HealthSource = JournalJob | 'maintenance' | 'failed'
+export type HealthSource = JournalJob | 'maintenance' | 'strategy' | 'failed'
 
 export class Health {
   readonly #events: Events
@@ -41,9 +41,9 @@ export class Health {
     this.#isClosing = true
   }
 
-  /** Maintenance tells of its failures itself, one by one. */
+  /** Maintenance tells of its failures itself, one by one; that a strategy is missing is none. */
   #tellError(source: HealthSource, error: ShaleError): void {
-    if (source === 'maintenance') return
+    if (source === 'maintenance' || source === 'strategy') return
     const during = error.code === 'SYNC_FAILED' ? 'sync' : 'journal'
     this.#events.tell({ type: 'error', error, during })
   }

@@ -1,12 +1,15 @@
 /** A keyspace as the database keeps it: its tree, and what its upkeep has to remember. */
 
 import type { Tree } from '../tree/tree.ts'
+import type { Strategy } from './strategies.ts'
 
 export class Keyspace {
   readonly id: number
   readonly name: string
   readonly tree: Tree
   isDeleted = false
+  /** What decides where the stored strategy has its name; undefined: nobody gave one. */
+  strategy: Strategy | undefined
 
   // --- upkeep ------------------------------------------------------------------------------------
   /** What of its memtables is counted in the bytes of all. */
@@ -31,6 +34,9 @@ export class Keyspace {
   /** Milliseconds until a failed job is tried again. */
   flushRetry = 0
   compactionRetry = 0
+  strategyRetry = 0
+  /** Its strategy has failed: it is not asked until the pause is over. */
+  isStrategyPausing = false
 
   constructor(tree: Tree) {
     this.id = tree.id

@@ -19,6 +19,7 @@ import { Tree } from '../tree/tree.ts'
 import type { TreeContext } from '../tree/tree.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import { Keyspace } from './keyspace.ts'
+import type { Strategy } from './strategies.ts'
 import {
   ENTRY_HEADER_BYTES,
   KEYSPACE_CREATE,
@@ -34,8 +35,14 @@ export interface KeyspacesParts {
   /** Hands over a commit of its own with one record; returns its seqno. */
   readonly appendRecord: (record: Uint8Array) => number
   readonly onAdded: (keyspace: Keyspace) => void
-  /** Its options are others now. */
+  /** Its options, or its strategy, are others now. */
   readonly onChanged: (keyspace: Keyspace) => void
+}
+
+/** What the application gives a keyspace and nothing stores. */
+export interface Offered {
+  readonly filter?: FilterSource | undefined
+  readonly strategy?: Strategy | undefined
 }
 
 /** A keyspace on its way. */
@@ -99,16 +106,19 @@ export class Keyspaces {
     if (!this.#parts.isReadOnly) this.#parts.onAdded(keyspace)
   }
 
-  /** The keyspace with that name, these options and perhaps a filter; created if there is none. */
-  *open(name: string, given: TreeSettingsGiven, filter: FilterSource | undefined): Flow<Keyspace> {
+  /** The keyspace with that name, these options and these helpers; created if there is none. */
+  *open(name: string, given: TreeSettingsGiven, { filter, strategy }: Offered): Flow<Keyspace> {
     checkCodecs(given)
     const found = this.#byName.get(name)
     if (found === undefined && !this.#creations.has(name)) {
-      return yield* this.#create(name, given, filter)
+      return yield* this.#create(name, given, { filter, strategy })
     }
     const keyspace = found ?? (yield* this.#finish(this.#creations.get(name)!))
     keyspace.tree.offerFilter(filter)
-    yield* this.#change(keyspace, given)
+    const hasChanged = yield* this.#change(keyspace, given)
+    keyspace.strategy = strategy ?? keyspace.strategy
+    const { isReadOnly, onChanged } = this.#parts
+    if (!isReadOnly && (hasChanged || strategy !== undefined)) onChanged(keyspace)
     return keyspace
   }
 
@@ -123,12 +133,13 @@ export class Keyspaces {
     }
   }
 
-  *#change(keyspace: Keyspace, given: TreeSettingsGiven): Flow<void> {
+  /** Whether they are others now. */
+  *#change(keyspace: Keyspace, given: TreeSettingsGiven): Flow<boolean> {
     const { tree } = keyspace
     const before = tree.storedOptions
     const after = changedOptions(before, given)
     const options = encodeOptions(after)
-    if (equalBytes(options, encodeOptions(before))) return
+    if (equalBytes(options, encodeOptions(before))) return false
     if (this.#parts.isReadOnly) {
       const message = 'a read-only database keeps the stored options'
       throw new ShaleError('READ_ONLY', message, { keyspace: keyspace.name })
@@ -138,7 +149,7 @@ export class Keyspaces {
       { treeOptions: [{ tree: tree.id, options }] },
       { durable: () => tree.setOptions(after), failed: (error) => this.#failIfLost(error) },
     )
-    this.#parts.onChanged(keyspace)
+    return true
   }
 
   /** A failed sync of the manifest ends writing. */
@@ -146,11 +157,7 @@ export class Keyspaces {
     if (error instanceof ShaleError && error.code === 'SYNC_FAILED') this.#parts.queue.fail(error)
   }
 
-  *#create(
-    name: string,
-    given: TreeSettingsGiven,
-    filter: FilterSource | undefined,
-  ): Flow<Keyspace> {
+  *#create(name: string, given: TreeSettingsGiven, { filter, strategy }: Offered): Flow<Keyspace> {
     const { context, isReadOnly, appendRecord } = this.#parts
     if (isReadOnly) {
       throw new ShaleError('KEYSPACE_NOT_FOUND', 'there is no such keyspace', { keyspace: name })
@@ -160,6 +167,7 @@ export class Keyspaces {
     const state = newTree({ tree, name, createdSeqno: 0, options })
     const keyspace = new Keyspace(yield* Tree.open(context, state))
     keyspace.tree.offerFilter(filter)
+    keyspace.strategy = strategy
     const key = Buffer.from(name)
     const createdSeqno = appendRecord(encodeRecord(KEYSPACE_CREATE, state.id, key, options))
     const creation: Creation = {

@@ -1,6 +1,6 @@
 /** What maintenance has done: jobs that succeeded. */
 
-import type { PlanData } from '../../engine.ts'
+import type { EngineErrorSource, PlanData } from '../../engine.ts'
 import type { ShaleError } from '../../errors.ts'
 import { Latency } from '../base/histogram.ts'
 import type { JobFigures } from '../tree/tree-context.ts'
@@ -50,7 +50,7 @@ export class MaintenanceFigures {
     this.#events?.tell({ type: 'compaction', keyspace: name, plan, ...bytes, ms })
   }
 
-  failed(during: 'flush' | 'compaction' | 'filter', error: unknown): void {
+  failed(during: EngineErrorSource, error: unknown): void {
     this.#events?.tell({ type: 'error', error: error as ShaleError, during })
   }
 }

@@ -10,7 +10,7 @@
  * Sync callers do such work here and now, whatever of it is under way.
  */
 
-import type { PlanData } from '../../engine.ts'
+import type { EngineErrorSource, PlanData } from '../../engine.ts'
 import { isAsyncFilterFailure, isFilterFailure } from '../../compaction-filter.ts'
 import { ShaleError } from '../../errors.ts'
 import { Background } from '../base/background.ts'
@@ -21,15 +21,14 @@ import { Gate } from '../base/gate.ts'
 import { Highest } from '../base/highest.ts'
 import type { CompactionJob } from '../tree/compaction-job.ts'
 import type { JobFigures } from '../tree/tree.ts'
-import type { Vfs } from '../vfs/vfs.ts'
 import { CompactionWatch } from './compaction-watch.ts'
-import type { Events } from './event-queue.ts'
 import type { Keyspace } from './keyspace.ts'
 import { isLevel0Full, level0Debt } from './level0.ts'
 import { MaintenanceFigures } from './maintenance-figures.ts'
+import type { MaintenanceParts } from './maintenance-parts.ts'
 import { agePause, isAborted, isFatal, nextRetry } from './retry.ts'
+import { Strategies } from './strategies.ts'
 import { Timer } from './timer.ts'
-import type { WriteControl } from './write-control.ts'
 
 /**
  * Sealed memtables, and their bytes, at which a sync writer flushes them: small ones together,
@@ -41,25 +40,9 @@ const SEALED_BYTES_MAX = 4 * 2 ** 20
 /** Async flushes of all keyspaces that run at once: each of them may go on in the same turn. */
 const FLUSHES_MAX = 8
 
-export interface MaintenanceParts {
-  readonly vfs: Vfs
-  /** Undefined: writers are not slowed. */
-  readonly control: WriteControl | undefined
-  readonly maxCompactions: number
-  /** Whether it flushes and compacts by itself. */
-  readonly isAutomatic: boolean
-  /** Something may be evicted. */
-  readonly afterFlush: Io<void>
-  /** A sync failed. */
-  readonly onFatal: (cause: ShaleError) => void
-  /** Degraded by this; undefined: healed. */
-  readonly onState: (problem: ShaleError | undefined) => void
-  /** Undefined: nobody can listen. */
-  readonly events: Events | undefined
-}
-
 export class Maintenance {
   readonly figures: MaintenanceFigures
+  readonly strategies: Strategies
   /** Bytes of memtables, active and sealed, over all keyspaces. */
   memory = 0
   readonly #parts: MaintenanceParts
@@ -99,6 +82,12 @@ export class Maintenance {
     this.#parts = parts
     this.figures = new MaintenanceFigures(parts.events)
     this.#looking = new Slice(() => parts.vfs.monotonicMillis())
+    this.strategies = new Strategies({
+      onLacking: parts.onLacking,
+      onFailure: (error) => this.#tellFailure('strategy', error),
+      after: (pause, call) => this.#after(pause, call),
+      changed: (keyspace) => this.queueCompaction(keyspace),
+    })
   }
 
   // --- memory and level 0 ------------------------------------------------------------------------
@@ -106,6 +95,7 @@ export class Maintenance {
   /** A keyspace joins: counts what recovery left in it and schedules what it needs. */
   opened(keyspace: Keyspace): void {
     this.#keyspaces.add(keyspace)
+    this.strategies.look(keyspace)
     this.countActive(keyspace)
     this.#countSealed(keyspace)
     this.#countLevel0(keyspace)
@@ -115,6 +105,7 @@ export class Maintenance {
 
   /** Its strategy may want something else now. */
   optionsChanged(keyspace: Keyspace): void {
+    this.strategies.look(keyspace)
     this.#countLevel0(keyspace)
     this.queueCompaction(keyspace)
   }
@@ -422,7 +413,7 @@ export class Maintenance {
    */
   *#choosePlan(keyspace: Keyspace): Flow<PlanData | undefined> {
     const { tree } = keyspace
-    const wanted = (yield* tree.coveredPlan()) ?? tree.choosePlan()
+    const wanted = (yield* tree.coveredPlan()) ?? (yield* this.strategies.choose(keyspace))
     const plan = wanted ?? (yield* tree.upkeepPlan()) ?? tree.stalePlan()
     if (plan === undefined && keyspace.compactions === 0) {
       keyspace.level0Left = tree.level0Runs
@@ -591,7 +582,7 @@ export class Maintenance {
   }
 
   /** A failed sync ends writing: that is told instead. */
-  #tellFailure(during: 'flush' | 'compaction' | 'filter', error: unknown): void {
+  #tellFailure(during: EngineErrorSource, error: unknown): void {
     if (!isFatal(error) && !this.#isStopping) this.figures.failed(during, error)
   }
 

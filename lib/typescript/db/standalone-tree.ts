@@ -35,6 +35,7 @@ import { Maintenance } from './maintenance.ts'
 import type { CompactionWatch } from './compaction-watch.ts'
 import { openDirectory } from './open-directory.ts'
 import type { OpenedDirectory } from './open-directory.ts'
+import type { Strategy } from './strategies.ts'
 
 /** Id of the only tree of a directory. */
 const TREE_ID = 1
@@ -87,18 +88,24 @@ export class StandaloneTree {
       afterFlush: Io.now(() => {}),
       onFatal: () => {},
       onState: () => {},
+      onLacking: () => {},
       events: undefined,
     })
     this.#ingestions = new Ingestions(this.maintenance, () => this.closedError())
   }
 
-  static *open(vfs: Vfs, path: string, settings: TreeEngineSettings): Flow<StandaloneTree> {
+  static *open(
+    vfs: Vfs,
+    path: string,
+    settings: TreeEngineSettings,
+    strategy?: Strategy,
+  ): Flow<StandaloneTree> {
     checkCodecs(settings.tree)
     const directory = yield* openDirectory(vfs, path, RULES)
     const opened = new StandaloneTree(path, settings, directory)
     try {
       yield* opened.#applyOptions()
-      yield* opened.#openTree()
+      yield* opened.#openTree(strategy)
       opened.#takeBackAtExit = atExit(() => opened.#leave())
       return opened
     } catch (error) {
@@ -121,13 +128,14 @@ export class StandaloneTree {
     yield* this.#manifest.commit({ treeOptions: [{ tree: TREE_ID, options }] })
   }
 
-  *#openTree(): Flow<void> {
+  *#openTree(strategy: Strategy | undefined): Flow<void> {
     const state = this.#manifest.state.trees.get(TREE_ID)!
     this.#gcSeqno = state.gcSeqno
     this.#recordedGcSeqno = state.gcSeqno
     const tree = yield* Tree.open(this.#context(), state)
     tree.offerFilter(this.#settings.filter)
     this.#keyspace = new Keyspace(tree)
+    this.#keyspace.strategy = strategy
     for (const name of yield* this.#vfs.list(this.path)) {
       const { kind, number } = parseFileName(name)
       const isOurs = kind === 'table' || kind === 'blob'

@@ -311,6 +311,11 @@ export class Tree {
     return choose(Infinity) && choose(lowestRead(yield* this.#context.view()))
   }
 
+  /** For a strategy that is no function here. */
+  *strategyContext(): Flow<ChoiceContext> {
+    return this.#choiceContext(lowestRead(yield* this.#context.view()))
+  }
+
   #choiceContext(seenBelow = 0): ChoiceContext {
     return { busyTables: this.#busyTables(), now: this.#context.vfs.wallMillis(), seenBelow }
   }
@@ -360,13 +365,19 @@ export class Tree {
     return [...this.#jobs]
   }
 
-  /** A job with a claim on its tables, to be run. PLAN_STALE: a table is gone or busy. */
-  claim(plan: PlanData): CompactionJob {
-    const { inputs } = new Placement(this.#super.version, plan)
+  /** Throws why there can be no claim: PLAN_STALE if a table is gone or busy. */
+  checkClaim(plan: PlanData): Placement {
+    const placement = new Placement(this.#super.version, plan)
     const busy = this.#busyTables()
     if (plan.tables.some((number) => busy.has(number))) {
       throw new ShaleError('PLAN_STALE', 'a table is busy')
     }
+    return placement
+  }
+
+  /** A job with a claim on its tables, to be run; see checkClaim. */
+  claim(plan: PlanData): CompactionJob {
+    const { inputs } = this.checkClaim(plan)
     const job = new CompactionJob(plan, inputs, () => this.#jobs.delete(job))
     this.#jobs.add(job)
     return job
