@@ -9,7 +9,7 @@ import type { ChoiceContext } from './strategy.ts'
 import { makeVersion } from './version.ts'
 
 /** Milliseconds that one decision may take. */
-const PATIENCE = 1000
+export const PATIENCE = 1000
 const NAME_MAX = 128
 
 /** The strategies that were given, by name: what the options of a tree show. */

@@ -21,13 +21,13 @@ import type {
   TreeEngineSettings,
   TreeFigures,
   TreeSettings,
-  TreeSettingsGiven,
   VersionData,
 } from '../engine.ts'
 import type { KeyInput, ValueInput } from '../types.ts'
 import { loadAddon } from './binding.ts'
 import type { EventData } from './event-feed.ts'
 import type { GivenFilter } from './filters.ts'
+import type { DoorTreeSettings, StrategyQuestion } from './strategies.ts'
 import { META_WORDS, PROTOCOL_VERSION } from './protocol.ts'
 
 /** What the core says about a failure; `code` is an index of ERROR_CODES. */
@@ -42,10 +42,10 @@ export interface CoreError {
   readonly errno?: number
   readonly pid?: number
   readonly sameProcess?: boolean
-  /** ABORTED: a compaction filter failed. */
-  readonly fromFilter?: boolean
-  /** What it was asked then; see filters.ts. */
-  readonly filterQuestion?: number
+  /** ABORTED: a filter or strategy failed. */
+  readonly fromApplication?: boolean
+  /** What it was asked then; see asked.ts. */
+  readonly question?: number
   readonly cause?: CoreError
 }
 
@@ -94,8 +94,8 @@ export interface Door {
   databaseStatus(): void
   close(): void
   closeSync(): void
-  openKeyspace(name: string, given: TreeSettingsGiven): void
-  openKeyspaceSync(name: string, given: TreeSettingsGiven): void
+  openKeyspace(name: string, given: DoorTreeSettings): void
+  openKeyspaceSync(name: string, given: DoorTreeSettings): void
   describeKeyspace(): { id: number; name: string }
   keyspaceNames(): string[]
   insert(key: KeyInput, value: ValueInput): void
@@ -133,8 +133,9 @@ export interface Door {
   onQuestions(answerQuestions: () => void): void
   addFilter(keyspace: string, filter: GivenFilter): void
   releaseCompactions(): void
-  takeQuestion(): Buffer | undefined
+  takeQuestion(): Buffer | StrategyQuestion | undefined
   answerQuestion(verdicts: Uint8Array): void
+  answerWithPlan(plan: PlanData | undefined): void
   failQuestion(message: string): void
 
   startIngestion(): void
@@ -161,7 +162,8 @@ export interface Door {
   dropTreeRangeSync(lower: Uint8Array | undefined, upper: Uint8Array | undefined): void
 }
 
-export type GivenTreeSettings = Omit<TreeEngineSettings, 'filter'> & {
+export type GivenTreeSettings = Omit<TreeEngineSettings, 'filter' | 'tree'> & {
+  readonly tree: DoorTreeSettings
   readonly filter: GivenFilter | undefined
 }
 

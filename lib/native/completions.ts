@@ -11,7 +11,7 @@ import { door, META, NUMBERS, onAnswers } from './addon.ts'
 import { answeredNothing } from '../turn.ts'
 import { deliverEvents } from './event-feed.ts'
 import { errorOf, failure } from './failure.ts'
-import { answerQuestions } from './filters.ts'
+import { answerQuestions } from './questions.ts'
 import {
   META_COUNT,
   META_OFFSET,

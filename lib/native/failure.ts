@@ -2,7 +2,7 @@
 
 import { ERROR_CODES, ShaleError, type ErrorCode } from '../errors.ts'
 import { door, type CoreError } from './addon.ts'
-import { filterFailureOf } from './filters.ts'
+import { failureOf } from './asked.ts'
 import { STATUS_BAD_HANDLE, STATUS_BUSY } from './protocol.ts'
 
 /** For failures about which the core says no more than their code. */
@@ -20,7 +20,7 @@ const WORDS: Partial<Record<ErrorCode, string>> = {
 }
 
 export function errorOf(core: CoreError): ShaleError {
-  const known = core.filterQuestion === undefined ? undefined : filterFailureOf(core.filterQuestion)
+  const known = core.question === undefined ? undefined : failureOf(core.question)
   if (known !== undefined) return known
   const named = ERROR_CODES[core.code]
   const code: ErrorCode =

@@ -1,10 +1,6 @@
 /**
- * Compaction filters of the application: what the core knows them by, and the answers to the
- * questions of its compactions.
- *
- * A question comes on the channel of all answers, or while a synchronous call waits for a
- * compaction; the core then asks from inside of that call. Both ways the questions are taken one by
- * one until there is none. How they are packed is said in native/binding/filter_desk.h.
+ * Compaction filters of the application: what the core knows them by, and their answers. How
+ * questions and answers are packed is said in native/binding/application_filter.h.
  */
 
 import { BufferView } from '../buffer-view.ts'
@@ -17,17 +13,9 @@ import type {
   PrefixFilterSource,
   TtlFilterSource,
 } from '../engine.ts'
-import { ShaleError } from '../errors.ts'
-import { door, META, NUMBERS } from './addon.ts'
-import {
-  META_COUNT,
-  META_FLAGS,
-  META_LENGTH,
-  META_NUMBER,
-  NO_VALUE,
-  QUESTION_LAST_LEVEL,
-  QUESTION_NOW,
-} from './protocol.ts'
+import { door, NUMBERS } from './addon.ts'
+import { fail, numberOf } from './asked.ts'
+import { META_NUMBER, NO_VALUE, QUESTION_LAST_LEVEL, QUESTION_NOW } from './protocol.ts'
 
 /** A filter as the door takes it. */
 export type GivenFilter =
@@ -41,38 +29,22 @@ export type GivenFilter =
       readonly patience: number
     }
 
-/**
- * By number. Not held: a filter may refer to the database that asks it, which nobody could collect
- * then. Databases hold theirs by the settings they were opened with, trees by a member.
- */
-const sources = new Map<number, WeakRef<ApplicationFilterSource>>()
-const collected = new FinalizationRegistry<number>((number) => sources.delete(number))
-let lastNumber = 0
-
 export function givenFilter(source: FilterSource): GivenFilter {
   if (source.type !== 'application') return source
-  if (lastNumber === 0) door.onQuestions(answerQuestions)
-  const number = ++lastNumber
-  sources.set(number, new WeakRef(source))
-  collected.register(source, number)
   const { type, name, needsBlobValues, patience } = source
-  return { type, number, name, needsBlobValues, patience }
+  return { type, number: numberOf(source), name, needsBlobValues, patience }
 }
 
-// --- questions -----------------------------------------------------------------------------------
-
-/** Takes all that there are. Never throws. */
-export function answerQuestions(): void {
-  for (;;) {
-    const bytes = door.takeQuestion()
-    if (bytes === undefined) return
-    const number = NUMBERS[META_NUMBER / 2] as number
-    const source = sources.get(META[META_COUNT] as number)?.deref()
-    const flags = META[META_FLAGS] as number
-    const entries = unpack(bytes, META[META_LENGTH] as number, (flags & QUESTION_LAST_LEVEL) !== 0)
-    if (source === undefined) fail(number, 'the compaction filter was collected')
-    else judge(source, number, entries, (flags & QUESTION_NOW) !== 0)
-  }
+/** Answers a question: `count` entries, packed in `bytes`. Never throws. */
+export function answerFilter(
+  source: ApplicationFilterSource,
+  question: number,
+  bytes: Buffer,
+  count: number,
+  flags: number,
+): void {
+  const entries = unpack(bytes, count, (flags & QUESTION_LAST_LEVEL) !== 0)
+  judge(source, question, entries, (flags & QUESTION_NOW) !== 0)
 }
 
 /** `now`: the thread waits for this compaction, so that a promise would not be settled. */
@@ -151,28 +123,4 @@ function pack(verdicts: readonly CheckedVerdict[]): Uint8Array {
     offset += verdict.length
   }
   return packed
-}
-
-// --- failures ------------------------------------------------------------------------------------
-
-/** So many are remembered; of older ones only what the core says is left. */
-const KEPT = 64
-
-/** By the question. */
-const failures = new Map<number, ShaleError>()
-
-/** `flags`: QUESTION_NOW if the filter is not to blame. */
-function fail(number: number, error: unknown, flags = 0): void {
-  if (error instanceof ShaleError) {
-    if (failures.size >= KEPT) failures.delete(failures.keys().next().value as number)
-    failures.set(number, error)
-  }
-  NUMBERS[META_NUMBER / 2] = number
-  META[META_FLAGS] = flags
-  door.failQuestion(error instanceof Error ? error.message : String(error))
-}
-
-/** What a filter of this environment failed with when it was asked that. */
-export function filterFailureOf(question: number): ShaleError | undefined {
-  return failures.get(question)
 }

@@ -11,6 +11,7 @@ import {
   type EngineStatus,
   type KeyspaceEngine,
   type RecoveryFigures,
+  type StrategySource,
   type TreeSettingsGiven,
 } from '../engine.ts'
 import { rejected } from '../receiver.ts'
@@ -31,6 +32,7 @@ import {
   META_STATUS,
   SNAPSHOT_ABANDONED,
 } from './protocol.ts'
+import { doorSettings, strategyIn } from './strategies.ts'
 
 const { write, writeSync } = door
 
@@ -44,6 +46,8 @@ export class NativeDatabase implements DatabaseEngine {
   readonly #settings: DatabaseSettings
   /** The keyspaces whose filters the core has. */
   readonly #filtered = new Set<string>()
+  /** By keyspace, held here: see asked.ts. */
+  readonly #strategies = new Map<string, StrategySource>()
   #events: EventFeed | undefined
 
   constructor(handle: number, settings: DatabaseSettings) {
@@ -79,6 +83,7 @@ export class NativeDatabase implements DatabaseEngine {
   }
 
   openKeyspace(name: string, given: TreeSettingsGiven): Promise<KeyspaceEngine> {
+    const settings = doorSettings(given)
     try {
       // Nothing is made if that throws.
       this.#settings.filterOf?.(name)
@@ -87,16 +92,16 @@ export class NativeDatabase implements DatabaseEngine {
     }
     this.#select()
     announce()
-    door.openKeyspace(name, given)
-    return outcome(asNumber, this).then((handle) => this.#keyspace(handle, name))
+    door.openKeyspace(name, settings)
+    return outcome(asNumber, this).then((handle) => this.#keyspace(handle, name, given))
   }
 
   openKeyspaceSync(name: string, given: TreeSettingsGiven): KeyspaceEngine {
     this.#settings.filterOf?.(name)
     this.#select()
-    door.openKeyspaceSync(name, given)
+    door.openKeyspaceSync(name, doorSettings(given))
     this.#core.check()
-    return this.#keyspace(META[META_HANDLE] as number, name)
+    return this.#keyspace(META[META_HANDLE] as number, name, given)
   }
 
   keyspaceNames(): string[] {
@@ -182,7 +187,9 @@ export class NativeDatabase implements DatabaseEngine {
     META[META_HANDLE] = this.#core.handle
   }
 
-  #keyspace(handle: number, name: string): NativeKeyspace {
+  #keyspace(handle: number, name: string, given: TreeSettingsGiven): NativeKeyspace {
+    const strategy = strategyIn(given)
+    if (strategy !== undefined) this.#strategies.set(name, strategy)
     const keyspace = new NativeKeyspace(handle, this, this.#settings.maxValueSize)
     this.#giveFilter(name)
     return keyspace

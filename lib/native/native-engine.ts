@@ -15,6 +15,8 @@ import { givenFilter } from './filters.ts'
 import { NativeDatabase } from './native-database.ts'
 import { NativeTree } from './native-tree.ts'
 import { META_HANDLE, META_STATUS } from './protocol.ts'
+import { answerQuestions } from './questions.ts'
+import { doorSettings } from './strategies.ts'
 
 /**
  * The engine of this environment.
@@ -24,8 +26,13 @@ import { META_HANDLE, META_STATUS } from './protocol.ts'
 export function nativeEngine(): Engine {
   const cause = loadFailure()
   if (cause !== undefined) throw new ShaleError('NOT_SUPPORTED', cause.message, { cause })
+  if (!isServing) door.onQuestions(answerQuestions)
+  isServing = true
   return engine
 }
+
+/** The core knows who answers its questions. */
+let isServing = false
 
 const engine: Engine = {
   name: 'native',
@@ -60,18 +67,18 @@ const engine: Engine = {
   openTree(path: string, settings: TreeEngineSettings): Promise<BareTreeEngine> {
     announce()
     door.openTree(path, givenTree(settings))
-    return outcome(asNumber, engine).then((handle) => NativeTree.open(handle, settings.filter))
+    return outcome(asNumber, engine).then((handle) => NativeTree.open(handle, settings))
   },
 
   openTreeSync(path: string, settings: TreeEngineSettings): BareTreeEngine {
     door.openTreeSync(path, givenTree(settings))
-    return NativeTree.open(made(), settings.filter)
+    return NativeTree.open(made(), settings)
   },
 }
 
 function givenTree(settings: TreeEngineSettings): GivenTreeSettings {
-  const { filter } = settings
-  return { ...settings, filter: filter && givenFilter(filter) }
+  const { filter, tree } = settings
+  return { ...settings, tree: doorSettings(tree), filter: filter && givenFilter(filter) }
 }
 
 /** The handle that the last call made; throws if it failed. */

@@ -4,12 +4,12 @@ import type {
   BareTreeEngine,
   CompactorEngine,
   EntryKind,
-  FilterSource,
   IngestionEngine,
   MajorCompaction,
   PlanData,
   StrategySetting,
   SuperVersionData,
+  TreeEngineSettings,
 } from '../engine.ts'
 import { checkInBounds, keyError, MAX_VALUE_BYTES, valueError } from '../errors.ts'
 import type { KeyInput, ValueInput } from '../types.ts'
@@ -45,21 +45,21 @@ function describe(handle: number): { path: string; reads: number } {
 export class NativeTree extends NativeReads implements BareTreeEngine {
   readonly path: string
   readonly compactor: CompactorEngine
-  /** Held here: see filters.ts. */
-  readonly filter: FilterSource | undefined
+  /** Held here, with what the core asks: see asked.ts. */
+  readonly given: TreeEngineSettings
   readonly #core: Core
   readonly #reads: number
 
   /** What can be read has a handle of its own, which goes with the core's. */
-  static open(handle: number, filter: FilterSource | undefined): NativeTree {
+  static open(handle: number, settings: TreeEngineSettings): NativeTree {
     const core = new Core(handle)
     const { path, reads } = describe(handle)
-    return new NativeTree(core, path, reads, filter)
+    return new NativeTree(core, path, reads, settings)
   }
 
-  private constructor(core: Core, path: string, reads: number, filter: FilterSource | undefined) {
+  private constructor(core: Core, path: string, reads: number, settings: TreeEngineSettings) {
     super(reads, undefined)
-    this.filter = filter
+    this.given = settings
     this.path = path
     this.#core = core
     this.#reads = reads

@@ -125,6 +125,14 @@ std::string Status::ToString() const {
   return text;
 }
 
+Status ApplicationFailure(std::string message, uint64_t question) {
+  ErrorDetails details;
+  details.message = std::move(message);
+  details.from_application = true;
+  details.question = question;
+  return {Code::kAborted, std::move(details)};
+}
+
 const char* CodeName(Code code) {
   const auto index = static_cast<size_t>(code);
   return index < std::size(kCodeNames) ? kCodeNames[index] : "UNKNOWN";

@@ -67,8 +67,8 @@ struct ErrorDetails {
   int error_number = 0;                 // errno
   bool indeterminate = false;           // it is unknown whether the write took effect
   bool same_process = false;            // DB_LOCKED: the holder is this process
-  bool from_filter = false;             // ABORTED: a compaction filter failed, nobody stopped it
-  uint64_t filter_question = 0;         // ABORTED: what the application was asked; 0: nothing
+  bool from_application = false;        // ABORTED: a filter or strategy failed, nobody stopped it
+  uint64_t question = 0;                // ABORTED: what the application was asked; 0: nothing
   int64_t holder_pid = 0;               // DB_LOCKED
   std::shared_ptr<const Status> cause;  // the failure that this one follows from; null if none
 };
@@ -90,8 +90,8 @@ class [[nodiscard]] Status {
 
   bool ok() const { return code_ == Code::kOk; }
   bool Is(Code c) const { return code_ == c; }
-  // A compaction ended because of its filter: unlike one that was stopped it has failed.
-  bool from_filter() const { return details_ != nullptr && details_->from_filter; }
+  // What the application was asked has failed: unlike what was stopped.
+  bool from_application() const { return details_ != nullptr && details_->from_application; }
   Code code() const { return code_; }
   const ErrorDetails* details() const { return details_.get(); }
   const std::string& message() const;
@@ -109,6 +109,9 @@ class [[nodiscard]] Status {
   Code code_ = Code::kOk;
   std::shared_ptr<const ErrorDetails> details_;
 };
+
+// kAborted, and that it came from a filter or strategy. `question`: see ErrorDetails.
+Status ApplicationFailure(std::string message, uint64_t question = 0);
 
 const char* CodeName(Code code);  // "DISK_FULL"; "OK" for kOk
 

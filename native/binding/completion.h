@@ -46,7 +46,7 @@ class Channel : public RefCounted {
   void Post(std::unique_ptr<Answer> answer);
   // `deliver` is called although no answer may have come.
   void Wake();
-  // Says that a question waits (filter_desk.h).
+  // Says that a question waits (question_desk.h).
   void PostQuestion();
 
   // --- the environment's thread ---

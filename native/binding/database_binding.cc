@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "binding/environment.h"
+#include "binding/filter_binding.h"
 #include "binding/open_core.h"
 #include "binding/options_binding.h"
 #include "binding/view.h"
@@ -101,22 +102,28 @@ napi_value OpenKeyspace(Call<2>& call) {
   JsReader reader(call.env, nullptr);
   const std::string name = reader.ToText(call.arguments[0]);
   GivenTreeOptions given;
-  if (Status status = GivenTreeOptions::Read(call.env, call.arguments[1], &given); !status.ok()) {
+  std::shared_ptr<UserStrategy> strategy;
+  Status status = GivenTreeOptions::Read(call.env, call.arguments[1], &given);
+  if (status.ok()) status = ReadUserStrategy(call.environment, call.arguments[1], &strategy);
+  if (!status.ok()) {
     call.environment->Fail(std::move(status));
     return nullptr;
   }
   const auto open = [open = core->open, database = Ref<Database>::Share(core->open->database()),
-                     name, given](Answer* answer) {
+                     name, given, strategy](Answer* answer) {
     Ref<Keyspace> keyspace;
-    SHALE_RETURN_IF_ERROR(database->OpenKeyspace(name, given.Merge(), &keyspace));
-    answer->make = [open, keyspace] { return std::make_unique<ReadTarget>(open, keyspace); };
+    SHALE_RETURN_IF_ERROR(database->OpenKeyspace(name, given.Merge(), &keyspace, strategy));
+    answer->make = [open, keyspace, strategy] {
+      open->NoteStrategy(keyspace.get(), strategy);
+      return std::make_unique<ReadTarget>(open, keyspace);
+    };
     return Status::Ok();
   };
   if constexpr (kAsync) {
     call.environment->RunAsync(open);
   } else {
     Answer answer;
-    Status status = open(&answer);
+    status = open(&answer);
     call.environment->ReportMade(std::move(status), answer);
   }
   return nullptr;
@@ -320,7 +327,7 @@ void RunPlanner(Call<kArguments>& call, ReadTarget* target, Planner planner, Whe
       target->database()->RunAsync(target->keyspace(), std::move(planner), when_busy, control,
                                    std::move(completion));
     };
-    e->Report(e->filters()->WaitFor(control.get(), begin));
+    e->Report(e->questions()->WaitFor(control.get(), begin));
   }
 }
 

@@ -76,7 +76,7 @@ Environment::Environment(napi_env env) : missed(std::make_unique<MissedReads>())
 // when that thread lets go.
 Environment::~Environment() {
   channel_->Detach();
-  filters_->Detach();
+  questions_->Detach();
   workers_.Stop();
   missed.reset();
   many.Drop();
@@ -104,16 +104,16 @@ bool Environment::Init(napi_value meta, napi_value deliver) {
   }
   meta_ = static_cast<uint32_t*>(data);
   channel_ = Channel::Create(env_, deliver);
-  filters_ = std::make_shared<FilterDesk>(channel_, [this] { return ServeFilters(); });
+  questions_ = std::make_shared<QuestionDesk>(channel_, [this] { return ServeQuestions(); });
   return static_cast<bool>(channel_);
 }
 
-bool Environment::ServeFilters() const {
+bool Environment::ServeQuestions() const {
   napi_handle_scope scope = nullptr;
   napi_value serve = nullptr;
   napi_value undefined = nullptr;
-  if (filter_server_ == nullptr || napi_open_handle_scope(env_, &scope) != napi_ok) return false;
-  const bool served = napi_get_reference_value(env_, filter_server_, &serve) == napi_ok &&
+  if (question_server_ == nullptr || napi_open_handle_scope(env_, &scope) != napi_ok) return false;
+  const bool served = napi_get_reference_value(env_, question_server_, &serve) == napi_ok &&
                       napi_get_undefined(env_, &undefined) == napi_ok &&
                       napi_call_function(env_, undefined, serve, 0, nullptr, nullptr) == napi_ok;
   (void)napi_close_handle_scope(env_, scope);
@@ -212,10 +212,10 @@ void Environment::SetSlab(napi_value slab) {
   meta_[kMetaStatus] = 0;
 }
 
-void Environment::SetFilterServer(napi_value serve) {
-  if (filter_server_ != nullptr) (void)napi_delete_reference(env_, filter_server_);
-  filter_server_ = nullptr;
-  (void)napi_create_reference(env_, serve, 1, &filter_server_);
+void Environment::SetQuestionServer(napi_value serve) {
+  if (question_server_ != nullptr) (void)napi_delete_reference(env_, question_server_);
+  question_server_ = nullptr;
+  (void)napi_create_reference(env_, serve, 1, &question_server_);
 }
 
 // --- functions ---------------------------------------------------------------------------------

@@ -24,9 +24,9 @@
 
 #include "binding/completion.h"
 #include "binding/convert.h"
-#include "binding/filter_desk.h"
 #include "binding/handle.h"
 #include "binding/protocol.h"
+#include "binding/question_desk.h"
 #include "tree/super_version.h"
 
 namespace shale {
@@ -82,8 +82,8 @@ class Environment {
   HandleTable& handles() { return handles_; }
   Workers& workers() { return workers_; }
   const Ref<Channel>& channel() const { return channel_; }
-  // Where the filters that this environment gives are asked.
-  const std::shared_ptr<FilterDesk>& filters() const { return filters_; }
+  // Where the filters and strategies that this environment gives are asked.
+  const std::shared_ptr<QuestionDesk>& questions() const { return questions_; }
 
   double Double(uint32_t word) const {
     double value;
@@ -122,8 +122,8 @@ class Environment {
   void RunAsync(std::function<Status(Answer*)> work);
 
   void SetSlab(napi_value slab);
-  // What answers the questions of filters.
-  void SetFilterServer(napi_value serve);
+  // What answers the questions there.
+  void SetQuestionServer(napi_value serve);
   // The answers that were handed out last; JavaScript asks for their bytes and errors by index.
   std::vector<std::unique_ptr<Answer>>& taken() { return taken_; }
 
@@ -137,7 +137,7 @@ class Environment {
   ~Environment();
   static void CleanUp(void* environment);
   bool Init(napi_value meta, napi_value deliver);
-  bool ServeFilters() const;
+  bool ServeQuestions() const;
 
   const napi_env env_;
   uint32_t* meta_ = nullptr;
@@ -147,8 +147,8 @@ class Environment {
   napi_ref slab_ref_ = nullptr;
   Status last_error_;
   Ref<Channel> channel_;
-  std::shared_ptr<FilterDesk> filters_;
-  napi_ref filter_server_ = nullptr;
+  std::shared_ptr<QuestionDesk> questions_;
+  napi_ref question_server_ = nullptr;
   std::shared_ptr<Reply> spare_reply_;
   std::vector<std::unique_ptr<Answer>> taken_;
   HandleTable handles_;

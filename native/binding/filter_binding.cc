@@ -1,11 +1,15 @@
-// Compaction filters: giving them, taking their questions, answering.
+// Compaction filters and strategies: giving them, taking their questions, answering.
 
 #include "binding/filter_binding.h"
 
 #include <utility>
 
+#include "binding/application_filter.h"
+#include "binding/application_strategy.h"
 #include "binding/js_object.h"
 #include "binding/open_core.h"
+#include "binding/options_binding.h"
+#include "binding/view.h"
 
 namespace shale {
 
@@ -36,17 +40,36 @@ Status ReadFilter(Environment* environment, napi_value given,
     reader.Text("name", &application.name);
     reader.Bool("needsBlobValues", &application.needs_blob_values);
     reader.Number("patience", &application.patience_ms);
-    *filter = std::make_shared<ApplicationFilter>(environment->filters(), std::move(application));
+    *filter = std::make_shared<ApplicationFilter>(environment->questions(), std::move(application));
   }
   if (reader.ok()) return Status::Ok();
   return {Code::kInvalidOption, "a compaction filter is not what lib/native makes"};
+}
+
+Status ReadUserStrategy(Environment* environment, napi_value given,
+                        std::shared_ptr<UserStrategy>* strategy) {
+  const napi_env env = environment->env();
+  napi_value setting = nullptr;
+  napi_value source = nullptr;
+  if (!JsReader(env, given).Get("compaction", &setting)) return Status::Ok();
+  JsReader reader(env, setting);
+  if (!reader.Get("source", &source)) return Status::Ok();
+  ApplicationStrategy::Given application;
+  reader.Text("name", &application.name);
+  JsReader from(env, source);
+  from.Number("number", &application.number);
+  from.Number("patience", &application.patience_ms);
+  *strategy =
+      std::make_shared<ApplicationStrategy>(environment->questions(), std::move(application));
+  if (reader.ok() && from.ok()) return Status::Ok();
+  return {Code::kInvalidOption, "a compaction strategy is not what lib/native makes"};
 }
 
 namespace {
 
 // Argument: the function that takes questions and answers them; it does not throw.
 napi_value OnQuestions(Call<1>& call) {
-  call.environment->SetFilterServer(call.arguments[0]);
+  call.environment->SetQuestionServer(call.arguments[0]);
   call.SetStatus(0);
   return nullptr;
 }
@@ -85,38 +108,73 @@ napi_value ReleaseCompactions(Call<0>& call) {
   return nullptr;
 }
 
-// The entries of a question (filter_desk.h), or undefined. kMetaNumber: its number; kMetaCount: the
-// filter; kMetaLength: how many entries; kMetaFlags.
+// What a strategy is asked: a VersionData and its context.
+napi_value StrategyQuestion(napi_env env, const Question& question) {
+  const StrategyContext& context = question.context;
+  return JsObject(env)
+      .Set("version", VersionObject(env, *question.tree->version))
+      .Set("busyTables",
+           JsArray(env, context.busy_tables,
+                   [env](uint64_t id) { return JsNumber(env, static_cast<double>(id)); }))
+      .Number("now", context.now_ms)
+      .Real("seenBelow", static_cast<double>(context.seen_below))
+      .value();
+}
+
+// What is asked, or undefined if nothing is: of a filter packed entries (application_filter.h), of a
+// strategy an object. kMetaNumber: the question; kMetaCount: the filter or
+// strategy; kMetaLength: how many entries; kMetaFlags.
 napi_value TakeQuestion(Call<0>& call) {
   Environment* e = call.environment;
   for (;;) {
-    const std::shared_ptr<Question> question = e->filters()->Take();
+    const std::shared_ptr<Question> question = e->questions()->Take();
     if (question == nullptr) return nullptr;
-    napi_value entries = JsBytes(call.env, question->entries);
-    if (entries == nullptr) {
+    napi_value asked = question->tree ? StrategyQuestion(call.env, *question)
+                                      : JsBytes(call.env, question->entries);
+    if (asked == nullptr) {
       napi_value pending = nullptr;
       (void)napi_get_and_clear_last_exception(call.env, &pending);
-      e->filters()->Answer(question->number, Code::kOutOfMemory, {});
+      e->questions()->Fail(question->number, Code::kOutOfMemory);
       continue;
     }
-    call.meta[kMetaCount] = question->filter;
+    call.meta[kMetaCount] = question->source;
     call.meta[kMetaLength] = question->count;
     call.meta[kMetaFlags] = (question->is_last_level ? kQuestionLastLevel : 0) |
                             (question->must_answer_now ? kQuestionNow : 0);
     e->SetDouble(kMetaNumber, static_cast<double>(question->number));
-    return entries;
+    return asked;
   }
 }
 
-// kMetaNumber: the question; argument: the verdicts (filter_desk.h).
+uint64_t QuestionNumber(const Environment* environment) {
+  return static_cast<uint64_t>(environment->Double(kMetaNumber));
+}
+
+// kMetaNumber: the question; argument: the verdicts (application_filter.h).
 napi_value AnswerQuestion(Call<1>& call) {
   Slice verdicts;
   if (!BorrowBytes(call.env, call.arguments[0], &verdicts)) {
     call.SetStatus(kStatusBadArgument);
     return nullptr;
   }
-  const auto number = static_cast<uint64_t>(call.environment->Double(kMetaNumber));
-  call.environment->filters()->Answer(number, Status::Ok(), verdicts.ToString());
+  const uint64_t number = QuestionNumber(call.environment);
+  call.environment->questions()->Answer(number, verdicts.ToString());
+  call.SetStatus(0);
+  return nullptr;
+}
+
+// kMetaNumber: the question; argument: a PlanData, or undefined.
+napi_value AnswerWithPlan(Call<1>& call) {
+  const uint64_t number = QuestionNumber(call.environment);
+  napi_valuetype type = napi_undefined;
+  CompactionPlan plan;
+  if (napi_typeof(call.env, call.arguments[0], &type) == napi_ok && type == napi_undefined) {
+    call.environment->questions()->AnswerPlan(number, std::nullopt);
+  } else if (Status status = ReadPlan(call.env, call.arguments[0], &plan); status.ok()) {
+    call.environment->questions()->AnswerPlan(number, std::move(plan));
+  } else {
+    call.environment->questions()->Fail(number, std::move(status));
+  }
   call.SetStatus(0);
   return nullptr;
 }
@@ -125,12 +183,11 @@ napi_value AnswerQuestion(Call<1>& call) {
 // filter is not to blame: it would have answered later.
 napi_value FailQuestion(Call<1>& call) {
   JsReader reader(call.env, nullptr);
-  const auto number = static_cast<uint64_t>(call.environment->Double(kMetaNumber));
   ErrorDetails details;
   details.message = reader.ToText(call.arguments[0]);
-  details.from_filter = (call.meta[kMetaFlags] & kQuestionNow) == 0;
-  details.filter_question = number;
-  call.environment->filters()->Answer(number, {Code::kAborted, std::move(details)}, {});
+  details.from_application = (call.meta[kMetaFlags] & kQuestionNow) == 0;
+  details.question = QuestionNumber(call.environment);
+  call.environment->questions()->Fail(details.question, {Code::kAborted, std::move(details)});
   call.SetStatus(0);
   return nullptr;
 }
@@ -141,6 +198,7 @@ constexpr Export kExports[] = {
     {"releaseCompactions", Enter<0, ReleaseCompactions>},
     {"takeQuestion", Enter<0, TakeQuestion>},
     {"answerQuestion", Enter<1, AnswerQuestion>},
+    {"answerWithPlan", Enter<1, AnswerWithPlan>},
     {"failQuestion", Enter<1, FailQuestion>},
 };
 

@@ -1,4 +1,4 @@
-// Compaction filters as lib/native gives them.
+// Compaction filters and strategies as lib/native gives them.
 #pragma once
 
 #include <node_api.h>
@@ -7,6 +7,7 @@
 
 #include "binding/environment.h"
 #include "tree/compaction_filter.h"
+#include "tree/user_strategy.h"
 
 namespace shale {
 
@@ -14,5 +15,9 @@ namespace shale {
 // {type: 'application', number, name, needsBlobValues, patience}; kInvalidOption if it is none.
 Status ReadFilter(Environment* environment, napi_value given,
                   std::shared_ptr<CompactionFilter>* filter);
+
+// From TreeSettingsGiven; null where no strategy of the application is given with it.
+Status ReadUserStrategy(Environment* environment, napi_value given,
+                        std::shared_ptr<UserStrategy>* strategy);
 
 }  // namespace shale

@@ -42,8 +42,8 @@ napi_value ErrorObject(napi_env env, const Status& status) {
   if (details->error_number != 0) object.Real("errno", details->error_number);
   if (details->holder_pid != 0) object.Real("pid", static_cast<double>(details->holder_pid));
   if (details->same_process) object.Bool("sameProcess", true);
-  if (details->from_filter) object.Bool("fromFilter", true);
-  if (details->filter_question != 0) object.Number("filterQuestion", details->filter_question);
+  if (details->from_application) object.Bool("fromApplication", true);
+  if (details->question != 0) object.Number("question", details->question);
   if (details->cause != nullptr) object.Set("cause", ErrorObject(env, *details->cause));
   return object.value();
 }

@@ -109,6 +109,26 @@ void OpenCore::ReleaseCompactions() const {
   if (handle != nullptr && handle->is_first()) handle->database()->ReleaseCompactions();
 }
 
+void OpenCore::NoteStrategy(const Keyspace* keyspace, std::shared_ptr<UserStrategy> strategy) {
+  if (strategy == nullptr) return;
+  if (closed()) return strategy->Drop();
+  std::shared_ptr<UserStrategy>& place = strategies[keyspace != nullptr ? keyspace->id() : 0];
+  place.swap(strategy);
+  if (strategy != nullptr) strategy->Drop();
+}
+
+// Those of other opens take their places, or the status says that they lack one.
+void OpenCore::DropStrategies() {
+  for (const auto& [id, strategy] : strategies) {
+    strategy->Drop();
+    if (database() == nullptr) continue;
+    if (const Ref<Keyspace> keyspace = database()->FindKeyspaceById(id)) {
+      database()->CheckStrategy(*keyspace);
+    }
+  }
+  strategies.clear();
+}
+
 bool OpenCore::BeginClose() {
   if (closed()) return false;
   auto ending = std::make_shared<Closing>();
@@ -121,6 +141,7 @@ bool OpenCore::BeginClose() {
     if (const std::shared_ptr<JobControl> control = job.lock()) control->stop.store(true);
   }
   for (const std::shared_ptr<CompactionFilter>& filter : filters) filter->Drop();
+  DropStrategies();
   for (const Seqno seqno : snapshots) database()->snapshots().Close(seqno);
   snapshots.clear();
   for (Dependent* dependent : dependents) dependent->Drop();

@@ -9,6 +9,7 @@
 
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -138,7 +139,9 @@ struct OpenCore {
   std::vector<std::weak_ptr<JobControl>> jobs;
   std::vector<std::weak_ptr<EventQueue>> listeners;
   std::vector<std::shared_ptr<CompactionFilter>> filters;  // given through this open()
-  std::shared_ptr<Closing> closing;                        // set once closing
+  // Given through this open(), the newest one of each keyspace; that of a bare tree under 0.
+  std::map<uint32_t, std::shared_ptr<UserStrategy>> strategies;
+  std::shared_ptr<Closing> closing;  // set once closing
 
   // Null for a bare tree, and once closing.
   Database* database() const { return handle != nullptr ? handle->database() : nullptr; }
@@ -151,6 +154,9 @@ struct OpenCore {
   void Stop(JobControl* job) const;
   // All filters of what was found at open are there: the core that this open() made may compact.
   void ReleaseCompactions() const;
+  // `keyspace` has that strategy from this open(); null: of a bare tree.
+  void NoteStrategy(const Keyspace* keyspace, std::shared_ptr<UserStrategy> strategy);
+  void DropStrategies();
   // False if it began before. What follows is closing->RunOrWait().
   bool BeginClose();
   Status Close();

@@ -17,6 +17,7 @@ Status Open(const std::string& path, const StandaloneOptions& options,
   SHALE_RETURN_IF_ERROR(StandaloneTree::Open(Vfs::Real(), MakeThreadedExecutor(1), path, options,
                                              given.Merge(), &open->tree));
   if (options.filter != nullptr) open->filters.push_back(options.filter);
+  open->NoteStrategy(nullptr, options.strategy);
   answer->make = [open] { return std::make_unique<CoreHandle>(open); };
   return Status::Ok();
 }
@@ -33,6 +34,10 @@ napi_value OpenTree(Call<2>& call) {
   napi_value filter = nullptr;
   if (status.ok() && JsReader(call.env, call.arguments[1]).Get("filter", &filter)) {
     status = ReadFilter(e, filter, &options.filter);
+  }
+  napi_value tree = nullptr;
+  if (status.ok() && JsReader(call.env, call.arguments[1]).Get("tree", &tree)) {
+    status = ReadUserStrategy(e, tree, &options.strategy);
   }
   if (!status.ok()) {
     e->Fail(std::move(status));
@@ -189,7 +194,7 @@ template <typename Job>
 void RunJobHere(Environment* e, const Ref<StandaloneTree>& tree,
                 const std::shared_ptr<JobControl>& control, Job job) {
   if (tree->tree()->filter() == nullptr) return e->Report(job(tree.get(), control.get()));
-  e->Report(e->filters()->WaitFor(control.get(), [&](const Completion& told) {
+  e->Report(e->questions()->WaitFor(control.get(), [&](const Completion& told) {
     e->workers().Submit(
         [tree, control, job, told] { told(Outcome(job, tree.get(), control.get())); });
   }));
@@ -252,7 +257,7 @@ void RunPlanner(Call<kArguments>& call, OpenCore* open, Planner planner) {
     const auto begin = [&](Completion completion) {
       open->tree->RunAsync(std::move(planner), control, std::move(completion));
     };
-    e->Report(e->filters()->WaitFor(control.get(), begin));
+    e->Report(e->questions()->WaitFor(control.get(), begin));
     return;
   }
   // Its own lane does the work: waiting there for it would be waiting for ever.

@@ -147,12 +147,14 @@ const RecoveryReport& Database::recovery() const { return impl_->recovery_; }
 
 Status Database::OpenKeyspace(const std::string& name,
                               const std::function<Status(bool exists, TreeOptions* options)>& merge,
-                              Ref<Keyspace>* keyspace) {
-  return impl_->OpenKeyspace(name, merge, keyspace);
+                              Ref<Keyspace>* keyspace, std::shared_ptr<UserStrategy> strategy) {
+  return impl_->OpenKeyspace(name, merge, keyspace, std::move(strategy));
 }
+void Database::CheckStrategy(const Keyspace& keyspace) { impl_->CheckStrategy(keyspace); }
 Ref<Keyspace> Database::FindKeyspace(const std::string& name) const {
   return impl_->FindKeyspace(name);
 }
+Ref<Keyspace> Database::FindKeyspaceById(uint32_t id) const { return impl_->FindKeyspaceById(id); }
 std::vector<std::string> Database::KeyspaceNames() const {
   std::vector<std::string> names;
   for (const Ref<Keyspace>& keyspace : impl_->AllKeyspaces()) names.push_back(keyspace->name());

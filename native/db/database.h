@@ -75,11 +75,15 @@ class Database : public RefCounted {
   // --- keyspaces ---
   // Opens or creates. `changed`: the options that the caller gave explicitly, already merged into
   // `options` for a new keyspace; for an existing one `merge` receives the stored options and
-  // returns what shall hold now (or an error: nothing changes).
+  // returns what shall hold now (or an error: nothing changes). `strategy`: of the application, for
+  // where the options name it; null: none is given with this.
   Status OpenKeyspace(const std::string& name,
                       const std::function<Status(bool exists, TreeOptions* options)>& merge,
-                      Ref<Keyspace>* keyspace);
+                      Ref<Keyspace>* keyspace, std::shared_ptr<UserStrategy> strategy = nullptr);
+  // A strategy that was given may be gone: the status says if that keyspace lacks one.
+  void CheckStrategy(const Keyspace& keyspace);
   Ref<Keyspace> FindKeyspace(const std::string& name) const;  // null if there is none
+  Ref<Keyspace> FindKeyspaceById(uint32_t id) const;          // likewise
   std::vector<std::string> KeyspaceNames() const;             // sorted by bytes
   size_t keyspace_count() const;
 

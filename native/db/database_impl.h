@@ -59,7 +59,9 @@ class Database::Impl : public CommitSink {
 
   // --- keyspaces ---
   using Merge = std::function<Status(bool exists, TreeOptions* options)>;
-  Status OpenKeyspace(const std::string& name, const Merge& merge, Ref<Keyspace>* keyspace);
+  Status OpenKeyspace(const std::string& name, const Merge& merge, Ref<Keyspace>* keyspace,
+                      std::shared_ptr<UserStrategy> strategy);
+  void CheckStrategy(const Keyspace& keyspace);
   Ref<Keyspace> FindKeyspace(const std::string& name) const;
   Ref<Keyspace> FindKeyspaceById(uint32_t id) const;
   std::vector<Ref<Keyspace>> AllKeyspaces() const;
@@ -169,7 +171,7 @@ class Database::Impl : public CommitSink {
 
   // --- keyspaces ---
   Status CreateKeyspace(const std::string& name, const TreeOptions& options,
-                        Ref<Keyspace>* keyspace);
+                        std::shared_ptr<UserStrategy> strategy, Ref<Keyspace>* keyspace);
   Status CommitCreation(const TreeState& state);
   void TakeBack(uint32_t id, const Status& cause);
   Status AppendKeyspaceRecord(Kind kind, uint32_t id, Slice key, Slice value, Seqno* seqno);
@@ -221,6 +223,8 @@ class Database::Impl : public CommitSink {
   std::atomic<uint64_t> batches_{0};
   std::atomic<uint64_t> written_bytes_{0};
   std::atomic<bool> journal_problem_{false};
+  std::mutex strategies_mutex_;         // before problems_mutex_
+  std::map<uint32_t, Status> lacking_;  // strategies_mutex_: keyspaces without their strategy
   std::mutex throttle_mutex_;
   uint64_t throttled_until_ = 0;  // throttle_mutex_: when what was written is paid for
 

@@ -51,7 +51,8 @@ void Database::Impl::AddKeyspace(Ref<Keyspace> keyspace) {
 }
 
 Status Database::Impl::OpenKeyspace(const std::string& name, const Merge& merge,
-                                    Ref<Keyspace>* keyspace) {
+                                    Ref<Keyspace>* keyspace,
+                                    std::shared_ptr<UserStrategy> strategy) {
   const Call call(this);
   if (!call.open()) return Code::kDbClosed;
   SHALE_RETURN_IF_ERROR(CheckName(name));
@@ -72,6 +73,10 @@ Status Database::Impl::OpenKeyspace(const std::string& name, const Merge& merge,
       }
       SHALE_RETURN_IF_ERROR(ChangeOptions(found.get(), options));
     }
+    const bool is_given = strategy != nullptr;
+    if (is_given) found->tree()->AddUserStrategy(std::move(strategy));
+    CheckStrategy(*found);
+    if (is_given && !options_.read_only) maintenance_->OptionsChanged(found.get());
     *keyspace = std::move(found);
     return Status::Ok();
   }
@@ -80,7 +85,23 @@ Status Database::Impl::OpenKeyspace(const std::string& name, const Merge& merge,
   }
   SHALE_RETURN_IF_ERROR(merge(false, &options));
   SHALE_RETURN_IF_ERROR(options.Check());
-  return CreateKeyspace(name, options, keyspace);
+  return CreateKeyspace(name, options, std::move(strategy), keyspace);
+}
+
+// A keyspace is compacted by a strategy of the application that has to be given in each process.
+void Database::Impl::CheckStrategy(const Keyspace& keyspace) {
+  if (options_.read_only) return;
+  std::lock_guard<std::mutex> lock(strategies_mutex_);
+  if (keyspace.tree()->LacksStrategy()) {
+    lacking_[keyspace.id()] =
+        Status(Code::kNotSupported, "nothing is compacted until the strategy '" +
+                                        keyspace.tree()->options().strategy.name +
+                                        "' is given again")
+            .WithKeyspace(keyspace.name());
+  } else if (lacking_.erase(keyspace.id()) == 0) {
+    return;
+  }
+  SetProblem("strategy", lacking_.empty() ? Status::Ok() : lacking_.begin()->second);
 }
 
 Status Database::Impl::ChangeOptions(Keyspace* keyspace, const TreeOptions& options) {
@@ -102,6 +123,7 @@ Status Database::Impl::ChangeOptions(Keyspace* keyspace, const TreeOptions& opti
 // manifest with its seqno. Others go on writing meanwhile; nothing can be written to the keyspace
 // before it is there for good. Until then, or until it was taken back, its journal stays.
 Status Database::Impl::CreateKeyspace(const std::string& name, const TreeOptions& options,
+                                      std::shared_ptr<UserStrategy> strategy,
                                       Ref<Keyspace>* keyspace) {
   TreeState state;
   state.id = manifest_->NewTreeId();
@@ -109,14 +131,18 @@ Status Database::Impl::CreateKeyspace(const std::string& name, const TreeOptions
   state.options = options.Encode();
   Ref<Tree> tree;
   SHALE_RETURN_IF_ERROR(Tree::Open(Context(), state, &tree));
+  if (strategy != nullptr) tree->AddUserStrategy(std::move(strategy));
   auto created = MakeRef<Keyspace>(state.id, name, std::move(tree));
   SHALE_RETURN_IF_ERROR(
       AppendKeyspaceRecord(kKeyspaceCreate, state.id, name, state.options, &state.created_seqno));
   Status status = CommitCreation(state);
   if (status.ok()) {
     creation_.store(0);
-    const CommitQueue::WriteLock lock(queue_.get());
-    AddKeyspace(created);
+    {
+      const CommitQueue::WriteLock lock(queue_.get());
+      AddKeyspace(created);
+    }
+    CheckStrategy(*created);
     *keyspace = std::move(created);
   } else if (!queue_->failed()) {
     TakeBack(state.id, status);

@@ -238,6 +238,7 @@ void Database::Impl::StartParts() {
   for (const Ref<Keyspace>& keyspace : AllKeyspaces()) {
     keyspace->upkeep.counted_active = keyspace->tree()->active_bytes();
     memory_.fetch_add(keyspace->upkeep.counted_active);
+    CheckStrategy(*keyspace);
     maintenance_->Opened(keyspace.get());
   }
   executor_->Submit(Lane::kSync, [this] {

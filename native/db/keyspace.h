@@ -44,6 +44,8 @@ class Keyspace : public RefCounted {
     uint32_t flush_retry_ms = 0;       // maintenance: the last pause after a failed flush
     uint32_t compaction_retry_ms = 0;  // maintenance: the last pause after a failed compaction
     bool awaits_retry = false;         // maintenance: that pause lasts
+    uint32_t strategy_retry_ms = 0;    // maintenance: the last pause after its strategy failed
+    bool strategy_pausing = false;     // maintenance: that pause lasts
   };
   Upkeep upkeep;
 

@@ -153,11 +153,15 @@ class Maintenance {
                  std::shared_ptr<JobControl> control);
   void CountCompaction(const Keyspace* keyspace, const CompactionPlan& plan, const Status& status,
                        const JobStats& stats, uint64_t nanos);
+  std::optional<CompactionPlan> ChooseAndClaim(const Ref<Keyspace>& keyspace);
+  std::optional<CompactionPlan> Ask(const Ref<Keyspace>& keyspace);
   bool AwaitsRetry(const Keyspace* keyspace) const;
   void NothingToCompact(const Ref<Keyspace>& keyspace);
   void RunWanted(const std::shared_ptr<Wanted>& wanted);
   void TryWanted(const std::shared_ptr<Wanted>& wanted);
   void RetryWanted(Keyspace* keyspace);
+  // The pause before the next try, which doubles.
+  static uint32_t NextRetry(uint32_t* pause_ms);
   // mutex_ held.
   static size_t Level0Debt(const Keyspace* keyspace, size_t runs);
   void SubmitCompactions();

@@ -343,6 +343,7 @@ class StandaloneTree::Impl {
     Ref<Tree> tree;
     SHALE_RETURN_IF_ERROR(Tree::Open(context, tree_state, &tree));
     if (options_.filter != nullptr) tree->AddFilter(options_.filter);
+    if (options_.strategy != nullptr) tree->AddUserStrategy(options_.strategy);
     RemoveOrphans(state);
     const uint64_t limit = tree->options().max_memtable_size;
     keyspace_ = MakeRef<Keyspace>(kBareTreeId, "", std::move(tree));

@@ -20,6 +20,7 @@ struct StandaloneOptions {
   uint32_t max_open_files = 900;
   bool background = false;
   std::shared_ptr<CompactionFilter> filter;  // null: none
+  std::shared_ptr<UserStrategy> strategy;    // null: none is given
 };
 
 class StandaloneTree : public RefCounted {

@@ -309,7 +309,7 @@ Status Tree::Compact(const CompactionPlan& plan, JobControl* control, JobStats* 
   try {
     const ClaimHolder holder(this, plan);
     status = CompactionJob(this, plan, control).Execute(stats);
-    if (status.from_filter() && !name_.empty()) status = status.WithKeyspace(name_);
+    if (status.from_application() && !name_.empty()) status = status.WithKeyspace(name_);
     ReleaseHeld();
   } catch (const std::bad_alloc&) {
     status = Code::kOutOfMemory;

@@ -75,14 +75,6 @@ class PrefixFilter final : public BuiltInFilter {
 
 }  // namespace
 
-Status FilterFailure(std::string message, uint64_t question) {
-  ErrorDetails details;
-  details.message = std::move(message);
-  details.from_filter = true;
-  details.filter_question = question;
-  return {Code::kAborted, std::move(details)};
-}
-
 std::shared_ptr<CompactionFilter> MakeTtlFilter(bool in_key, uint64_t offset, uint64_t ttl_ms) {
   return std::make_shared<TtlFilter>(in_key, offset, ttl_ms);
 }

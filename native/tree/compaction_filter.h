@@ -5,7 +5,7 @@
 // goes on seeing them, because a job that changed anything commits visibly (Tree::CommitChange).
 //
 // Threads: Judge from any number of jobs at a time.
-// Errors: FilterFailure for wrong or missing answers; the job ends without a change.
+// Errors: ApplicationFailure for wrong or missing answers; the job ends without a change.
 #pragma once
 
 #include <atomic>
@@ -71,9 +71,6 @@ class CompactionFilter {
  private:
   std::atomic<bool> alive_{true};
 };
-
-// kAborted, and that it came from a filter. `question`: see ErrorDetails.
-Status FilterFailure(std::string message, uint64_t question = 0);
 
 // Removes what is `ttl_ms` old: the time stands as big-endian milliseconds at `offset` of key or
 // value. What ends before that stays.

@@ -85,8 +85,8 @@ Status FilteredOutput::Ask() {
   verdicts.reserve(entries.size());
   SHALE_RETURN_IF_ERROR(filter_->Judge(entries, context_, &verdicts));
   if (verdicts.size() != entries.size()) {
-    return FilterFailure("a compaction filter gave " + std::to_string(verdicts.size()) +
-                         " verdicts for " + std::to_string(entries.size()) + " entries");
+    return ApplicationFailure("a compaction filter gave " + std::to_string(verdicts.size()) +
+                              " verdicts for " + std::to_string(entries.size()) + " entries");
   }
   size_t next = 0;
   for (const Held& held : held_) {

@@ -160,6 +160,25 @@ std::shared_ptr<CompactionFilter> Tree::filter() const {
   return filters_.empty() ? nullptr : filters_.front();
 }
 
+void Tree::AddUserStrategy(std::shared_ptr<UserStrategy> strategy) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  user_strategies_.push_back(std::move(strategy));
+}
+
+std::shared_ptr<UserStrategy> Tree::user_strategy() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  std::erase_if(user_strategies_, [](const auto& strategy) { return !strategy->alive(); });
+  if (options_.strategy.kind < StrategyKind::kUser) return nullptr;
+  const auto given = std::find_if(
+      user_strategies_.rbegin(), user_strategies_.rend(),
+      [this](const auto& strategy) { return strategy->name() == options_.strategy.name; });
+  return given == user_strategies_.rend() ? nullptr : *given;
+}
+
+bool Tree::LacksStrategy() const {
+  return options().strategy.kind >= StrategyKind::kUser && user_strategy() == nullptr;
+}
+
 // ---- writes ----
 
 size_t Tree::Add(Slice key, Slice value, Seqno seqno, Kind kind) {
@@ -456,6 +475,40 @@ std::optional<CompactionPlan> Tree::ChooseAndClaim(const StrategyOptions& strate
   return ClaimChosen([&](const Version& version, const std::set<uint64_t>& busy) {
     return ChooseFrom(version, strategy, {busy, now_ms});
   });
+}
+
+Status Tree::AskAndClaim(uint64_t now_ms, const std::function<Status()>& may_wait,
+                         std::optional<CompactionPlan>* plan) {
+  plan->reset();
+  const std::shared_ptr<UserStrategy> strategy = user_strategy();
+  if (strategy == nullptr) return Status::Ok();
+  const Seqno seen_below = context_.retention().LowestRead();
+  for (;;) {
+    StrategyContext context{{}, now_ms, seen_below};
+    Ref<SuperVersion> sv;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      context.busy_tables = claimed_;
+      sv = Ref<SuperVersion>::Share(current());
+    }
+    SHALE_RETURN_IF_ERROR(strategy->Choose(sv, context, may_wait, plan));
+    if (!plan->has_value()) return Status::Ok();
+    const Status claimed = Claim(**plan);
+    if (claimed.ok()) return claimed;
+    const std::vector<uint64_t> wanted = std::move((*plan)->tables);
+    plan->reset();
+    // The end of the job that has one of its tables asks again.
+    if (std::any_of(wanted.begin(), wanted.end(),
+                    [&](uint64_t table) { return context.busy_tables.count(table) != 0; })) {
+      return Status::Ok();
+    }
+    std::lock_guard<std::mutex> lock(mutex_);
+    const bool has_changed = current() != sv.get() || claimed_ != context.busy_tables;
+    if (has_changed) continue;
+    return ApplicationFailure(
+        "the compaction strategy '" + strategy->name() +
+        "' answered with a plan that cannot be carried out: " + claimed.message());
+  }
 }
 
 std::optional<CompactionPlan> Tree::ChooseFrom(const Version& version,

@@ -28,6 +28,7 @@
 #include "tree/strategy.h"
 #include "tree/super_version.h"
 #include "tree/tree_metrics.h"
+#include "tree/user_strategy.h"
 
 namespace shale {
 
@@ -91,6 +92,12 @@ class Tree : public RefCounted {
   // What merges ask from now on; of several the first that is alive.
   void AddFilter(std::shared_ptr<CompactionFilter> filter);
   std::shared_ptr<CompactionFilter> filter() const;  // null: none
+
+  // What decides if the stored strategy has its name; the last one that is alive.
+  void AddUserStrategy(std::shared_ptr<UserStrategy> strategy);
+  // Null: the stored strategy needs none, or it was not given.
+  std::shared_ptr<UserStrategy> user_strategy() const;
+  bool LacksStrategy() const;
 
   // --- writes: the caller's write lock ---
   // Bytes the entry took in the memtable.
@@ -156,6 +163,10 @@ class Tree : public RefCounted {
   // Where it has nothing to do, tables that are mostly tombstones or too old are compacted, and in
   // the first form then those that point into blob files with too much garbage.
   std::optional<CompactionPlan> ChooseAndClaim(uint64_t now_ms);
+  // The same by the strategy of the application, if that is the stored one; *plan is empty if it
+  // wants nothing, or tables that are busy. Failures as UserStrategy::Choose.
+  Status AskAndClaim(uint64_t now_ms, const std::function<Status()>& may_wait,
+                     std::optional<CompactionPlan>* plan);
   std::optional<CompactionPlan> ChooseAndClaim(const StrategyOptions& strategy, uint64_t now_ms);
   // Milliseconds until the strategy has something to do although nothing is written; nullopt:
   // never.
@@ -263,6 +274,7 @@ class Tree : public RefCounted {
   std::set<uint64_t> claimed_;                   // mutex_
   // mutex_; what dies is left to the next call.
   mutable std::vector<std::shared_ptr<CompactionFilter>> filters_;
+  mutable std::vector<std::shared_ptr<UserStrategy>> user_strategies_;
   mutable std::vector<SuperVersion*> superseded_;  // mutex_; the counts of what current_ held
   Seqno flushed_seqno_ = 0;                        // mutex_
   std::atomic<bool> deleted_{false};               // written under mutex_

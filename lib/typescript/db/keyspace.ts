@@ -38,6 +38,12 @@ export class Keyspace {
   /** Its strategy has failed: it is not asked until the pause is over. */
   isStrategyPausing = false
 
+  /** Whether the application has still to give the strategy that is stored. */
+  get lacksStrategy(): boolean {
+    const { type, name } = this.tree.settings.compaction
+    return type === 'user' && this.strategy?.name !== name
+  }
+
   constructor(tree: Tree) {
     this.id = tree.id
     this.name = tree.name

@@ -413,7 +413,9 @@ export class Maintenance {
    */
   *#choosePlan(keyspace: Keyspace): Flow<PlanData | undefined> {
     const { tree } = keyspace
-    const wanted = (yield* tree.coveredPlan()) ?? (yield* this.strategies.choose(keyspace))
+    const covered = yield* tree.coveredPlan()
+    if (covered !== undefined || keyspace.lacksStrategy) return covered
+    const wanted = yield* this.strategies.choose(keyspace)
     const plan = wanted ?? (yield* tree.upkeepPlan()) ?? tree.stalePlan()
     if (plan === undefined && keyspace.compactions === 0) {
       keyspace.level0Left = tree.level0Runs

@@ -39,9 +39,9 @@ export class Strategies {
   /** Its options, or the strategy that was given, may be others now. */
   look(keyspace: Keyspace): void {
     keyspace.isStrategyPausing = false
-    const missing = missingStrategy(keyspace)
-    if (missing === undefined) this.#lacking.delete(keyspace)
-    else this.#lacking.set(keyspace, strategyMissing(missing, keyspace.name))
+    const { name, tree } = keyspace
+    if (!keyspace.lacksStrategy) this.#lacking.delete(keyspace)
+    else this.#lacking.set(keyspace, strategyMissing(tree.settings.compaction.name, name))
     const [first] = this.#lacking.values()
     this.#parts.onLacking(first)
   }
@@ -50,8 +50,7 @@ export class Strategies {
   *choose(keyspace: Keyspace): Flow<PlanData | undefined> {
     const { tree, strategy } = keyspace
     if (tree.settings.compaction.type !== 'user') return tree.choosePlan()
-    if (strategy === undefined || missingStrategy(keyspace) !== undefined) return undefined
-    if (keyspace.isStrategyPausing) return undefined
+    if (strategy === undefined || keyspace.isStrategyPausing) return undefined
     const context = yield* tree.strategyContext()
     try {
       const plan = strategy.choose(tree, context)
@@ -76,12 +75,6 @@ export class Strategies {
       changed(keyspace)
     })
   }
-}
-
-/** The name of the stored strategy, if it is one that the application has still to give. */
-function missingStrategy({ tree, strategy }: Keyspace): string | undefined {
-  const { type, name } = tree.settings.compaction
-  return type === 'user' && strategy?.name !== name ? name : undefined
 }
 
 /** Nothing can have changed since it was asked. */

@@ -78,12 +78,12 @@ TEST_F(DatabaseFilters, AFailureDegradesAndIsTriedAgainWithGrowingPauses) {
   const auto filter = std::make_shared<TestFilter>([](const FilterEntry&) -> FilterVerdict {
     return {Verdict::kRemove, {}};
   });
-  filter->failure = FilterFailure("not today");
+  filter->failure = ApplicationFailure("not today");
   keyspace_->tree()->AddFilter(filter);
   FlushTables(4);
   RunAll(executor_);
   EXPECT_EQ(database_->status(), DatabaseStatus::kDegraded);
-  EXPECT_TRUE(database_->failure().from_filter());
+  EXPECT_TRUE(database_->failure().from_application());
   EXPECT_EQ(database_->failure().details()->keyspace, "a");
   Pass(1000);
   const size_t soon = filter->batches.size();
@@ -104,7 +104,7 @@ TEST_F(DatabaseFilters, AFailedCompactionOfTheCallerDegradesForAWhile) {
   Open();
   const auto filter =
       std::make_shared<TestFilter>([](const FilterEntry&) { return FilterVerdict(); });
-  filter->failure = FilterFailure("not today");
+  filter->failure = ApplicationFailure("not today");
   keyspace_->tree()->AddFilter(filter);
   FlushTables(1);
   Status outcome;
@@ -112,7 +112,7 @@ TEST_F(DatabaseFilters, AFailedCompactionOfTheCallerDegradesForAWhile) {
   database_->RunAsync(keyspace_.get(), plan, WhenBusy::kWait, std::make_shared<JobControl>(),
                       [&](Status status) { outcome = std::move(status); });
   RunAll(executor_);
-  EXPECT_TRUE(outcome.from_filter()) << outcome.ToString();
+  EXPECT_TRUE(outcome.from_application()) << outcome.ToString();
   EXPECT_EQ(outcome.details()->keyspace, "a");
   EXPECT_EQ(database_->status(), DatabaseStatus::kDegraded);
   Pass(100);
@@ -159,7 +159,7 @@ TEST_F(DatabaseFilters, WhoWaitsForAJobThatWaitsIsLetGo) {
     control->stop = true;
     database_->TellStoppedJobs();
     EXPECT_TRUE(outcome.Is(Code::kAborted)) << outcome.ToString();
-    EXPECT_FALSE(outcome.from_filter());
+    EXPECT_FALSE(outcome.from_application());
     filter->is_open = true;
   };
   FlushTables(4);

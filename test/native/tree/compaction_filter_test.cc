@@ -224,13 +224,13 @@ TEST(CompactionFilterTest, AFailureChangesNothingAndLetsGoOfTheTables) {
   for (int i = 0; i < 300; i++) h.Put("k" + std::to_string(1000 + i), "remove", 1);
   ASSERT_OK(h.RotateAndFlush());
   const auto filter = std::make_shared<TestFilter>(SpokenVerdict);
-  filter->failure = FilterFailure("not today", 7);
+  filter->failure = ApplicationFailure("not today", 7);
   h.tree()->AddFilter(filter);
   const Pairs before = h.Scan(kReadAll);
   const std::vector<std::string> files = h.Files(FileKind::kTable);
   const Status failed = h.Major();
-  EXPECT_TRUE(failed.Is(Code::kAborted) && failed.from_filter()) << failed.ToString();
-  EXPECT_EQ(failed.details()->filter_question, 7u);
+  EXPECT_TRUE(failed.Is(Code::kAborted) && failed.from_application()) << failed.ToString();
+  EXPECT_EQ(failed.details()->question, 7u);
   EXPECT_EQ(h.Scan(kReadAll), before);
   EXPECT_FALSE(h.tree()->holds());
   EpochCollect();

@@ -255,15 +255,15 @@ TEST(FilteredOutput, FailuresOfTheFilterAndOfAFetchEndTheJob) {
   const std::vector<OwnedEntry> entries = {{"a", 7, Kind::kValue, "v"}};
   std::vector<OwnedEntry> kept;
   auto filter = std::make_shared<TestFilter>([](const FilterEntry&) { return FilterVerdict(); });
-  filter->failure = FilterFailure("no");
+  filter->failure = ApplicationFailure("no");
   EXPECT_TRUE(RunFilter(
                   entries, filter, [](Slice) { return false; }, &kept)
-                  .from_filter());
+                  .from_application());
   filter->failure = Status::Ok();
   filter->surplus = 1;
   const Status wrong = RunFilter(
       entries, filter, [](Slice) { return false; }, &kept);
-  EXPECT_TRUE(wrong.Is(Code::kAborted) && wrong.from_filter()) << wrong.ToString();
+  EXPECT_TRUE(wrong.Is(Code::kAborted) && wrong.from_application()) << wrong.ToString();
   filter->surplus = 0;
   const auto pointer = BlobPointer().Encode();
   EXPECT_TRUE(RunFilter(
