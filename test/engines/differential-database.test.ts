@@ -2,7 +2,7 @@
 // same.
 
 import { expect, test } from 'vitest'
-import { scaled, scratchDirectory, testSeed } from '../support/scratch.ts'
+import { scaled, quickDirectory, testSeed } from '../support/scratch.ts'
 import { DatabaseRun } from './support/database-run.ts'
 
 const OPERATIONS = 2500
@@ -10,7 +10,7 @@ const RUNS = scaled(16)
 const seed = testSeed()
 
 test('databases of both engines answer alike', { timeout: 60_000 * RUNS }, async () => {
-  const directory = scratchDirectory()
+  const directory = quickDirectory()
   const totals = { calls: 0, swaps: 0 }
   for (let i = 0; i < RUNS; i++) {
     const run = new DatabaseRun(`SEED=${seed}, run ${i}`, directory, seed + i)

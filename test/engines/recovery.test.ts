@@ -8,7 +8,7 @@ import { Database, ShaleError } from '../../lib/index.ts'
 import type { DatabaseOptions, Engine } from '../../lib/index.ts'
 import type { LogWriter } from '../../lib/typescript/journal/log-writer.ts'
 import type { MemVfs } from '../../lib/typescript/vfs/mem-vfs.ts'
-import { scaled, scratchDirectory, testSeed } from '../support/scratch.ts'
+import { scaled, quickDirectory, testSeed } from '../support/scratch.ts'
 import { readFile } from '../typescript/support/machine.ts'
 import { Random } from '../typescript/support/random.ts'
 import {
@@ -62,7 +62,7 @@ function outcome(path: string, engine: Engine, options: DatabaseOptions): Opened
 
 /** Writes what a machine in memory has to a directory of this one. */
 function exported(vfs: MemVfs, name: string): string {
-  const path = join(scratchDirectory(), name)
+  const path = join(quickDirectory(), name)
   mkdirSync(path)
   for (const file of vfs.list('/db').sync()) {
     writeFileSync(join(path, file), readFile(vfs, `/db/${file}`))
@@ -218,8 +218,8 @@ test('both engines make the same of a directory, and of what the other one made 
 
 /** A directory as a process leaves it that dies: tables, and commits that are in journals only. */
 async function killedBy(engine: Engine, random: Random): Promise<string> {
-  const path = join(scratchDirectory(), 'db')
-  const copy = join(scratchDirectory(), 'copy')
+  const path = join(quickDirectory(), 'db')
+  const copy = join(quickDirectory(), 'copy')
   const db = await Database.open(path, { engine, journalCompression: 'lz4', syncInterval: 0 })
   const keyspaces = await Promise.all(
     (['none', 'lz4'] as const).map(async (compression) =>
@@ -263,7 +263,7 @@ test.each(ENGINES)('both engines make the same of what %s left, damaged or not',
     const recovery = (['tail', 'strict', 'salvage'] as const)[random.below(3)]!
     const where = `SEED=${seed}, round ${round}, ${recovery}`
     const [native, typescript] = ENGINES.map((opener) => {
-      const path = join(scratchDirectory(), 'db')
+      const path = join(quickDirectory(), 'db')
       cpSync(original, path, { recursive: true })
       writeFileSync(join(path, name), damaged)
       return outcome(path, opener, { recovery })

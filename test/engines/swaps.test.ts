@@ -5,7 +5,7 @@ import { renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { Database, Tree, type Engine, type Keyspace, type TreeOptions } from '../../lib/index.ts'
-import { scaled, scratchDirectory, testSeed } from '../support/scratch.ts'
+import { scaled, quickDirectory, testSeed } from '../support/scratch.ts'
 import { Draw } from './support/draw.ts'
 import { copyOpen } from './support/images.ts'
 import { expectSame } from './support/outcome.ts'
@@ -285,7 +285,7 @@ test.each([
   let writes = 0
   let engine = draw.pick<Engine>(['native', 'typescript'])
   for (let swap = 0; swap < swaps;) {
-    const directory = scratchDirectory()
+    const directory = quickDirectory()
     const life = new Life(draw, join(directory, 'one'))
     for (let i = 0; i < SWAPS_A_LIFE && swap < swaps; i++, swap++) {
       engine = OTHER[engine]

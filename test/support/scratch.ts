@@ -1,14 +1,38 @@
 // Directories for one test, removed after it; and failures as values.
 
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, statfsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import { ShaleError } from '../../lib/errors.ts'
 
+/** Of a file system in memory, below which it is not used: there are two tests at a time. */
+const MEMORY_BYTES_MIN = 4 * 2 ** 30
+
 /** A fresh directory that goes when the running test ends. */
 export function scratchDirectory(): string {
-  const path = mkdtempSync(join(tmpdir(), 'shale-test-'))
+  return directoryIn(tmpdir())
+}
+
+/**
+ * The same for tests that sync thousands of times and end no process of the system: in memory where
+ * that is possible. They take a third of the time.
+ */
+export function quickDirectory(): string {
+  return directoryIn(isRoomy('/dev/shm') ? '/dev/shm' : tmpdir())
+}
+
+function isRoomy(path: string): boolean {
+  try {
+    const { bavail, bsize } = statfsSync(path)
+    return bavail * bsize >= MEMORY_BYTES_MIN
+  } catch {
+    return false
+  }
+}
+
+function directoryIn(parent: string): string {
+  const path = mkdtempSync(join(parent, 'shale-test-'))
   onTestFinished(() => {
     rmSync(path, { recursive: true, force: true })
   })

@@ -13,6 +13,7 @@ import type {
   Snapshot,
 } from '../../../lib/index.ts'
 import { openDatabase } from '../../support/engine.ts'
+import { expectSame } from '../../support/same.ts'
 
 /** Contents of one keyspace: bytes as latin1, whose order is the order of the bytes. */
 type Contents = Map<string, string>
@@ -299,8 +300,8 @@ const get = fc.tuple(keyspaceIndex, key).map(([i, k]) =>
     const keyspace = real.keyspaces[i] as Keyspace
     const wanted = (model.contents[i] as Contents).get(k)
     const expected = wanted === undefined ? undefined : bytes(wanted)
-    expect(keyspace.getSync(bytes(k))).toEqual(expected)
-    expect(await keyspace.get(bytes(k))).toEqual(expected)
+    expectSame(keyspace.getSync(bytes(k)), expected)
+    expectSame(await keyspace.get(bytes(k)), expected)
     expect(keyspace.sizeOfSync(bytes(k))).toBe(wanted?.length)
     expect(keyspace.containsKeySync(bytes(k))).toBe(wanted !== undefined)
     const target = Buffer.alloc(16_384)
@@ -314,8 +315,11 @@ const getMany = fc.tuple(keyspaceIndex, fc.array(key, { maxLength: 20 })).map(([
     const keyspace = real.keyspaces[i] as Keyspace
     const expected = keys.map((k) => (model.contents[i] as Contents).get(k))
     const found = keyspace.getManySync(keys.map(bytes))
-    expect(found.map((v) => v && text(v))).toEqual(expected)
-    expect(await keyspace.getMany(keys.map(bytes))).toEqual(found)
+    expectSame(
+      found.map((v) => v && text(v)),
+      expected,
+    )
+    expectSame(await keyspace.getMany(keys.map(bytes)), found)
   }),
 )
 
@@ -343,19 +347,31 @@ const scan = fc
       if (reverse) expected.reverse()
       if (limit >= 0) expected = expected.slice(0, limit)
       const found = keyspace.range({ ...realRange(bounds), reverse, limit, batchSize: 256 })
-      expect(found.toArraySync().map(textOf)).toEqual(expected)
-      expect((await found.toArray()).map(textOf)).toEqual(expected)
-      expect(Array.from(found.keys(), text)).toEqual(expected.map(([k]) => k))
-      expect(Array.from(found.values(), text)).toEqual(expected.map(([, v]) => v))
+      expectSame(found.toArraySync().map(textOf), expected)
+      expectSame((await found.toArray()).map(textOf), expected)
+      expectSame(
+        Array.from(found.keys(), text),
+        expected.map(([k]) => k),
+      )
+      expectSame(
+        Array.from(found.values(), text),
+        expected.map(([, v]) => v),
+      )
       const entries = [...found.entries()]
-      expect(entries.map(({ size }) => size)).toEqual(expected.map(([, v]) => v.length))
+      expectSame(
+        entries.map(({ size }) => size),
+        expected.map(([, v]) => v.length),
+      )
       const values = await Promise.all(entries.map(async (entry) => entry.value()))
-      expect(values.map(text)).toEqual(expected.map(([, v]) => v))
+      expectSame(
+        values.map(text),
+        expected.map(([, v]) => v),
+      )
       const visited: [string, string][] = []
       found.forEachSync((k, v) => {
         visited.push([text(k), text(v)])
       })
-      expect(visited).toEqual(expected)
+      expectSame(visited, expected)
     }),
   )
 
@@ -376,7 +392,7 @@ const pingPong = fc
           : sync
             ? cursor.nextSync()
             : await cursor.next()
-        expect(pair && textOf(pair)).toEqual(expected)
+        expectSame(pair && textOf(pair), expected)
       }
     }),
   )
@@ -387,8 +403,8 @@ const ends = keyspaceIndex.map((i) =>
     const all = sorted(model.contents[i] as Contents)
     const first = await keyspace.firstKeyValue()
     const last = keyspace.lastKeyValueSync()
-    expect(first && textOf(first)).toEqual(all[0])
-    expect(last && textOf(last)).toEqual(all.at(-1))
+    expectSame(first && textOf(first), all[0])
+    expectSame(last && textOf(last), all.at(-1))
     expect(await keyspace.len()).toBe(all.length)
     expect(keyspace.isEmptySync()).toBe(all.length === 0)
     expect(keyspace.approximateLen()).toBeGreaterThanOrEqual(all.length)
@@ -420,11 +436,11 @@ const readSnapshot = fc.tuple(fc.nat(), fc.boolean()).map(([n, reverse]) =>
         const keyspace = real.keyspaces[i] as Keyspace
         const expected = sorted(contents)
         for (const [k, v] of expected.slice(0, 10)) {
-          expect(keyspace.getSync(bytes(k), { snapshot })).toEqual(bytes(v))
+          expectSame(keyspace.getSync(bytes(k), { snapshot }), bytes(v))
         }
         if (reverse) expected.reverse()
         const found = keyspace.iter({ snapshot, reverse }).toArraySync()
-        expect(found.map(textOf)).toEqual(expected)
+        expectSame(found.map(textOf), expected)
       }
     },
     (model) => model.snapshots.length > 0,

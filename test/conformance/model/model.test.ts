@@ -9,7 +9,7 @@ import { expect, test } from 'vitest'
 import { LeveledCompaction } from '../../../lib/index.ts'
 import type { CompactionFilter } from '../../../lib/index.ts'
 import { PATIENT } from '../../support/filters.ts'
-import { scaled, scratchDirectory, testSeed } from '../../support/scratch.ts'
+import { scaled, quickDirectory, testSeed } from '../../support/scratch.ts'
 import { COMMANDS, emptyModel, openReal, type Real, type Setup } from './commands.ts'
 
 const COMMANDS_PER_LIST = 250
@@ -97,7 +97,7 @@ const SETS: Record<string, Omit<Setup, 'path'>> = {
 }
 
 test.each(Object.entries(SETS))('%s', { timeout: 600_000 * LISTS }, async (name, set) => {
-  const dir = scratchDirectory()
+  const dir = quickDirectory()
   let list = 0
   let operations = 0
   const commands = fc.commands(COMMANDS, { maxCommands: COMMANDS_PER_LIST, size: 'max' })

@@ -6,8 +6,9 @@ import { expect, test } from 'vitest'
 import { LeveledCompaction, MAX_SEQNO } from '../../../lib/index.ts'
 import type { Tree, TreeOptions } from '../../../lib/index.ts'
 import { openTree, openTreeSync } from '../../support/engine.ts'
-import { scaled, scratchDirectory, testSeed } from '../../support/scratch.ts'
+import { scaled, quickDirectory, testSeed } from '../../support/scratch.ts'
 import { Random } from '../../typescript/support/random.ts'
+import { expectSame } from '../../support/same.ts'
 
 const OPERATIONS = scaled(3000)
 
@@ -62,17 +63,25 @@ async function check(tree: Tree, written: readonly Written[], seqno: number): Pr
   const seen = [...seenAt(written, seqno)]
   const pairs = (rows: [Buffer, Buffer][]): string[] => rows.map(String)
   const expected = seen.map(String)
-  expect(pairs(tree.iter(seqno).toArraySync())).toEqual(expected)
-  expect(pairs(await tree.iter(seqno, { reverse: true }).toArray())).toEqual(expected.toReversed())
+  expectSame(pairs(tree.iter(seqno).toArraySync()), expected)
+  expectSame(pairs(await tree.iter(seqno, { reverse: true }).toArray()), expected.toReversed())
   const keys = Array.from({ length: 20 }, (_, i) => `key${i * 3}`)
   const values = keys.map((key) => seenAt(written, seqno).get(key))
-  expect(tree.getManySync(keys, seqno).map((value) => value?.toString())).toEqual(values)
-  expect((await tree.getMany(keys, seqno)).map((value) => value?.toString())).toEqual(values)
+  expectSame(
+    tree.getManySync(keys, seqno).map((value) => value?.toString()),
+    values,
+  )
+  expectSame(
+    (await tree.getMany(keys, seqno)).map((value) => value?.toString()),
+    values,
+  )
   const entries = [...tree.iter(seqno).entries()]
-  expect(entries.map(({ key, size }) => [key.toString(), size])).toEqual(
+  expectSame(
+    entries.map(({ key, size }) => [key.toString(), size]),
     seen.map(([key, value]) => [key, value.length]),
   )
-  expect(entries.map((entry) => `${entry.key.toString()},${entry.valueSync().toString()}`)).toEqual(
+  expectSame(
+    entries.map((entry) => `${entry.key.toString()},${entry.valueSync().toString()}`),
     expected,
   )
   expect(tree.firstKeyValueSync(seqno)?.join()).toBe(expected[0])
@@ -120,7 +129,7 @@ async function ingest(tree: Tree, random: Random, seqno: number): Promise<Writte
 test.each(Object.entries(SETS))('%s', { timeout: 100 * OPERATIONS }, async (name, options) => {
   const seed = testSeed()
   const random = new Random(seed)
-  const path = join(scratchDirectory(), name)
+  const path = join(quickDirectory(), name)
   let tree = await openTree(path, options)
   let written: Written[] = []
   let seqno = 1

@@ -6,6 +6,7 @@ import { expect } from 'vitest'
 import { runSync } from '../../../lib/typescript/base/flow.ts'
 import { settled } from '../../../lib/typescript/base/iterator.ts'
 import type { EntryIterator } from '../../../lib/typescript/base/iterator.ts'
+import { expectSame } from '../../support/same.ts'
 
 export interface Entry {
   readonly key: Buffer
@@ -85,8 +86,8 @@ export function expectSequence(
   entries: readonly Entry[],
   probes: readonly { readonly key: Buffer; readonly seqno: number }[],
 ): void {
-  expect(textsOf(allForward(iterator))).toEqual(textsOf(entries))
-  expect(textsOf(allBackward(iterator))).toEqual(textsOf(entries.toReversed()))
+  expectSame(textsOf(allForward(iterator)), textsOf(entries))
+  expectSame(textsOf(allBackward(iterator)), textsOf(entries.toReversed()))
   for (const { key, seqno } of probes) {
     const at = entries.findIndex((entry) => compareEntries(entry, { ...entry, key, seqno }) >= 0)
     const first = at < 0 ? entries.length : at

@@ -25,6 +25,7 @@ import { compareEntries, visibleOf } from './entries.ts'
 import type { Entry } from './entries.ts'
 import { newMachine } from './machine.ts'
 import { rowsOf } from './rows.ts'
+import { expectSame } from '../../support/same.ts'
 
 const ID = 1
 
@@ -297,9 +298,9 @@ function checkBlobs({ version }: SuperVersion, { state }: Manifest): void {
   const counted = [...version.blobs].map(([number, { file }]) => {
     return [number, file.meta.frameBytes - used.get(number)!]
   })
-  expect(stale).toEqual(counted)
+  expectSame(stale, counted)
   const known = [...blobFiles].map(([number, file]) => [number, file.staleBytes])
-  expect(Object.fromEntries(stale)).toEqual(Object.fromEntries(known))
+  expectSame(Object.fromEntries(stale), Object.fromEntries(known))
 }
 
 function ascending(a: number, b: number): number {
@@ -325,9 +326,9 @@ function checkReads(
       const value = getFrom(from, name, read)
       if (value !== undefined) found.set(name, value)
     }
-    expect(found).toEqual(expected)
-    expect(rowsOf(from, read, false)).toEqual([...expected])
-    expect(rowsOf(from, read, true)).toEqual([...expected].toReversed())
+    expectSame(found, expected)
+    expectSame(rowsOf(from, read, false), [...expected])
+    expectSame(rowsOf(from, read, true), [...expected].toReversed())
   }
 }
 
