@@ -163,17 +163,9 @@ export interface KeyspaceOptions {
   /** Leaves filters out of the last level: right when reads nearly always find. @default false */
   expectPointReadHits?: boolean
   /**
-   * Which tables are merged, and when: one of the strategies here, or one of the application's own.
-   *
-   * Of an own one the name is stored, nothing else. Until an application gives a strategy with that
-   * name again, with the open of that keyspace, nothing is compacted by itself and the status of
-   * the database is degraded; level 0 grows and slows nobody down. `choose` is called in the thread
-   * that gave it, on its event loop, one call at a time: after flushes, compactions and ingestions,
-   * when it is given, and again until it answers `undefined`; never because time has passed. It
-   * must not take longer than a second, nor return a promise. If it does, or throws, or names tables
-   * that are gone, an `error` event says so, nothing is compacted, and it is asked again after
-   * growing pauses. The newest one that is given holds; on the native engine until that
-   * handle of the database is closed, or its thread ends. @default new LeveledCompaction()
+   * Which tables are merged, and when: a strategy of this package, or one of the application's own,
+   * of which only the name is stored: it is given again with each open of the keyspace. @default
+   * new LeveledCompaction()
    */
   compaction?: CompactionStrategy
   /**

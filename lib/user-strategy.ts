@@ -1,4 +1,4 @@
-/** Strategies of the application: how they are known, and what stands between them and an engine. */
+/** Strategies of the application: how they are known, and what asks them for an engine. */
 
 import type { CompactionStrategy } from './compaction.ts'
 import { planData } from './compaction-plan.ts'
@@ -15,7 +15,7 @@ const NAME_MAX = 128
 /** The strategies that were given, by name: what the options of a tree show. */
 const given = new Map<string, WeakRef<CompactionStrategy>>()
 /** What stands for one that is stored and that nobody has given. */
-const placeholders = new WeakSet<object>()
+const unknownOnes = new WeakSet<object>()
 
 /**
  * How a strategy of the application is stored, and what asks it.
@@ -37,7 +37,7 @@ export function userSetting(strategy: unknown, option: string): UserSetting {
   const [name, choose] = members
   if (typeof choose !== 'function') throw optionError(option, expected, strategy)
   if (!isName(name)) throw optionError(`${option}.name`, `1 to ${NAME_MAX} characters`, name)
-  if (placeholders.has(strategy)) return Object.freeze({ type: 'user', name, source: undefined })
+  if (unknownOnes.has(strategy)) return Object.freeze({ type: 'user', name, source: undefined })
   given.set(name, new WeakRef(strategy as CompactionStrategy))
   const source = Object.freeze<StrategySource>({
     name,
@@ -61,9 +61,9 @@ function isName(name: unknown): name is string {
 export function namedStrategy(name: string): CompactionStrategy {
   const strategy = given.get(name)?.deref()
   if (strategy !== undefined) return strategy
-  const placeholder = Object.freeze({ name, choose: () => undefined })
-  placeholders.add(placeholder)
-  return placeholder
+  const unknown = Object.freeze({ name, choose: () => undefined })
+  unknownOnes.add(unknown)
+  return unknown
 }
 
 function ask(

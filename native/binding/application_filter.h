@@ -1,8 +1,8 @@
 // ApplicationFilter: a compaction filter that is a function of the application.
 //
 // What it is asked is packed: of each entry the lengths of key and value (u32 each; the latter is
-// kNoValue if there is none), then the bytes of all of them. So is the answer: a byte for each entry
-// (Verdict), then the length (u32) and the bytes of each new value.
+// kNoValue if there is none), then the bytes of all of them. So is the answer: a byte for each
+// entry (Verdict), then the length (u32) and the bytes of each new value.
 #pragma once
 
 #include <memory>

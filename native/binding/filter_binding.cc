@@ -121,9 +121,9 @@ napi_value StrategyQuestion(napi_env env, const Question& question) {
       .value();
 }
 
-// What is asked, or undefined if nothing is: of a filter packed entries (application_filter.h), of a
-// strategy an object. kMetaNumber: the question; kMetaCount: the filter or
-// strategy; kMetaLength: how many entries; kMetaFlags.
+// What is asked, or undefined if nothing is: of a filter packed entries (application_filter.h), of
+// a strategy an object. kMetaNumber: the question; kMetaCount: the filter or strategy; kMetaLength:
+// how many entries; kMetaFlags.
 napi_value TakeQuestion(Call<0>& call) {
   Environment* e = call.environment;
   for (;;) {

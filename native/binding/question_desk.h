@@ -1,5 +1,5 @@
-// QuestionDesk: where compactions leave questions for filters and strategies of the application, and
-// the environment that gave those answers.
+// QuestionDesk: where compactions leave questions for filters and strategies of the application,
+// and the environment that gave those answers.
 //
 // The environment hears of a question on its channel. While its thread waits in a synchronous call
 // for a job (WaitFor), it answers from there: its own job could not end otherwise, and those of the

@@ -146,15 +146,17 @@ describe('in the background', () => {
   test('may call the database, and close it', async () => {
     const { db, path } = await open()
     let calls = 0
-    let keyspace: Keyspace | undefined
+    const opened: { keyspace?: Keyspace } = {}
     const compaction = answering('busy', () => {
+      const { keyspace } = opened
       if (keyspace === undefined || calls++ > 0) return undefined
       keyspace.insertSync('from choose', 'v')
       expect(keyspace.getSync('a')?.toString()).toBe('the value of a')
       db.closeSync()
       return undefined
     })
-    keyspace = await db.keyspace('k', { compaction })
+    const keyspace = await db.keyspace('k', { compaction })
+    opened.keyspace = keyspace
     keyspace.insertSync('a', 'the value of a')
     keyspace.rotateMemtable()
     await until(() => db.status === 'closed')

@@ -3,8 +3,8 @@
  * which is stored by its name and has to be given again in each process.
  */
 
-import { ShaleError } from '../../errors.ts'
 import type { PlanData } from '../../engine.ts'
+import type { ShaleError } from '../../errors.ts'
 import type { ChoiceContext } from '../../strategy.ts'
 import { strategyFailure, strategyMissing } from '../../user-strategy.ts'
 import type { Flow } from '../base/flow.ts'
