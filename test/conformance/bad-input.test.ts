@@ -173,9 +173,7 @@ describe('keyspace names', () => {
     expect(await codeOf({ memtable: 'btree' })).toBe('INVALID_OPTION')
     expect(await codeOf({ compression: Array(9).fill('lz4') })).toBe('INVALID_OPTION')
     expect(await codeOf({ kvSeparation: { size: 1 } })).toBe('INVALID_OPTION')
-    expect(await codeOf({ compaction: { name: 'mine', choose: () => undefined } })).toBe(
-      'INVALID_OPTION',
-    )
+    expect(await codeOf({ compaction: { name: 'mine' } })).toBe('INVALID_OPTION')
     expect(db.keyspaceCount).toBe(0)
     await db.close()
   })

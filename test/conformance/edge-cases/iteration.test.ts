@@ -112,7 +112,7 @@ test('edge case 20: bounds outside of all keys, on keys, between, empty and inve
   }
 })
 
-test('edge case 20: bounds outside of what many keys have in common', async () => {
+test('bounds outside of what many keys have in common', async () => {
   const { keyspace } = await newKeyspace({ compaction: PATIENT, dataBlockSize: 64 })
   const keys = Array.from({ length: 97 }, (_, i) => numbered(i))
   for (let i = 0; i < keys.length; i++) {
