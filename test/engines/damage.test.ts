@@ -40,7 +40,10 @@ test(
           // wrong in a block whose checksum is right shows to the one who looks at it.
           const isStill = options.readOnly || image.kind === 'tree'
           const isSame = isStill && !/seals \d+\.table/.test(what)
-          const found = compare(title, isSame, readingBy('native'), readingBy('typescript'))
+          const reads = 2 + image.keys.length
+          const isScan = (i: number): boolean => i % reads < 2
+          const [native, typescript] = [readingBy('native'), readingBy('typescript')]
+          const found = compare(title, isSame, isScan, native, typescript)
           counts.set(found, (counts.get(found) ?? 0) + 1)
         }
         rmSync(damaged, { recursive: true })
@@ -75,8 +78,17 @@ function read(
   return found
 }
 
-/** What both found, in a word. `isSame`: whether both have to fail the same reads. */
-function compare(title: string, isSame: boolean, native: Reading, typescript: Reading): string {
+/**
+ * What both found, in a word. `isSame`: whether both have to fail the same reads. A scan may jump
+ * over blocks of old versions that the other engine's walks through, and meets another damage then.
+ */
+function compare(
+  title: string,
+  isSame: boolean,
+  isScan: (read: number) => boolean,
+  native: Reading,
+  typescript: Reading,
+): string {
   if ('refused' in native || 'refused' in typescript) {
     if (isKnown(native, typescript)) return 'known'
     expectSame(title, refusal(native), refusal(typescript))
@@ -86,6 +98,7 @@ function compare(title: string, isSame: boolean, native: Reading, typescript: Re
   expectSame(title, native.closed, typescript.closed)
   for (const [i, outcome] of typescript.reads.entries()) {
     const other = native.reads[i]!
+    if (isScan(i) && (isDamage(outcome) || isDamage(other))) continue
     if (isSame || isDamage(outcome) === isDamage(other)) {
       expectSame(`${title}, read ${i}`, comparable(other), comparable(outcome))
     }
