@@ -226,7 +226,7 @@ test('option DatabaseOptions.workerThreads: bounds the compactions that run at o
     const database = await newDatabase({ workerThreads, compactionRateLimit: 100_000 })
     await database.compactor.pause()
     const compaction = new LeveledCompaction({ l0Threshold: 2 })
-    for (let i = 0; i < 4; i++) {
+    for (let i = 0; i < 8; i++) {
       const keyspace = await database.keyspace(`${i}`, { compaction, compression: 'none' })
       for (let run = 0; run < 2; run++) {
         for (let row = 0; row < 20; row++) keyspace.insertSync(numbered(row), 'v'.repeat(10_000))
