@@ -1,8 +1,10 @@
 // Strategies of the application: stored by name, given again with the keyspace, asked in the
 // background, and what becomes of bad answers.
 
+import { once } from 'node:events'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { LeveledCompaction } from '../../lib/index.ts'
 import type {
@@ -263,6 +265,40 @@ describe('stored by name', () => {
     expect(keyspace.getSync('a')?.toString()).toBe('the value of a')
   })
 })
+
+test.each(['close', 'terminate'])(
+  'native: it goes with the thread that gave it, by %s',
+  async (end) => {
+    const { db, path } = await open()
+    if (db.engine !== 'native') return
+    const script = new URL('strategy-thread.mjs', import.meta.url)
+    const worker = new Worker(script, { workerData: { path, name: 'of a thread' } })
+    onTestFinished(() => void worker.terminate())
+    expect(await once(worker, 'message')).toEqual(['given'])
+    const keyspace = await db.keyspace('k')
+    expect(db.status).toBe('open')
+    await run(keyspace, 'a')
+    await run(keyspace, 'b')
+    await db.compactor.drain()
+    expect(runsOf(keyspace).slice(0, 2)).toEqual([0, 1])
+
+    if (end === 'terminate') {
+      await worker.terminate()
+    } else {
+      worker.postMessage('close')
+      expect(await once(worker, 'message')).toEqual(['closed'])
+    }
+    expect(db.status).toBe('degraded')
+    await run(keyspace, 'c')
+    await run(keyspace, 'd')
+    await db.compactor.drain()
+    expect(runsOf(keyspace).slice(0, 2)).toEqual([2, 1])
+    await db.keyspace('k', { compaction: new Pairs('of a thread') })
+    await db.compactor.drain()
+    expect(runsOf(keyspace).slice(0, 2)).toEqual([0, 1])
+    expect(db.status).toBe('open')
+  },
+)
 
 describe('a bad answer', () => {
   const broken = new Error('broken')
