@@ -59,13 +59,7 @@ class DatabaseFilters : public testing::Test {
       DB_ASSERT_OK(database_->FlushKeyspace(keyspace_.get()));
     }
   }
-  void Pass(uint64_t ms) {
-    for (uint64_t i = 0; i < ms; ++i) {
-      RunAll(executor_);
-      vfs_.AdvanceClock(1'000'000);
-    }
-    RunAll(executor_);
-  }
+  void Pass(uint64_t ms) { RunFor(ms, executor_, &vfs_); }
 
   MemVfs vfs_;
   Executor* executor_ = nullptr;

@@ -150,4 +150,13 @@ inline void RunAll(Executor* executor) {
   }
 }
 
+// The same over so much time, a millisecond each.
+inline void RunFor(uint64_t ms, Executor* executor, MemVfs* vfs) {
+  for (uint64_t i = 0; i < ms; ++i) {
+    RunAll(executor);
+    vfs->AdvanceClock(1'000'000);
+  }
+  RunAll(executor);
+}
+
 }  // namespace shale
