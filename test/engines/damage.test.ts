@@ -41,7 +41,7 @@ test(
           const isStill = options.readOnly || image.kind === 'tree'
           const isSame = isStill && !/seals \d+\.table/.test(what)
           const reads = 2 + image.keys.length
-          const isScan = (i: number): boolean => i % reads < 2
+          const isScan = (place: number): boolean => place % reads < 2
           const [native, typescript] = [readingBy('native'), readingBy('typescript')]
           const found = compare(title, isSame, isScan, native, typescript)
           counts.set(found, (counts.get(found) ?? 0) + 1)
