@@ -73,6 +73,8 @@ class LaneWorkers {
       }
       std::function<void()> work = std::move(ready_.front());
       ready_.pop_front();
+      // Who knew when the next is due may be this thread, while the others wait for ever.
+      if (!ready_.empty() || !delayed_.empty()) wake_.notify_one();
       lock.unlock();
       work();
       work = nullptr;  // what it holds goes outside the lock

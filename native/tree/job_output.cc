@@ -12,7 +12,7 @@ constexpr size_t kScannersMax = 64;
 
 JobOutput::JobOutput(JobOutputOptions options)
     : threshold_(options.threshold),
-      throttle_(options.tables.throttle),
+      unpaid_(options.tables.throttle),
       tables_(std::move(options.tables)) {
   if (options.blobs) blobs_.emplace(std::move(*options.blobs));
 }
@@ -59,20 +59,15 @@ Status JobOutput::Move(const Entry& entry, Relocated* from) {
 }
 
 Status JobOutput::AddPointer(const Entry& entry, const BlobPointer& pointer) {
-  Pay(pointer.stored_length);
+  unpaid_.Add(pointer.stored_length);
   const auto value = pointer.Encode();
   return tables_.Add(
       {entry.key, Slice(value.data(), value.size()), MakeTag(entry.seqno(), Kind::kBlobPointer)});
 }
 
-// For what goes to blob files; tables pay for themselves.
-void JobOutput::Pay(uint64_t bytes) {
-  unpaid_bytes_ += bytes;
-  if (unpaid_bytes_ >= kThrottleStep && throttle_) throttle_(std::exchange(unpaid_bytes_, 0));
-}
-
 // The tables sync the directory: the blob files are there before.
 Status JobOutput::End() {
+  unpaid_.Pay();
   if (blobs_) SHALE_RETURN_IF_ERROR(blobs_->Finish());
   return tables_.End();
 }

@@ -61,15 +61,13 @@ class JobOutput final : public Retention::Sink {
   Status Separate(const Entry& entry);
   Status Move(const Entry& entry, Relocated* from);
   Status AddPointer(const Entry& entry, const BlobPointer& pointer);
-  void Pay(uint64_t bytes);
 
   const uint64_t threshold_;
-  const std::function<void(uint64_t bytes)> throttle_;
+  UnpaidBytes unpaid_;  // of values; tables pay for themselves
   TableOutput tables_;
   std::optional<BlobOutput> blobs_;
   std::unordered_map<uint64_t, Relocated> relocated_;  // by file number
   size_t scanners_ = 0;
-  uint64_t unpaid_bytes_ = 0;  // of values; not told to `throttle` yet
 };
 
 }  // namespace shale

@@ -14,7 +14,8 @@ constexpr size_t kOpenRangesMin = 16;
 
 }  // namespace
 
-TableOutput::TableOutput(TableOutputOptions options) : options_(std::move(options)) {}
+TableOutput::TableOutput(TableOutputOptions options)
+    : options_(std::move(options)), unpaid_(options_.throttle) {}
 
 TableOutput::~TableOutput() {
   if (kept_) return;
@@ -66,6 +67,7 @@ Status TableOutput::OpenRangesUpTo(const Slice* key) {
     }
     open_.push_back(range);
     own_range_bytes_ += RangeBytes(range);
+    unpaid_.Add(RangeBytes(range));
     CheckSize(range.start);
   }
   return Status::Ok();
@@ -103,10 +105,7 @@ Status TableOutput::Add(const Entry& entry) {
   SHALE_RETURN_IF_ERROR(writer_->Add(entry));
   item_count_++;
   CheckSize(entry.key);
-  unpaid_bytes_ += entry.key.size() + entry.value.size();
-  if (unpaid_bytes_ >= kThrottleStep && options_.throttle) {
-    options_.throttle(std::exchange(unpaid_bytes_, 0));
-  }
+  unpaid_.Add(entry.key.size() + entry.value.size());
   return Status::Ok();
 }
 
@@ -156,6 +155,7 @@ Status TableOutput::End() {
     SHALE_RETURN_IF_ERROR(EndTable(&fence));
   }
   if (begun()) SHALE_RETURN_IF_ERROR(EndTable(nullptr));
+  unpaid_.Pay();
   SHALE_RETURN_IF_ERROR(unsynced_.SyncAll());
   if (tables_.empty() || BugIsOn(SeededBug::kSkipDirSyncAfterTable)) return Status::Ok();
   return SyncDirectory(options_.tables.vfs, options_.tables.directory);

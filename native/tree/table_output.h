@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "table/table_reader.h"
@@ -22,8 +23,30 @@
 
 namespace shale {
 
-// Bytes that a job writes before it asks whether it may go on.
-inline constexpr uint64_t kThrottleStep = uint64_t{256} << 10;
+// Told how many bytes a job has written; returns when it may go on.
+using Throttle = std::function<void(uint64_t bytes)>;
+
+// What a job has written without asking whether it may go on: it asks at every step, and at its
+// end, so that small jobs are no way around a limit.
+class UnpaidBytes {
+ public:
+  explicit UnpaidBytes(Throttle throttle) : throttle_(std::move(throttle)) {}
+
+  void Add(uint64_t bytes) {
+    bytes_ += bytes;
+    if (bytes_ >= kStep) Pay();
+  }
+  void Pay() {
+    const uint64_t bytes = std::exchange(bytes_, 0);
+    if (bytes != 0 && throttle_) throttle_(bytes);
+  }
+
+ private:
+  static constexpr uint64_t kStep = uint64_t{256} << 10;
+
+  const Throttle throttle_;
+  uint64_t bytes_ = 0;
+};
 
 struct TableOutputOptions {
   TableContext tables;
@@ -37,7 +60,7 @@ struct TableOutputOptions {
   std::vector<const TableMeta*> below;
   uint64_t below_bytes_max = UINT64_MAX;  // that one table may overlap
   bool sync_at_end = false;               // else each table when it is full
-  std::function<void(uint64_t bytes)> throttle;
+  Throttle throttle;
 };
 
 class TableOutput final : public Retention::Sink {
@@ -97,7 +120,7 @@ class TableOutput final : public Retention::Sink {
   size_t next_below_ = 0;
   uint64_t below_bytes_ = 0;  // of tables below that the table at hand has passed
   uint64_t item_count_ = 0;
-  uint64_t unpaid_bytes_ = 0;  // not told to `throttle` yet
+  UnpaidBytes unpaid_;
   bool kept_ = false;
 };
 

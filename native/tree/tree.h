@@ -44,7 +44,7 @@ struct TreeContext {
   // before. Where one of them may last, the active memtable is sealed first.
   std::function<void(uint32_t tree, const std::function<void(Seqno)>& install)> at_a_seqno;
   // Called by a compaction with the bytes it is about to write; may wait (rate limit).
-  std::function<void(uint64_t bytes)> throttle;
+  Throttle throttle;
 };
 
 // A value found by Get; slices live as long as the pins (or the caller's EpochGuard in

@@ -5,13 +5,11 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { FifoCompaction, LeveledCompaction, SizeTieredCompaction } from '../../lib/index.ts'
+import { FifoCompaction, SizeTieredCompaction } from '../../lib/index.ts'
 import type { Database, Keyspace, KeyspaceOptions, Tree } from '../../lib/index.ts'
 import { openDatabase, openTreeSync } from '../support/engine.ts'
+import { PATIENT } from '../support/patient.ts'
 import { failure, rejection, scratchDirectory } from '../support/scratch.ts'
-
-/** Nothing is compacted unless it is asked for. */
-const PATIENT = new LeveledCompaction({ l0Threshold: 1000 })
 
 async function open(
   options: KeyspaceOptions,

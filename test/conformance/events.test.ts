@@ -4,7 +4,6 @@ import { renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { FifoCompaction } from '../../lib/index.ts'
 import type {
   CompactionPlan,
   Database,
@@ -14,11 +13,10 @@ import type {
 } from '../../lib/index.ts'
 import { openDatabase } from '../support/engine.ts'
 import { nextEngine } from '../support/next-engine.ts'
+import { PATIENT } from '../support/patient.ts'
 import { expectScenario } from '../support/scenario.ts'
 import { failure, scratchDirectory } from '../support/scratch.ts'
 
-/** Nothing is compacted unless it is asked for. */
-const PATIENT = new FifoCompaction({ limit: 2 ** 40 })
 const NAMES = ['flush', 'compaction', 'stall', 'status', 'error'] as const
 
 interface Told {

@@ -15,10 +15,10 @@ import {
   isFilterFailure,
   openFiltered,
   PATIENCE,
-  PATIENT,
   seen,
   spoken,
 } from '../support/filters.ts'
+import { PATIENT } from '../support/patient.ts'
 import { failure, rejection, scratchDirectory } from '../support/scratch.ts'
 
 const OOPS = new TypeError('oops')

@@ -21,10 +21,10 @@ import {
   HeldFilter,
   mergeDown,
   openFiltered,
-  PATIENT,
   seen,
   spoken,
 } from '../support/filters.ts'
+import { PATIENT } from '../support/patient.ts'
 import { scratchDirectory, testSeed } from '../support/scratch.ts'
 import { Random } from '../typescript/support/random.ts'
 

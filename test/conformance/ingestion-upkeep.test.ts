@@ -8,8 +8,6 @@ import { FifoCompaction, LeveledCompaction, SizeTieredCompaction } from '../../l
 import type { Ingestion, Keyspace } from '../../lib/index.ts'
 import { openDatabaseSync } from '../support/engine.ts'
 import {
-  PATIENT,
-  MOTIONLESS,
   fill,
   ingest,
   insert,
@@ -19,6 +17,7 @@ import {
   seen,
   type Opened,
 } from '../support/ingestions.ts'
+import { PATIENT } from '../support/patient.ts'
 import { scratchDirectory } from '../support/scratch.ts'
 
 function filesIn(path: string, kind: 'table' | 'blob'): number {
@@ -143,7 +142,7 @@ describe('beside writers', () => {
   })
 
   test('several finish at once: each is there as a whole', async () => {
-    const opened = await open({ compaction: MOTIONLESS })
+    const opened = await open({ compaction: PATIENT })
     const { database, keyspace } = opened
     const other = await database.keyspace('other')
     const loads = await Promise.all(
@@ -367,7 +366,7 @@ describe('compaction', () => {
   })
 
   test('a long one makes several tables of one run', async () => {
-    const opened = await open({ compaction: MOTIONLESS })
+    const opened = await open({ compaction: PATIENT })
     const { keyspace } = opened
     const ingestion = await keyspace.startIngestion()
     const value = Buffer.alloc(2 ** 20, 'v')

@@ -6,16 +6,8 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { MAX_SEQNO } from '../../lib/index.ts'
 import type { Keyspace, Tree } from '../../lib/index.ts'
 import { openDatabase, openTree } from '../support/engine.ts'
-import {
-  MOTIONLESS,
-  fill,
-  ingest,
-  insert,
-  keyOf,
-  open,
-  reopen,
-  seen,
-} from '../support/ingestions.ts'
+import { fill, ingest, insert, keyOf, open, reopen, seen } from '../support/ingestions.ts'
+import { PATIENT } from '../support/patient.ts'
 import { failure, rejection, scratchDirectory } from '../support/scratch.ts'
 
 function filesIn(path: string): string[] {
@@ -74,7 +66,7 @@ describe('finish', () => {
   })
 
   test('takes one seqno, which its tables tell, and leaves one run in level 0', async () => {
-    const { keyspace, database } = await open({ compaction: MOTIONLESS })
+    const { keyspace, database } = await open({ compaction: PATIENT })
     insert(keyspace, 'ab', '1')
     await ingest(keyspace, 'bcd', '2')
     const seqno = database.seqno - 1

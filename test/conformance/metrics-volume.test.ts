@@ -5,13 +5,11 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
-import { FifoCompaction } from '../../lib/index.ts'
 import type { Database, Keyspace } from '../../lib/index.ts'
 import { openDatabase } from '../support/engine.ts'
+import { PATIENT } from '../support/patient.ts'
 import { scaled, scratchDirectory } from '../support/scratch.ts'
 
-/** Nothing is compacted unless it is asked for. */
-const PATIENT = new FifoCompaction({ limit: 2 ** 40 })
 const IO = '/proc/self/io'
 
 function keyOf(i: number): string {

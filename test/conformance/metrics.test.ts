@@ -2,7 +2,6 @@
 
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { FifoCompaction } from '../../lib/index.ts'
 import type {
   Database,
   DatabaseOptions,
@@ -13,11 +12,10 @@ import type {
 } from '../../lib/index.ts'
 import { openDatabase, openTreeSync } from '../support/engine.ts'
 import { nextEngine } from '../support/next-engine.ts'
+import { PATIENT } from '../support/patient.ts'
 import { expectScenario } from '../support/scenario.ts'
 import { failure, scaled, scratchDirectory } from '../support/scratch.ts'
 
-/** Nothing is compacted unless it is asked for. */
-const PATIENT = new FifoCompaction({ limit: 2 ** 40 })
 /** Nothing is synced unless it is asked for. */
 const QUIET: DatabaseOptions = { syncInterval: 0 }
 /** Index and filter are blocks like others. */

@@ -9,6 +9,7 @@ import type { Database, Keyspace } from '../../lib/index.ts'
 import { partsOf, seal } from '../engines/support/parts.ts'
 import { openDatabase } from '../support/engine.ts'
 import { filesOf, flipByte, imageOf, placesOf } from '../support/files.ts'
+import { PATIENT } from '../support/patient.ts'
 import { rejection, scaled } from '../support/scratch.ts'
 import {
   databaseAt,
@@ -17,7 +18,6 @@ import {
   newKeyspace,
   newTree,
   numbered,
-  PATIENT,
   seen,
   tablesOf,
 } from '../support/trees.ts'

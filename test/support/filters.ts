@@ -3,7 +3,7 @@
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import { PATIENCE } from '../../lib/compaction-filter.ts'
-import { FifoCompaction, LeveledCompaction } from '../../lib/index.ts'
+import { LeveledCompaction } from '../../lib/index.ts'
 import type {
   CompactionEntry,
   CompactionFilter,
@@ -16,12 +16,11 @@ import type {
   Tree,
 } from '../../lib/index.ts'
 import { openDatabase } from './engine.ts'
+import { PATIENT } from './patient.ts'
 import { scratchDirectory } from './scratch.ts'
 
 export { isFilterFailure, PATIENCE } from '../../lib/compaction-filter.ts'
 
-/** Nothing is compacted or moved unless it is asked for, not for its tombstones either. */
-export const PATIENT: FifoCompaction = new FifoCompaction({ limit: 2 ** 50 })
 /** A table that meets an older one is merged with it at once. */
 export const EAGER: LeveledCompaction = new LeveledCompaction({ l0Threshold: 1 })
 

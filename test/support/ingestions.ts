@@ -2,15 +2,10 @@
 
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
-import { FifoCompaction, LeveledCompaction } from '../../lib/index.ts'
 import type { Database, Ingestion, Keyspace, KeyspaceOptions } from '../../lib/index.ts'
 import { openDatabase } from './engine.ts'
+import { PATIENT } from './patient.ts'
 import { scratchDirectory } from './scratch.ts'
-
-/** Nothing is compacted unless it is asked for. */
-export const PATIENT: LeveledCompaction = new LeveledCompaction({ l0Threshold: 1000 })
-/** Nor is a lone run moved. */
-export const MOTIONLESS: FifoCompaction = new FifoCompaction({ limit: 2 ** 40 })
 
 export interface Opened {
   readonly path: string

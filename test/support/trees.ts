@@ -3,7 +3,6 @@
 
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
-import { LeveledCompaction } from '../../lib/index.ts'
 import type {
   Database,
   DatabaseOptions,
@@ -17,10 +16,8 @@ import type {
   Version,
 } from '../../lib/index.ts'
 import { openDatabase, openTree } from './engine.ts'
+import { PATIENT } from './patient.ts'
 import { scratchDirectory } from './scratch.ts'
-
-/** Nothing is compacted unless it is asked for. */
-export const PATIENT: LeveledCompaction = new LeveledCompaction({ l0Threshold: 1000 })
 
 /** A database in a directory of its own, closed when the test ends. */
 export async function newDatabase(options?: DatabaseOptions): Promise<Database> {

@@ -7,8 +7,9 @@ import { MAX_SEQNO } from '../../../lib/index.ts'
 import type { Cursor, Keyspace, KeyRange, RangeOptions, TreeOptions } from '../../../lib/index.ts'
 import { openDatabase } from '../../support/engine.ts'
 import { flipByte, placesOf } from '../../support/files.ts'
+import { PATIENT } from '../../support/patient.ts'
 import { failure, scaled, scratchDirectory, testSeed } from '../../support/scratch.ts'
-import { newKeyspace, newTree, numbered, PATIENT, seen } from '../../support/trees.ts'
+import { newKeyspace, newTree, numbered, seen } from '../../support/trees.ts'
 
 type Row = [string, string]
 

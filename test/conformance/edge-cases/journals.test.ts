@@ -1,12 +1,14 @@
 // What is found again after a crash: edge cases 34 to 38.
 
 import { appendFileSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { setTimeout } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { LeveledCompaction } from '../../../lib/index.ts'
-import type { Database, DatabaseOptions, KeyspaceOptions } from '../../../lib/index.ts'
+import type { Database, DatabaseOptions, Keyspace, KeyspaceOptions } from '../../../lib/index.ts'
 import { partsOf } from '../../engines/support/parts.ts'
 import { filesOf, imageOf, placesOf } from '../../support/files.ts'
-import { databaseAt, newDatabase, numbered, PATIENT, seen } from '../../support/trees.ts'
+import { PATIENT } from '../../support/patient.ts'
+import { databaseAt, newDatabase, numbered, seen } from '../../support/trees.ts'
 
 /** Nothing is synced, nor compressed, unless it is asked for. */
 const QUIET: DatabaseOptions = { syncInterval: 0, journalCompression: 'none' }
@@ -87,6 +89,15 @@ test('edge case 34: garbage behind the last whole batch is cut off, also once mo
   }
 })
 
+/** Goes on writing until there is another journal: that is made ready in the background. */
+async function nextJournal(database: Database, keyspace: Keyspace): Promise<void> {
+  const { journalCount } = database
+  while (database.journalCount === journalCount) {
+    await keyspace.insert('another', 'v'.repeat(1000))
+    await setTimeout(1)
+  }
+}
+
 test('edge case 35: from several journals each keyspace replays what it lacks', async () => {
   const options = { ...QUIET, maxJournalSize: 2 ** 20 }
   const database = await newDatabase(options)
@@ -105,8 +116,14 @@ test('edge case 35: from several journals each keyspace replays what it lacks', 
       await keyspace.insert(numbered(round % 50), `${round} `.repeat(1000 + i))
       if (round % 9 === 8) await keyspace.remove(numbered((round * 7) % 50))
     }
-    if (round === 25) await early.rotateMemtableAndWait()
-    if (round === 50) await late.rotateMemtableAndWait()
+    if (round === 25) {
+      await nextJournal(database, never)
+      await early.rotateMemtableAndWait()
+    }
+    if (round === 50) {
+      await nextJournal(database, never)
+      await late.rotateMemtableAndWait()
+    }
   }
   // The last operation is a tombstone, of a key that is in a table alone.
   await early.remove(numbered(3))

@@ -9,15 +9,9 @@ import { LeveledCompaction } from '../../../lib/index.ts'
 import type { Keyspace } from '../../../lib/index.ts'
 import { openDatabase } from '../../support/engine.ts'
 import { filesOf, flipByte, placesOf } from '../../support/files.ts'
+import { PATIENT } from '../../support/patient.ts'
 import { rejection, scaled, scratchDirectory } from '../../support/scratch.ts'
-import {
-  databaseAt,
-  newDatabase,
-  newKeyspace,
-  numbered,
-  PATIENT,
-  seen,
-} from '../../support/trees.ts'
+import { databaseAt, newDatabase, newKeyspace, numbered, seen } from '../../support/trees.ts'
 
 const RESTLESS = new LeveledCompaction({ l0Threshold: 2, targetSize: 8192 })
 

@@ -6,16 +6,9 @@ import { expect, test } from 'vitest'
 import { FifoCompaction, LeveledCompaction } from '../../../lib/index.ts'
 import type { Database, Keyspace, KeyspaceOptions, Snapshot } from '../../../lib/index.ts'
 import { filesOf } from '../../support/files.ts'
+import { PATIENT } from '../../support/patient.ts'
 import { scaled } from '../../support/scratch.ts'
-import {
-  flushed,
-  newDatabase,
-  newKeyspace,
-  numbered,
-  PATIENT,
-  seen,
-  tablesOf,
-} from '../../support/trees.ts'
+import { flushed, newDatabase, newKeyspace, numbered, seen, tablesOf } from '../../support/trees.ts'
 
 /** Ways to be rid of what there is. */
 const DESTRUCTIONS: Record<string, (database: Database, keyspace: Keyspace) => Promise<void>> = {

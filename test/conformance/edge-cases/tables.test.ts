@@ -9,8 +9,9 @@ import { LeveledCompaction, MAX_SEQNO } from '../../../lib/index.ts'
 import type { FilterPolicy, KeyspaceOptions, TreeOptions } from '../../../lib/index.ts'
 import { openDatabase, openDatabaseSync, openTreeSync } from '../../support/engine.ts'
 import { filesOf } from '../../support/files.ts'
+import { PATIENT } from '../../support/patient.ts'
 import { failure, scratchDirectory } from '../../support/scratch.ts'
-import { newKeyspace, newTree, numbered, PATIENT, seen, tablesOf } from '../../support/trees.ts'
+import { newKeyspace, newTree, numbered, seen, tablesOf } from '../../support/trees.ts'
 
 test('edge case 25: filters of hardly any bits, of no keys, cut behind the last key', async () => {
   const cases: readonly (readonly [FilterPolicy, readonly number[]])[] = [

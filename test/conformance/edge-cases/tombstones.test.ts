@@ -4,8 +4,9 @@ import { expect, test } from 'vitest'
 import { MAX_SEQNO } from '../../../lib/index.ts'
 import type { Tree } from '../../../lib/index.ts'
 import { filesOf } from '../../support/files.ts'
+import { PATIENT } from '../../support/patient.ts'
 import { scaled } from '../../support/scratch.ts'
-import { newKeyspace, newTree, numbered, PATIENT, seenAt, tablesOf } from '../../support/trees.ts'
+import { newKeyspace, newTree, numbered, seenAt, tablesOf } from '../../support/trees.ts'
 
 /** What the tables of a tree hold: items, tombstones, weak ones. */
 function counts(tree: Tree): number[] {

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest'
 import { LeveledCompaction, MAX_SEQNO } from '../../../lib/index.ts'
 import type { Keyspace, Snapshot, Tree } from '../../../lib/index.ts'
 import { imageOf } from '../../support/files.ts'
+import { PATIENT } from '../../support/patient.ts'
 import { scaled } from '../../support/scratch.ts'
 import {
   databaseAt,
@@ -11,7 +12,6 @@ import {
   newKeyspace,
   newTree,
   numbered,
-  PATIENT,
   seen,
   seenAt,
   tablesOf,

@@ -8,7 +8,8 @@ import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { LeveledCompaction } from '../../../lib/index.ts'
 import type { CompactionFilter } from '../../../lib/index.ts'
-import { PATIENT } from '../../support/filters.ts'
+
+import { PATIENT } from '../../support/patient.ts'
 import { scaled, quickDirectory, testSeed } from '../../support/scratch.ts'
 import { COMMANDS, emptyModel, openReal, type Real, type Setup } from './commands.ts'
 

@@ -14,8 +14,9 @@ import type { KvSeparationOptions, Tree, Version } from '../../../lib/index.ts'
 import { openTree } from '../../support/engine.ts'
 import { filesOf, flipByteInPlace, placesOf } from '../../support/files.ts'
 import { nextEngine } from '../../support/next-engine.ts'
+import { PATIENT } from '../../support/patient.ts'
 import { failure, rejection, scratchDirectory } from '../../support/scratch.ts'
-import { newKeyspace, newTree, numbered, PATIENT, tablesOf } from '../../support/trees.ts'
+import { newKeyspace, newTree, numbered, tablesOf } from '../../support/trees.ts'
 
 const MIB = 2 ** 20
 

@@ -2,8 +2,9 @@
 
 import { expect, test } from 'vitest'
 import type { IterOptions, Keyspace, RangeOptions } from '../../../lib/index.ts'
+import { PATIENT } from '../../support/patient.ts'
 import { failure, rejection } from '../../support/scratch.ts'
-import { newKeyspace, numbered, PATIENT, seen } from '../../support/trees.ts'
+import { newKeyspace, numbered, seen } from '../../support/trees.ts'
 
 async function letters(): Promise<Keyspace> {
   const { keyspace } = await newKeyspace()

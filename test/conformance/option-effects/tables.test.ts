@@ -6,8 +6,9 @@ import { expect, test } from 'vitest'
 import type { TableInfo, Tree, TreeOptions } from '../../../lib/index.ts'
 import { MAX_SEQNO } from '../../../lib/index.ts'
 import { filesOf, flipByteInPlace } from '../../support/files.ts'
+import { PATIENT } from '../../support/patient.ts'
 import { failure } from '../../support/scratch.ts'
-import { newKeyspace, newTree, numbered, PATIENT, tablesOf, treeAt } from '../../support/trees.ts'
+import { newKeyspace, newTree, numbered, tablesOf, treeAt } from '../../support/trees.ts'
 
 const ROWS = 400
 

@@ -60,6 +60,30 @@ TEST(ThreadedExecutorTest, OneThreadKeepsTheOrder) {
   for (int i = 0; i < 100; ++i) EXPECT_EQ(order[static_cast<size_t>(i)], i);
 }
 
+// All of a lane's threads see delayed work: each piece ends when all of them run.
+TEST(ThreadedExecutorTest, DelayedWorkRunsOnAllThreads) {
+  constexpr uint32_t kThreads = 4;
+  const auto executor = MakeThreadedExecutor(kThreads);
+  std::atomic<uint32_t> running{0};
+  Gate all;
+  for (uint32_t i = 0; i < kThreads; ++i) {
+    executor->SubmitAfter(Lane::kCompaction, 20, [&] {
+      if (++running == kThreads) all.Open();
+      all.Wait();
+    });
+  }
+  all.Wait();
+  // A thread that knew when to look again is busy: another one looks.
+  Gate blocked;
+  Gate ran;
+  for (uint32_t i = 1; i < kThreads; ++i) {
+    executor->Submit(Lane::kCompaction, [&] { blocked.Wait(); });
+  }
+  executor->SubmitAfter(Lane::kCompaction, 20, [&] { ran.Open(); });
+  ran.Wait();
+  blocked.Open();
+}
+
 TEST(ThreadedExecutorTest, DelayedWorkRunsNotBeforeItsTime) {
   const auto executor = MakeThreadedExecutor(1);
   Gate done;
