@@ -73,6 +73,15 @@ TEST_F(PosixVfsTest, ADirectoryMayBeNamedThroughASymlink) {
   EXPECT_TRUE(Open("link/f", OpenMode::kRead).ok());
 }
 
+// False where devices may not be opened, or are no devices: in some containers.
+bool NullIsADevice() {
+  const int fd = open("/dev/null", O_RDWR);
+  struct stat st;
+  const bool device = fd >= 0 && fstat(fd, &st) == 0 && S_ISCHR(st.st_mode);
+  if (fd >= 0) close(fd);
+  return device;
+}
+
 // None of them may be waited on either.
 TEST_F(PosixVfsTest, SpecialFilesAreRefused) {
   ASSERT_EQ(mkfifo(Path("fifo").c_str(), 0600), 0);
@@ -87,7 +96,9 @@ TEST_F(PosixVfsTest, SpecialFilesAreRefused) {
   for (const OpenMode mode : {OpenMode::kRead, OpenMode::kReadWrite}) {
     EXPECT_TRUE(Open("fifo", mode).Is(Code::kNotADatabase));
     EXPECT_TRUE(Open("socket", mode).Is(Code::kNotADatabase));
-    EXPECT_TRUE(vfs_->Open("/dev/null", mode, &file_).Is(Code::kNotADatabase));
+    if (!NullIsADevice()) continue;
+    const Status device = vfs_->Open("/dev/null", mode, &file_);
+    EXPECT_TRUE(device.Is(Code::kNotADatabase)) << device.ToString();
   }
   close(fd);
 }

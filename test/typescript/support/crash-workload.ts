@@ -38,6 +38,8 @@ export interface WorkloadOptions {
   readonly reopens: boolean
   /** Whether calls may fail; they do not without a reason. */
   readonly isFaulty: boolean
+  /** Whether there are ingestions. */
+  readonly ingests: boolean
   /** What a test changes in the database once it is open. */
   readonly onOpen?: (database: Database) => void
 }
@@ -55,6 +57,7 @@ export function optionsOf(seed: number, more: Partial<WorkloadOptions> = {}): Wo
     maxWriteBufferSize: seed % 5 === 0 ? 24 * 1024 : 1 << 20,
     reopens: true,
     isFaulty: false,
+    ingests: true,
     ...more,
   }
 }
@@ -286,7 +289,7 @@ export class CrashWorkload {
     if (lot < 80) return this.#rotate()
     if (lot < 86) return this.#flush()
     if (lot < 88) return this.#compact()
-    if (lot < 91) return this.#ingest()
+    if (lot < 91) return this.#options.ingests ? this.#ingest() : this.#rotate()
     if (lot < 92) return this.#snapshot()
     if (lot < 93) return this.#release()
     if (lot < 95) return this.#pauseOrResume()

@@ -81,7 +81,14 @@ export async function runFault(wanted: WorkloadOptions, fault: Fault): Promise<s
   const hasLied = LIES.has(fault.kind)
   // The disk does not hold what it was given: the next open may tell, or not know of it.
   const isLost = hasLied && fault.operation !== 'read'
-  const options = { ...wanted, isFaulty: true, reopens: wanted.reopens && !isLost }
+  // What was ingested is in tables alone: a manifest that forgets them leaves a gap that nothing
+  // tells from an ingestion that failed.
+  const options = {
+    ...wanted,
+    isFaulty: true,
+    reopens: wanted.reopens && !isLost,
+    ingests: wanted.ingests && !isLost,
+  }
   const memory = new MemVfs()
   const vfs = new FaultVfs(memory)
   vfs.setPlan([fault])
