@@ -5,7 +5,13 @@ import { basename, join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
 import { LeveledCompaction } from '../../../lib/index.ts'
-import type { Database, DatabaseOptions, Keyspace, WriteOptions } from '../../../lib/index.ts'
+import type {
+  Database,
+  DatabaseOptions,
+  Keyspace,
+  KeyspaceOptions,
+  WriteOptions,
+} from '../../../lib/index.ts'
 import { partsOf } from '../../engines/support/parts.ts'
 import { openDatabase, openDatabaseSync } from '../../support/engine.ts'
 import { filesOf, flipByte, flipByteInPlace, imageOf, placesOf } from '../../support/files.ts'
