@@ -1,7 +1,10 @@
 // What each engine is held against. A ratio is taken between medians of one run of the benchmarks;
-// `peer` 'best' is the best of the peers beside it.
+// `peer` 'best' is the best of the peers beside it; a bar with an `ownRow` holds a row against
+// another one of the same engine.
 
 import { NATIVE, SHALE, SKIPLIST, TYPESCRIPT } from './levels.mjs'
+
+const INGESTION = { row: 'ingestion', ownRow: 'batches of 1000 (items)', times: 3 }
 
 // --- the native engine ---------------------------------------------------------------------------
 
@@ -73,6 +76,7 @@ const NATIVE_BARS = {
       { row: 'mixed operations', figure: 'loopDelayMaxMs', atMost: 20 },
     ],
   },
+  ingestion: { 1_000_000: [INGESTION] },
   'open-after-kill': { 200_000: [{ row: 'open', figure: 'ms', atMost: 150 }] },
   workers: {
     100_000: [{ row: '2 workers, one database', figure: 'ofSeparate', atLeast: 0.9 }],
@@ -102,6 +106,7 @@ const TYPESCRIPT_BARS = {
   'memtable-scans': { 100_000: against('lmdb', 1, SCAN_ROWS) },
   'memtable-scans-mixed': { 100_000: against('lmdb', 1, SCAN_ROWS) },
   'tables-cached': { 100_000: TYPESCRIPT_TABLES, 1_000_000: TYPESCRIPT_TABLES },
+  ingestion: { 1_000_000: [INGESTION] },
 }
 
 const BARS = { [NATIVE]: NATIVE_BARS, [TYPESCRIPT]: TYPESCRIPT_BARS }
@@ -129,6 +134,11 @@ function judgeOne(bar, store, stores, medianOf) {
     const [sign, limit] = bar.atMost === undefined ? ['≥', bar.atLeast] : ['≤', bar.atMost]
     const met = sign === '≥' ? ours >= limit : ours <= limit
     return { bar: `${figure} ${sign} ${limit}`, reached: ours, met }
+  }
+  if (bar.ownRow !== undefined) {
+    const other = medianOf(store, bar.ownRow, figure)
+    const reached = ours === undefined ? undefined : Number((ours / other).toFixed(2))
+    return { bar: `${times}× ${bar.ownRow}`, reached, met: reached >= times }
   }
   const peers = stores.filter((name) => !SHALE.includes(name) && name !== SKIPLIST)
   const theirs = (bar.peer === 'best' ? peers : [bar.peer])

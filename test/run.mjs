@@ -6,6 +6,7 @@
 //   SHALE_ENGINE=typescript node test/run.mjs
 //                                       what needs no other engine than that one
 //   node test/run.mjs --write format    format in place instead of checking
+//   node test/run.mjs --keep fuzz       add to the corpora what is found
 //
 // A suite prints its own report and answers how many of its tests passed and failed. A suite that
 // cannot run on this machine says so in one line and counts nothing.
@@ -17,6 +18,7 @@ import { createRequire } from 'node:module'
 import { availableParallelism, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { fuzz, fuzzersIn } from './fuzz/run.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const require = createRequire(import.meta.url)
@@ -27,6 +29,9 @@ const CLANG_FORMAT = 14
 const SHARD_LIMIT = 600_000
 /** Instrumented tests are many times slower, and look for other things than the volume finds. */
 const SANITIZED_VOLUME = 0.25
+/** For each fuzzer, beside its corpus. */
+const FUZZ_SECONDS = 15
+const FUZZ_SECONDS_LONG = 600
 const jobs = Math.min(availableParallelism(), 8)
 const work = mkdtempSync(join(tmpdir(), 'shale-run-'))
 if (args.includes('--long')) process.env.SHALE_SCALE ??= '10'
@@ -194,8 +199,21 @@ async function build(name, preset, target) {
   let output = ''
   child.stdout.on('data', (chunk) => (output += chunk))
   const [code] = await once(child, 'close')
-  console.log(code === 0 ? `${name}: built in ${seconds(started)} s` : output)
+  console.log(code === 0 ? `${name}: built in ${secondsSince(started)} s` : output)
   return code === 0 ? 'built' : 'failed'
+}
+
+/** What `work` makes of each of them, a few at a time. */
+async function sideBySide(items, work) {
+  const waiting = items.slice()
+  const results = []
+  const one = async () => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      results.push(await work(next))
+    }
+  }
+  await Promise.all(Array.from({ length: jobs }, one))
+  return results
 }
 
 /** The C++ unit tests, with `volume` times the figures of SHALE_SCALE. */
@@ -205,14 +223,8 @@ async function native(name, preset, volume = 1) {
   const binary = join(root, 'out', preset, 'shale_tests')
   // More shards than processes, so that one with long tests does not leave the others idle.
   const total = jobs * 4
-  const waiting = Array.from({ length: total }, (_, index) => index)
-  const shards = []
-  const runShards = async () => {
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      shards.push(await runShard(binary, name, next, total, volume))
-    }
-  }
-  await Promise.all(Array.from({ length: jobs }, runShards))
+  const indices = Array.from({ length: total }, (_, index) => index)
+  const shards = await sideBySide(indices, (i) => runShard(binary, name, i, total, volume))
   const slowest = shards.flatMap((shard) => shard.times).toSorted((a, b) => b.seconds - a.seconds)
   for (const test of slowest.slice(0, 5)) console.log(`${name}: ${test.seconds} s in ${test.name}`)
   return sum(shards)
@@ -246,12 +258,28 @@ async function lifetime() {
   }
 }
 
+/** The fuzzers of the decoders, which need clang. */
+async function fuzzers() {
+  if (spawnSync('clang++', ['--version']).status !== 0) {
+    console.log('fuzz: skipped, clang++ was not found')
+    return { passed: 0, failed: 0 }
+  }
+  const built = await build('fuzz', 'fuzz', 'fuzzers')
+  if (built !== 'built') return { passed: 0, failed: built === 'failed' ? 1 : 0 }
+  const seconds = args.includes('--long') ? FUZZ_SECONDS_LONG : FUZZ_SECONDS * scale
+  const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
+  const options = { seconds, seed, work, keeps: args.includes('--keep') }
+  const found = await sideBySide(fuzzersIn(join(root, 'out/fuzz')), (one) => fuzz(one, options))
+  const passed = found.filter(Boolean).length
+  return { passed, failed: found.length - passed }
+}
+
 function sum(results) {
   const add = (key) => results.reduce((total, result) => total + result[key], 0)
   return { passed: add('passed'), failed: add('failed') }
 }
 
-function seconds(since) {
+function secondsSince(since) {
   return ((Date.now() - since) / 1000).toFixed(1)
 }
 
@@ -266,12 +294,13 @@ const suites = {
   asan: () => native('asan', 'asan', SANITIZED_VOLUME),
   tsan: () => native('tsan', 'tsan', SANITIZED_VOLUME),
   lifetime,
+  fuzz: fuzzers,
   bun: () => runtime('bun', '1.4.5'),
   deno: () => runtime('deno', '2.9.6', ['run', '-A']),
 }
 
 /** Suites of the C++ core and of its addon. */
-const NATIVE = ['native', 'asan', 'tsan', 'lifetime']
+const NATIVE = ['native', 'asan', 'tsan', 'lifetime', 'fuzz']
 /** The suites of a run that names none. `conformance` is a part of `vitest`. */
 function defaultSuites() {
   const { SHALE_ENGINE: only } = process.env
@@ -293,7 +322,7 @@ try {
   for (const name of named.length > 0 ? named : defaultSuites()) {
     const started = Date.now()
     const result = await suites[name]()
-    results.push({ name, ...result, seconds: seconds(started) })
+    results.push({ name, ...result, seconds: secondsSince(started) })
   }
 } finally {
   rmSync(work, { recursive: true, force: true })

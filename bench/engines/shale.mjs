@@ -79,6 +79,11 @@ function openDatabase(dir, { engine, durability = 'os', cacheSize = 512 * MIB, k
       for (const i of numbers) batch.insert(keyspace, key(i), valueOf(i))
       return batch.commit()
     },
+    ingest: async (numbers, valueOf) => {
+      const ingestion = await keyspace.startIngestion()
+      for (const i of numbers) ingestion.write(key(i), valueOf(i))
+      return ingestion.finish()
+    },
     scan: (visit) => visitPairs(keyspace.iter(), visit),
     /** As pairs, from key i on. */
     scanFrom: (i, limit) => visitPairs(keyspace.range({ gte: key(i), limit }), () => {}),
@@ -95,6 +100,7 @@ function openDatabase(dir, { engine, durability = 'os', cacheSize = 512 * MIB, k
       }
     },
     memtableBytes: () => db.writeBufferSize,
+    flush: () => keyspace.rotateMemtableAndWait(),
     settle: () => db.compactor.drain(),
     /** Of the cache and, by default, of the memtables. */
     budgetBytes: cacheSize + 256 * MIB,

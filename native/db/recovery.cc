@@ -290,8 +290,11 @@ Status Recovery::ApplyEntry(Journal* journal, Seqno seqno, const BatchEntry& ent
   if (it == trees_->end()) {
     const bool deleted_here = deleted_.count(entry.keyspace) != 0;
     if (entry.keyspace < state_.next_tree_id || deleted_here) return Status::Ok();
-    // It takes back a creation whose record may be gone.
-    if (entry.kind == kKeyspaceDelete) return PassOverId(entry.keyspace);
+    if (entry.kind == kKeyspaceDelete) {
+      // It takes back a creation whose record may be gone.
+      deleted_.insert(entry.keyspace);
+      return PassOverId(entry.keyspace);
+    }
     return Status::Corruption("a commit writes to a keyspace that never was");
   }
   Tree* tree = it->second.get();
@@ -337,7 +340,8 @@ Status Recovery::PassOverId(uint32_t id) {
 // A creation whose manifest commit did not happen.
 Status Recovery::CreateTree(Seqno seqno, const BatchEntry& entry) {
   const uint32_t id = entry.keyspace;
-  if (id < state_.next_tree_id || trees_->count(id) != 0) return Status::Ok();
+  const bool existed = id < state_.next_tree_id || deleted_.count(id) != 0;
+  if (existed || trees_->count(id) != 0) return Status::Ok();
   SHALE_RETURN_IF_ERROR(PassOverId(id));
   TreeState state;
   state.id = id;

@@ -216,6 +216,30 @@ test('both engines make the same of a directory, and of what the other one made 
   expect(seen.size).toBeGreaterThan(8)
 })
 
+test('an id that a journal deletes is not created again', () => {
+  const create = (name: string): Uint8Array => entryBytes(0x40, 4, name, OPTIONS)
+  const remove = entryBytes(0x41, 4, '')
+  const write = entryBytes(0, 4, 'key', 'value')
+  for (const records of [
+    [create('first'), write, remove, create('second'), write],
+    // It takes back a creation of which nothing is left.
+    [remove, create('second'), write],
+  ]) {
+    const made = newDirectory()
+    const journal = made.journal()
+    for (const [i, record] of records.entries()) journal.append(1, 1 + i, record)
+    for (const engine of ENGINES) {
+      const path = exported(made.vfs, engine)
+      const opened = outcome(path, engine, {})
+      expect(opened).toMatchObject({ contents: [['a', []]], seqno: 1 + records.length })
+      for (const other of ENGINES) {
+        expect(outcome(path, other, {})).toMatchObject({ contents: [['a', []]] })
+      }
+      rmSync(path, { recursive: true })
+    }
+  }
+})
+
 /** A directory as a process leaves it that dies: tables, and commits that are in journals only. */
 async function killedBy(engine: Engine, random: Random): Promise<string> {
   const path = join(quickDirectory(), 'db')

@@ -42,10 +42,10 @@ const FLUSHES_MAX = 8
 
 export class Maintenance {
   readonly figures: MaintenanceFigures
-  readonly strategies: Strategies
   /** Bytes of memtables, active and sealed, over all keyspaces. */
   memory = 0
   readonly #parts: MaintenanceParts
+  readonly #strategies: Strategies
   readonly #background = new Background()
   readonly #keyspaces = new Set<Keyspace>()
   readonly #flushes = new Fifo<Keyspace>()
@@ -82,7 +82,7 @@ export class Maintenance {
     this.#parts = parts
     this.figures = new MaintenanceFigures(parts.events)
     this.#looking = new Slice(() => parts.vfs.monotonicMillis())
-    this.strategies = new Strategies({
+    this.#strategies = new Strategies({
       onLacking: parts.onLacking,
       onFailure: (error) => this.#tellFailure('strategy', error),
       after: (pause, call) => this.#after(pause, call),
@@ -95,7 +95,7 @@ export class Maintenance {
   /** A keyspace joins: counts what recovery left in it and schedules what it needs. */
   opened(keyspace: Keyspace): void {
     this.#keyspaces.add(keyspace)
-    this.strategies.look(keyspace)
+    this.#strategies.look(keyspace)
     this.countActive(keyspace)
     this.#countSealed(keyspace)
     this.#countLevel0(keyspace)
@@ -105,7 +105,7 @@ export class Maintenance {
 
   /** Its strategy may want something else now. */
   optionsChanged(keyspace: Keyspace): void {
-    this.strategies.look(keyspace)
+    this.#strategies.look(keyspace)
     this.#countLevel0(keyspace)
     this.queueCompaction(keyspace)
   }
@@ -415,7 +415,7 @@ export class Maintenance {
     const { tree } = keyspace
     const covered = yield* tree.coveredPlan()
     if (covered !== undefined || keyspace.lacksStrategy) return covered
-    const wanted = yield* this.strategies.choose(keyspace)
+    const wanted = yield* this.#strategies.choose(keyspace)
     const plan = wanted ?? (yield* tree.upkeepPlan()) ?? tree.stalePlan()
     if (plan === undefined && keyspace.compactions === 0) {
       keyspace.level0Left = tree.level0Runs

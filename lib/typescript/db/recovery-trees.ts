@@ -133,6 +133,7 @@ export class ReplayedTrees {
       if (id < this.#state.nextTreeId || this.#deleted.has(id)) return undefined
       if (kind === KEYSPACE_DELETE) {
         // Its creation failed, and the journal with the record of that is gone.
+        this.#deleted.add(id)
         this.#passOver(id)
         return undefined
       }
@@ -192,7 +193,8 @@ export class ReplayedTrees {
   *#create(batch: BatchReader, createdSeqno: number): Flow<void> {
     const { keyspaceId: id, bytes, keyBegin, keyEnd, valueBegin, valueEnd } = batch
     const name = nameOf(bytes.subarray(keyBegin, keyEnd))
-    if (id < this.#state.nextTreeId || this.#trees.has(id)) return
+    const existed = id < this.#state.nextTreeId || this.#deleted.has(id)
+    if (existed || this.#trees.has(id)) return
     this.#passOver(id)
     if (this.#names.has(name)) throw corruption('two keyspaces have one name')
     const options = bytes.slice(valueBegin, valueEnd)
@@ -285,7 +287,7 @@ export class ReplayedTrees {
     const treesCreated = created.map(({ id: tree, name, createdSeqno, options }) => {
       return { tree, name, createdSeqno, options }
     })
-    const treesDeleted = [...this.#deleted].filter((id) => !this.#created.has(id))
+    const treesDeleted = [...this.#deleted].filter((id) => this.#state.trees.has(id))
     return [{ treesDeleted }, { treesCreated }]
   }
 

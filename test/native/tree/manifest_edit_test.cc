@@ -1,64 +1,11 @@
 #include "tree/manifest_edit.h"
 
 #include "base/coding.h"
+#include "tree/manifest_samples.h"
 #include "tree/tree_support.h"
 
 namespace shale {
 namespace {
-
-VersionEdit::Added Table(uint64_t number, const std::string& first, const std::string& last,
-                         int level = 0, uint64_t order = 1) {
-  VersionEdit::Added a;
-  a.meta.number = number;
-  a.meta.size = 1000 + number;
-  a.meta.item_count = 10;
-  a.meta.tombstone_count = 3;
-  a.meta.weak_tombstone_count = 2;
-  a.meta.block_count = 4;
-  a.meta.first_key = first;
-  a.meta.last_key = last;
-  a.meta.lowest_seqno = 5;
-  a.meta.highest_seqno = 77;
-  a.meta.created_at_ms = 1700000000000;
-  a.meta.codec = Codec::kLz4;
-  a.place = {level, order};
-  return a;
-}
-
-// A state with something of everything.
-ManifestState RichState() {
-  ManifestState s;
-  s.next_file_number = 100;
-  s.next_tree_id = 5;
-  s.last_seqno = 1234;
-  s.clean_shutdown = true;
-  s.journals[20] = {20, 4096};
-  s.journals[21] = {21, std::nullopt};
-  TreeState& a = s.trees[1];
-  a.id = 1;
-  a.name = "places";
-  a.options = TreeOptions().Encode();
-  a.flushed_seqno = 900;
-  a.cleared_seqno = 3;
-  a.gc_seqno = 2;
-  a.created_seqno = 1;
-  a.tables[12] = Table(12, "a", "f", 0, 7);
-  a.tables[13] = Table(13, "g", "k", 6, 2);
-  a.tables[14] = Table(14, "l", "p", 6, 2);
-  a.tables[14].meta.last_key_bound = KeyBound::kExclusive;
-  a.tables[14].meta.range_tombstone_count = 1;
-  a.tables[14].meta.blobs = {{30, 4, 400}, {31, 1, 9}};
-  a.tables[15] = Table(15, "q", "", 6, 2);
-  a.tables[15].meta.last_key_bound = KeyBound::kUnbounded;
-  a.blob_files[30] = {5000, 50, 4000, 8000, 3, 300};
-  a.blob_files[31] = {600, 5, 400, 800, 0, 0};
-  TreeState& b = s.trees[4];
-  b.id = 4;
-  b.name = std::string("\xc3\xa9\0", 3);
-  ManifestState applied;
-  EXPECT_OK(ManifestEdit::SnapshotOf(s).ApplyTo(&applied));
-  return applied;
-}
 
 // What the state remembers of names and file numbers is what it holds.
 void ExpectIndexed(const ManifestState& state) {
@@ -150,7 +97,7 @@ TEST(ManifestEdit, EveryChangeComesBackAndIsApplied) {
   c.options = "";
   c.version.removed = {12, 14};
   c.version.moved = {{13, {5, 9}}};
-  c.version.added = {Table(101, "f", "j", 6, 2)};
+  c.version.added = {SampleTable(101, "f", "j", 6, 2)};
   c.version.added[0].meta.blobs = {{30, 1, 100}, {102, 2, 3}};
   c.removed_blob_files = {31};
   c.added_blob_files = {{102, {1, 2, 3, 4, 0, 0}}};
@@ -260,14 +207,16 @@ TEST(ManifestEdit, WhatDoesNotFitIsDamage) {
        [&](Edit* e) {
          change(e).version.moved = {{12, {7, 1}}};
        }},
-      {"added twice", [&](Edit* e) { change(e).version.added = {Table(12, "x", "y")}; }},
-      {"added beyond", [&](Edit* e) { change(e).version.added = {Table(100, "x", "y")}; }},
-      {"added overlaps", [&](Edit* e) { change(e).version.added = {Table(50, "f", "g", 0, 7)}; }},
+      {"added twice", [&](Edit* e) { change(e).version.added = {SampleTable(12, "x", "y")}; }},
+      {"added beyond", [&](Edit* e) { change(e).version.added = {SampleTable(100, "x", "y")}; }},
+      {"added overlaps",
+       [&](Edit* e) { change(e).version.added = {SampleTable(50, "f", "g", 0, 7)}; }},
       {"overlap behind an unbounded one",
-       [&](Edit* e) { change(e).version.added = {Table(50, "x", "y", 6, 2)}; }},
+       [&](Edit* e) { change(e).version.added = {SampleTable(50, "x", "y", 6, 2)}; }},
       {"two that overlap",
        [&](Edit* e) {
-         change(e).version.added = {Table(50, "a", "c", 3, 9), Table(51, "c", "d", 3, 9)};
+         change(e).version.added = {SampleTable(50, "a", "c", 3, 9),
+                                    SampleTable(51, "c", "d", 3, 9)};
        }},
       {"blob unknown", [&](Edit* e) { change(e).removed_blob_files = {32}; }},
       {"blob stale, unknown",
@@ -298,19 +247,19 @@ TEST(ManifestEdit, WhatDoesNotFitIsDamage) {
        }},
       {"a table points to no file",
        [&](Edit* e) {
-         change(e).version.added = {Table(50, "x", "y")};
+         change(e).version.added = {SampleTable(50, "x", "y")};
          e->changes[0].version.added[0].meta.blobs = {{30, 1, 1}, {32, 1, 1}};
        }},
       {"a table points to what goes",
        [&](Edit* e) {
-         change(e).version.added = {Table(50, "x", "y")};
+         change(e).version.added = {SampleTable(50, "x", "y")};
          e->changes[0].version.added[0].meta.blobs = {{30, 1, 1}};
          e->changes[0].version.removed = {14};
          e->changes[0].removed_blob_files = {30};
        }},
       {"a table points to the file of another tree",
        [&](Edit* e) {
-         change(e).version.added = {Table(50, "x", "y")};
+         change(e).version.added = {SampleTable(50, "x", "y")};
          e->changes[0].version.added[0].meta.blobs = {{30, 1, 1}};
          e->changes[0].tree_id = 4;
        }},
@@ -330,7 +279,7 @@ TEST(ManifestEdit, WhatDoesNotFitIsDamage) {
   // Where a range tombstone ends, the next table may begin.
   Edit e;
   e.next_file_number = 101;
-  change(&e).version = {{Table(100, "p", "p5", 6, 2)}, {}, {}};
+  change(&e).version = {{SampleTable(100, "p", "p5", 6, 2)}, {}, {}};
   EXPECT_OK(e.Check(RichState()));
   // A blob file goes with the last table that points to it, and may be garbage as a whole.
   Edit last;
@@ -357,7 +306,7 @@ TEST(ManifestEdit, AnEditCostsNoLookAtEveryTree) {
     e.created_trees.push_back(tree);
     e.changes.resize(1);
     e.changes[0].tree_id = id;
-    e.changes[0].version.added = {Table(id, "a", "b", 0, 1)};
+    e.changes[0].version.added = {SampleTable(id, "a", "b", 0, 1)};
     ASSERT_OK(e.ApplyTo(&state));
   }
   EXPECT_LT(std::clock() - begin, 10 * CLOCKS_PER_SEC);
