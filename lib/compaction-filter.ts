@@ -20,7 +20,7 @@ import {
   valueError,
 } from './errors.ts'
 import { copyPrefix } from './keys.ts'
-import { integer, oneOf, optionError, readOptions, type Check } from './option-checks.ts'
+import { guarded, integer, oneOf, optionError, readOptions, type Check } from './option-checks.ts'
 import type { KeyInput, ValueInput } from './types.ts'
 
 /**
@@ -143,12 +143,12 @@ export function ttlFilter(options: TtlFilterOptions): CompactionFilter {
  * @throws ShaleError INVALID_ARGUMENT, INVALID_KEY, KEY_TOO_LARGE
  */
 export function prefixDropFilter(prefixes: readonly KeyInput[]): CompactionFilter {
-  if (!Array.isArray(prefixes)) {
+  const copies = guarded('prefixes', () => {
+    if (Array.isArray(prefixes)) {
+      return Array.from(prefixes as unknown[], (prefix, i) => copyPrefix(prefix, `prefixes[${i}]`))
+    }
     throw new ShaleError('INVALID_ARGUMENT', `prefixes must be an array, not ${kindOf(prefixes)}`)
-  }
-  const copies = Array.from(prefixes as unknown[], (prefix, i) =>
-    copyPrefix(prefix, `prefixes[${i}]`),
-  )
+  })
   return builtIn('prefixes', Object.freeze({ type: 'prefixes', prefixes: Object.freeze(copies) }))
 }
 

@@ -44,8 +44,8 @@ export class Cursor {
     uncloneable(this)
     const { source, bounds, options } = spec
     this.#spec = spec
-    this.#front = new End(options.reverse ? BACK : FRONT)
-    this.#back = new End(options.reverse ? FRONT : BACK)
+    this.#front = new End(options.reverse ? BACK : FRONT, options.batchSize)
+    this.#back = new End(options.reverse ? FRONT : BACK, options.batchSize)
     this.#left = options.limit
     const seqno = source.seqno()
     if (bounds.empty || options.limit === 0) this.#finished = true
@@ -197,7 +197,9 @@ export class Cursor {
 /** One end: its current batch, its row in it, and the last key it handed out. */
 class End {
   readonly side: ScanEnd
-  fillBytes = FIRST_FILL
+  /** Bytes to ask for next: as told, or more every time. */
+  fillBytes: number
+  readonly #batchSize: number | undefined
   last: Buffer | undefined
   /** Where a seek put it, while it handed out nothing since: its first entry is there or later. */
   from: Uint8Array | undefined
@@ -205,8 +207,10 @@ class End {
   #row = 0
   #end = 0
 
-  constructor(side: ScanEnd) {
+  constructor(side: ScanEnd, batchSize: number | undefined) {
     this.side = side
+    this.#batchSize = batchSize
+    this.fillBytes = batchSize ?? FIRST_FILL
   }
 
   get hasRow(): boolean {
@@ -217,7 +221,7 @@ class End {
     this.#batch = batch
     this.#row = 0
     this.#end = batch === undefined ? 0 : batch.end >>> 2
-    this.fillBytes = Math.min(LAST_FILL, this.fillBytes * 2)
+    this.fillBytes = this.#batchSize ?? Math.min(LAST_FILL, this.fillBytes * 2)
   }
 
   peek(): Pair | undefined {
@@ -233,7 +237,7 @@ class End {
 
   restart(from?: Uint8Array): void {
     this.filled(undefined)
-    this.fillBytes = FIRST_FILL
+    this.fillBytes = this.#batchSize ?? FIRST_FILL
     this.last = undefined
     this.from = from
   }

@@ -379,7 +379,7 @@ export class Keyspace {
   /** Number of keys, by a full scan. */
   len(options?: ReadOptions): Promise<number> {
     if (!(#engine in Object(this))) return rejected(wrongReceiver('Keyspace', 'len'))
-    return this.#read(options, (seqno) => count(this.#engine, seqno))
+    return this.#read(options, (seqno, signal) => count(this.#engine, seqno, signal))
   }
 
   lenSync(options?: ReadOptions): number {
@@ -567,10 +567,14 @@ export class Keyspace {
   }
 
   /** An async read: nothing throws synchronously, and a signal may end it. */
-  #read<T>(options: unknown, read: (seqno: number) => Promise<T>): Promise<T> {
+  #read<T>(
+    options: unknown,
+    read: (seqno: number, signal: AbortSignal | undefined) => Promise<T>,
+  ): Promise<T> {
     try {
       const spec = readReadOptions(options)
-      return unlessAborted(read(seqnoOf(spec, this.#owner, LATEST)), spec.signal)
+      const { signal } = spec
+      return unlessAborted(read(seqnoOf(spec, this.#owner, LATEST), signal), signal)
     } catch (error) {
       return rejected(error)
     }

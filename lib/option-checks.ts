@@ -83,7 +83,8 @@ export function readOptions<const S extends Schema>(
       const hint = hintFor(word, Object.keys(schema))
       throw new ShaleError('INVALID_OPTION', `${what}: unknown option ${word}; ${hint}`)
     }
-    if (value !== undefined) given[key] = (schema[key] as Check<unknown>)(value, key)
+    if (value === undefined) continue
+    given[key] = guarded(`option ${key}`, () => (schema[key] as Check<unknown>)(value, key))
   }
   return given as Given<S>
 }
@@ -99,11 +100,12 @@ function ownProperties(options: object): [string, unknown][] {
   return Object.keys(options).map((key) => [key, (options as Record<string, unknown>)[key]])
 }
 
-/** A getter or Proxy that throws becomes INVALID_ARGUMENT with that cause. */
-function guarded<T>(what: string, read: () => T): T {
+/** What a getter or Proxy throws becomes INVALID_ARGUMENT with that cause. */
+export function guarded<T>(what: string, read: () => T): T {
   try {
     return read()
   } catch (cause) {
+    if (cause instanceof ShaleError) throw cause
     throw new ShaleError('INVALID_ARGUMENT', `${what} could not be read`, { cause })
   }
 }

@@ -3,6 +3,7 @@
 import { BACK, FRONT, ROW_ENTRY, ROW_KEY, type ReadEngine, type ScanEnd } from './engine.ts'
 import { byteLengthOf, isBytes, isKey, keyError, kindOf, ShaleError } from './errors.ts'
 import { EVERYTHING, scanRange } from './keys.ts'
+import { guarded } from './option-checks.ts'
 import type { RowBatch } from './row-batch.ts'
 import { pairOf, type Pair } from './rows.ts'
 import { Turn } from './turn.ts'
@@ -55,8 +56,12 @@ export function isEmptySync(reads: ReadEngine, seqno: number): boolean {
   }
 }
 
-/** Counts by a full scan over keys. */
-export async function count(reads: ReadEngine, seqno: number): Promise<number> {
+/** Counts by a full scan over keys; what it returns once `signal` is aborted is of no use. */
+export async function count(
+  reads: ReadEngine,
+  seqno: number,
+  signal?: AbortSignal,
+): Promise<number> {
   const scan = reads.scan(scanRange(EVERYTHING, seqno))
   try {
     const turn = new Turn()
@@ -64,6 +69,7 @@ export async function count(reads: ReadEngine, seqno: number): Promise<number> {
     let batch: RowBatch | undefined
     while ((batch = await scan.fill(FRONT, ROW_KEY, COUNT_FILL, 2 ** 32 - 1)) !== undefined) {
       total += batch.count
+      if (signal?.aborted === true) break
       if (turn.isOver) await turn.pass()
     }
     return total
@@ -104,6 +110,10 @@ export function targetOffset(target: unknown, offset: unknown): number {
 
 /** A dense copy of `keys`, so that what the caller does to the array later changes nothing. */
 export function manyKeys(keys: unknown): readonly KeyInput[] {
+  return guarded('keys', () => readKeys(keys))
+}
+
+function readKeys(keys: unknown): readonly KeyInput[] {
   if (!Array.isArray(keys)) {
     throw new ShaleError('INVALID_ARGUMENT', `keys must be an array, not ${kindOf(keys)}`)
   }

@@ -4,7 +4,7 @@ import type { CompactionStrategy } from './compaction.ts'
 import { planData } from './compaction-plan.ts'
 import type { PlanData, StrategySource, UserSetting, VersionData } from './engine.ts'
 import { kindOf, ShaleError } from './errors.ts'
-import { optionError } from './option-checks.ts'
+import { guarded, optionError } from './option-checks.ts'
 import type { ChoiceContext } from './strategy.ts'
 import { makeVersion } from './version.ts'
 
@@ -49,7 +49,8 @@ export function userSetting(strategy: unknown, option: string): UserSetting {
 
 /** Whether it is meant as one, and not as a plan. */
 export function isUserStrategy(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && 'choose' in value
+  if (typeof value !== 'object' || value === null) return false
+  return guarded('the strategy or plan', () => 'choose' in value)
 }
 
 function isName(name: unknown): name is string {

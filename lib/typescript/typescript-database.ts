@@ -22,6 +22,7 @@ import type { DatabaseHandle } from './db/registry.ts'
 import { TypescriptCompactor } from './typescript-compactor.ts'
 import { databaseMetrics } from './typescript-metrics.ts'
 import { TypescriptKeyspace } from './typescript-keyspace.ts'
+import type { Hold } from './tree/super-version.ts'
 import type { KeyspaceOwner } from './typescript-keyspace.ts'
 import { givenStrategy } from './typescript-strategy.ts'
 
@@ -35,6 +36,9 @@ export class TypescriptDatabase implements DatabaseEngine, KeyspaceOwner {
   readonly recovery: RecoveryFigures
   readonly compactor: CompactorEngine
   readonly database: Database
+  readonly holds: Set<Hold> = new Set()
+  /** Read seqnos of the snapshots that are open through it, and how many at each. */
+  readonly #snapshots = new Map<number, number>()
   readonly #handle: DatabaseHandle
   /** What this handle is told; the database knows it weakly. */
   #events: EventQueue | undefined
@@ -107,11 +111,24 @@ export class TypescriptDatabase implements DatabaseEngine, KeyspaceOwner {
     this.check()
     const { snapshots, visible } = this.database
     snapshots.open(visible)
+    this.#snapshots.set(visible, (this.#snapshots.get(visible) ?? 0) + 1)
     return visible
   }
 
   closeSnapshot(seqno: number, isAbandoned = false): void {
+    const count = this.#snapshots.get(seqno)
+    if (count === undefined) return // it has ended with this handle
+    if (count === 1) this.#snapshots.delete(seqno)
+    else this.#snapshots.set(seqno, count - 1)
     this.database.closeSnapshot(seqno, isAbandoned)
+  }
+
+  /** What is read through this handle ends, also where the database goes on for others. */
+  #endReads(): void {
+    for (const hold of this.holds) hold.end(this.database.closedError())
+    for (const seqno of this.#snapshots.keys()) {
+      while (this.#snapshots.has(seqno)) this.closeSnapshot(seqno)
+    }
   }
 
   figures(): DatabaseFigures {
@@ -153,7 +170,10 @@ export class TypescriptDatabase implements DatabaseEngine, KeyspaceOwner {
 
   /** A sync caller may come to the end of it before an async one. */
   *#close(): Flow<void> {
-    if (!this.#handle.isClosed) this.#events?.push({ type: 'status', status: 'closing' })
+    if (!this.#handle.isClosed) {
+      this.#events?.push({ type: 'status', status: 'closing' })
+      this.#endReads()
+    }
     try {
       yield* this.#handle.close()
     } finally {

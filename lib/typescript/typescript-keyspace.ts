@@ -15,6 +15,7 @@ import type { Database } from './db/database.ts'
 import { EntryEncoder } from './db/entry-encoder.ts'
 import type { OpenIngestion } from './db/ingestions.ts'
 import type { Keyspace } from './db/keyspace.ts'
+import type { Hold } from './tree/super-version.ts'
 import { watched } from './typescript-compactor.ts'
 import { TypescriptIngestion } from './typescript-ingestion.ts'
 import { TypescriptReads } from './typescript-reads.ts'
@@ -22,6 +23,8 @@ import { TypescriptReads } from './typescript-reads.ts'
 /** What keyspaces need of the handle that they were opened through. */
 export interface KeyspaceOwner {
   readonly database: Database
+  /** End when it is closed. */
+  readonly holds: Set<Hold>
   /** Throws DB_CLOSED once it is closing. */
   check(): void
   /** Rolled back when it is closed, unless it has come to its end. */
@@ -44,6 +47,7 @@ export class TypescriptKeyspace extends TypescriptReads implements KeyspaceEngin
         return database.visible
       },
       counters: database.counters,
+      holds: owner.holds,
       check: () => owner.check(),
     })
     this.id = keyspace.id

@@ -6,6 +6,7 @@ import { run, runSync } from './base/flow.ts'
 import { blobValueLength } from './base/blob-pointer.ts'
 import { isTombstone, KIND_BLOB_POINTER } from './base/internal-key.ts'
 import { keepAlive } from './base/keep-alive.ts'
+import type { Pending } from './base/pending.ts'
 import { ownCopy } from './base/slab.ts'
 import { BLOCKED, FOUND } from './table/table-reader.ts'
 import type { PointLookup } from './table/table-reader.ts'
@@ -25,12 +26,18 @@ export function findBlocked(superVersion: SuperVersion, lookup: PointLookup): bo
   return found && !isTombstone(lookup.kind)
 }
 
-/** The same by a lookup that nobody else uses meanwhile. */
-export async function findLater(superVersion: SuperVersion, own: PointLookup): Promise<boolean> {
+/** The same by a lookup that nobody else uses meanwhile; one of `reads` until it has ended. */
+export async function findLater(
+  reads: Pending,
+  superVersion: SuperVersion,
+  own: PointLookup,
+): Promise<boolean> {
   superVersion.acquire()
+  reads.begin()
   try {
     return (await keepAlive(run(superVersion.findSettled(own)))) && !isTombstone(own.kind)
   } finally {
+    reads.end()
     superVersion.release()
   }
 }

@@ -22,12 +22,13 @@ import { runSync } from './base/flow.ts'
 import { Latency } from './base/histogram.ts'
 import { isTombstone, READ_ALL, SEQNO_MAX } from './base/internal-key.ts'
 import { encodeKey, keyBytes } from './base/key-bytes.ts'
+import type { Pending } from './base/pending.ts'
 import { copyOf } from './base/slice.ts'
 import { GETS_A_LOOK } from './db/database-counters.ts'
 import type { IteratorCounters } from './db/database-counters.ts'
 import { ABSENT, BLOCKED, FOUND, PointLookup } from './table/table-reader.ts'
 import type { Counted } from './table/table-reader.ts'
-import type { SuperVersion } from './tree/super-version.ts'
+import type { Hold, SuperVersion } from './tree/super-version.ts'
 import type { Tree } from './tree/tree.ts'
 import { findBlocked, findLater, findNow, sizeOf, textOf, valueOf } from './typescript-lookups.ts'
 import { keyspaceMetrics } from './typescript-metrics.ts'
@@ -41,6 +42,8 @@ export interface ReadSource {
   readonly visible: number
   /** Undefined: nobody asks. */
   readonly counters?: ReadCounters
+  /** What ends with the handle that it is read through. */
+  readonly holds: Set<Hold>
   /** Throws DB_CLOSED once closed. */
   check(): void
 }
@@ -169,6 +172,7 @@ export class TypescriptReads implements ReadEngine {
     turn: Turn,
   ): Promise<void> {
     let next = 0
+    const { reads } = this.#source.tree
     const lane = async (): Promise<void> => {
       const own = new PointLookup()
       try {
@@ -176,7 +180,7 @@ export class TypescriptReads implements ReadEngine {
           const { index, key, counted } = missed[next++]!
           own.start(key, 0, key.length, readSeqno)
           own.goOn(counted)
-          if (await findLater(superVersion, own)) values[index] = valueOf(own)
+          if (await findLater(reads, superVersion, own)) values[index] = valueOf(own)
           if (turn.isOver) await this.#pass(turn)
         }
       } finally {
@@ -225,7 +229,7 @@ export class TypescriptReads implements ReadEngine {
       const superVersion = this.#start(key, seqno, wantsValue)
       const begun = gets.begin()
       const found = superVersion.find(lookup)
-      if (found === BLOCKED) return readLater(superVersion, take, gets)
+      if (found === BLOCKED) return readLater(this.#source.tree.reads, superVersion, take, gets)
       gets.end(begun)
       if (found === ABSENT || isTombstone(lookup.kind)) return answeredNothing()
       return answered(take(lookup))
@@ -239,8 +243,9 @@ export class TypescriptReads implements ReadEngine {
   scan({ lower, upper, seqno, outlivesClose }: ScanRange): ScanEngine {
     this.#source.check()
     const readSeqno = this.#readSeqno(seqno)
-    const hold = this.#source.tree.hold(readSeqno, outlivesClose)
-    const iterators = this.#source.counters?.iterators
+    const { tree, holds, counters } = this.#source
+    const hold = tree.hold(readSeqno, outlivesClose === true ? undefined : holds)
+    const iterators = counters?.iterators
     return new TypescriptScan(hold, readSeqno, lower, upper, iterators)
   }
 
@@ -282,6 +287,7 @@ function readNow(superVersion: SuperVersion, gets: Latency): boolean {
 
 /** What the shared lookup is looking for, by one of its own. */
 async function readLater<T>(
+  reads: Pending,
   superVersion: SuperVersion,
   take: Take<T>,
   gets: Latency,
@@ -291,7 +297,7 @@ async function readLater<T>(
   own.start(copyOf(keyBytes, 0, end), 0, end, readSeqno, wantsValue)
   own.goOn(counted)
   const begun = performance.now()
-  const found = await findLater(superVersion, own)
+  const found = await findLater(reads, superVersion, own)
   gets.add(performance.now() - begun)
   return found ? take(own) : undefined
 }

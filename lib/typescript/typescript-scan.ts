@@ -234,7 +234,9 @@ export class TypescriptScan implements ScanEngine {
   ): Promise<RowBatch | undefined> {
     const end = this.#end(which)
     const superVersion = this.#hold.superVersion!
+    const { reads } = this.#hold
     superVersion.acquire()
+    reads.begin()
     end.isBusy = true
     const limit = Math.min(countLimit, ROWS_A_TURN)
     try {
@@ -247,6 +249,7 @@ export class TypescriptScan implements ScanEngine {
       }
     } finally {
       end.isBusy = false
+      reads.end()
       superVersion.release()
     }
   }
@@ -257,7 +260,7 @@ export class TypescriptScan implements ScanEngine {
 
   async value(key: Uint8Array): Promise<Buffer | undefined> {
     const { superVersion, lookup } = this.#lookup(copyOf(key))
-    return (await findLater(superVersion, lookup)) ? valueOf(lookup) : undefined
+    return (await findLater(this.#hold.reads, superVersion, lookup)) ? valueOf(lookup) : undefined
   }
 
   valueSync(key: Uint8Array): Buffer | undefined {
@@ -281,9 +284,9 @@ export class TypescriptScan implements ScanEngine {
   }
 
   #held(): SuperVersion {
-    const { superVersion } = this.#hold
+    const { superVersion, reason } = this.#hold
     if (superVersion !== undefined) return superVersion
-    throw new ShaleError('ITERATOR_CLOSED', 'the iteration is closed')
+    throw reason ?? new ShaleError('ITERATOR_CLOSED', 'the iteration is closed')
   }
 
   #end(which: ScanEnd): End {

@@ -36,7 +36,8 @@ export class TypescriptTree extends TypescriptReads implements BareTreeEngine {
   #closing: Promise<void> | undefined
 
   constructor(standalone: StandaloneTree) {
-    super({ tree: standalone.tree, visible: READ_ALL, check: () => standalone.check() })
+    const { tree } = standalone
+    super({ tree, visible: READ_ALL, holds: new Set(), check: () => standalone.check() })
     this.path = standalone.path
     this.#standalone = standalone
     this.compactor = new TypescriptCompactor(standalone)

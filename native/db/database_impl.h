@@ -162,7 +162,7 @@ class Database::Impl : public CommitSink {
   void Touch(Keyspace* keyspace);
   bool RotateTree(Keyspace* keyspace);  // write lock
   void RelieveMemory(uint64_t total);   // write lock
-  void Throttle(uint64_t bytes);
+  void Throttle(uint64_t bytes, const std::function<bool()>& stopped);
   Status RunAsync(const Call& call, Commit* commit, bool compress, Ref<Keyspace> keyspace);
   // What sealed journals are kept for, and until when: flushed trees, and recorded creations.
   Watermarks UnflushedSeqnos() const;

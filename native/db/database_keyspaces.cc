@@ -199,7 +199,8 @@ Status Database::Impl::AppendLocked(const WriteBatch& batch, Seqno* seqno) {
 }
 
 // The manifest has made the change. It becomes visible as a commit of its own, so that a snapshot
-// is from before it or from after. If the journal takes none, the last one has to do for it.
+// is from before it or from after. If the journal takes none, it becomes visible with the next
+// commit of somebody else.
 void Database::Impl::ChangeTables(uint32_t id, const std::function<void(Seqno)>& install) {
   const Ref<Keyspace> keyspace = FindKeyspaceById(id);
   WriteBatch batch;
@@ -208,7 +209,7 @@ void Database::Impl::ChangeTables(uint32_t id, const std::function<void(Seqno)>&
   if (keyspace && !snapshots_.View().snapshots.empty()) RotateTree(keyspace.get());
   Seqno seqno = 0;
   const bool appended = AppendLocked(batch, &seqno).ok();
-  install(appended ? seqno : queue_->next_seqno() - 1);
+  install(appended ? seqno : queue_->next_seqno());
   // Not before: who closes a snapshot takes the flag away if nothing is held.
   may_hold_.store(true);
   if (appended) queue_->PublishOne(seqno);

@@ -146,7 +146,9 @@ TreeContext Database::Impl::Context() {
   context.at_a_seqno = [this](uint32_t tree, const std::function<void(Seqno)>& install) {
     ChangeTables(tree, install);
   };
-  context.throttle = [this](uint64_t bytes) { Throttle(bytes); };
+  context.throttle = [this](uint64_t bytes, const std::function<bool()>& stopped) {
+    Throttle(bytes, stopped);
+  };
   return context;
 }
 
@@ -247,8 +249,9 @@ void Database::Impl::StartParts() {
   });
 }
 
-// Compactions pay for what they write, in slices, so that closing does not wait for them.
-void Database::Impl::Throttle(uint64_t bytes) {
+// Compactions pay for what they write, in slices, so that neither closing nor who stops one waits
+// for that.
+void Database::Impl::Throttle(uint64_t bytes, const std::function<bool()>& stopped) {
   const uint64_t rate = options_.compaction_rate_limit;
   if (rate == 0) return;
   const auto cost =
@@ -261,7 +264,7 @@ void Database::Impl::Throttle(uint64_t bytes) {
   }
   for (;;) {
     const uint64_t now = vfs_->MonotonicNanos();
-    if (now >= until || (gate_.load() & kClosing) != 0) return;
+    if (now >= until || (gate_.load() & kClosing) != 0 || stopped()) return;
     vfs_->SleepNanos(std::min(until - now, kThrottleSliceNanos));
   }
 }

@@ -42,8 +42,10 @@ class Keyspace : public RefCounted {
     bool awaits_age = false;           // maintenance: a timer waits for tables to become too old
     uint32_t wanted = 0;               // maintenance: plans that wait for a claim
     uint32_t flush_retry_ms = 0;       // maintenance: the last pause after a failed flush
+    bool flush_retry_armed = false;    // maintenance: a timer ends that pause
     uint32_t compaction_retry_ms = 0;  // maintenance: the last pause after a failed compaction
     bool awaits_retry = false;         // maintenance: that pause lasts
+    bool retry_armed = false;          // maintenance: a timer ends it
     uint32_t strategy_retry_ms = 0;    // maintenance: the last pause after its strategy failed
     bool strategy_pausing = false;     // maintenance: that pause lasts
   };

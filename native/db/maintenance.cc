@@ -48,7 +48,7 @@ void Maintenance::SetProblem(const char* source, const Keyspace* keyspace, Statu
 // ---- compaction ----
 
 void Maintenance::QueueCompaction(Keyspace* keyspace) {
-  if (stopping_ || !parts_.automatic) return;
+  if (stopping_ || !parts_.automatic || keyspace->upkeep.awaits_retry) return;
   if (std::exchange(keyspace->upkeep.compaction_queued, true)) return;
   compactions_.push_back(Ref<Keyspace>::Share(keyspace));
   if (!paused_ && !held_) parts_.executor->Submit(Lane::kCompaction, [this] { RunCompaction(); });
@@ -83,6 +83,8 @@ void Maintenance::RunCompaction() {
     keyspace = std::move(compactions_.front());
     compactions_.pop_front();
     keyspace->upkeep.compaction_queued = false;
+    // It was queued before the job failed that would be tried again now.
+    if (keyspace->upkeep.awaits_retry) return;
     busy = keyspace->upkeep.wanted > 0;
     deciding_++;
   }
@@ -162,13 +164,13 @@ void Maintenance::EndTask() {
   Tell(&told);
 }
 
-bool Maintenance::AwaitsRetry(const Keyspace* keyspace) const {
+bool Maintenance::MayStillFail(const Keyspace* keyspace) const {
   std::lock_guard<std::mutex> lock(mutex_);
-  return keyspace->upkeep.awaits_retry;
+  return keyspace->upkeep.awaits_retry || keyspace->upkeep.compactions > 0;
 }
 
 void Maintenance::NothingToCompact(const Ref<Keyspace>& keyspace) {
-  if (!AwaitsRetry(keyspace.get())) {
+  if (!MayStillFail(keyspace.get())) {
     SetProblem(kCompactionSource, keyspace.get(), Status::Ok());
   }
   const auto due = keyspace->tree()->DueIn(parts_.vfs->WallMillis());
@@ -227,10 +229,11 @@ Status Maintenance::Execute(const Ref<Keyspace>& keyspace, const CompactionPlan&
     }
     if (!failed) {
       QueueCompaction(keyspace.get());
-    } else if (retries && !stopping_) {
+    } else if (retries && !stopping_ && !std::exchange(keyspace->upkeep.retry_armed, true)) {
       parts_.executor->SubmitAfter(Lane::kCompaction,
                                    NextRetry(&keyspace->upkeep.compaction_retry_ms), [=, this] {
                                      std::lock_guard<std::mutex> again(mutex_);
+                                     keyspace->upkeep.retry_armed = false;
                                      keyspace->upkeep.awaits_retry = false;
                                      QueueCompaction(keyspace.get());
                                    });

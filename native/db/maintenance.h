@@ -155,7 +155,7 @@ class Maintenance {
                        const JobStats& stats, uint64_t nanos);
   std::optional<CompactionPlan> ChooseAndClaim(const Ref<Keyspace>& keyspace);
   std::optional<CompactionPlan> Ask(const Ref<Keyspace>& keyspace);
-  bool AwaitsRetry(const Keyspace* keyspace) const;
+  bool MayStillFail(const Keyspace* keyspace) const;
   void NothingToCompact(const Ref<Keyspace>& keyspace);
   void RunWanted(const std::shared_ptr<Wanted>& wanted);
   void TryWanted(const std::shared_ptr<Wanted>& wanted);

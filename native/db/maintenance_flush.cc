@@ -75,6 +75,7 @@ void Maintenance::OptionsChanged(Keyspace* keyspace) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     keyspace->upkeep.strategy_pausing = false;
+    keyspace->upkeep.awaits_retry = false;
   }
   CountLevel0(keyspace);
   ScheduleCompaction(keyspace);
@@ -108,9 +109,11 @@ void Maintenance::WhenFlushed(Keyspace* keyspace, Seqno seqno, Completion comple
   QueueFlush(keyspace);
 }
 
-// Level 0 is full: the flush waits until a compaction made room there.
+// Level 0 is full: the flush waits until a compaction made room there. Where nothing slows writers
+// down it would wait in memory.
 bool Maintenance::MustHold(Keyspace* keyspace) {
   std::lock_guard<std::mutex> lock(mutex_);
+  if (parts_.control == nullptr || keyspace->upkeep.awaits_retry) return false;
   if (Level0Debt(keyspace, keyspace->tree()->level0_runs()) < kLevel0RunsMax) return false;
   if (paused_ || keyspace->upkeep.flush_now || !parts_.automatic) return false;
   keyspace->upkeep.flush_held = true;
@@ -207,9 +210,14 @@ void Maintenance::EndFlush(const Ref<Keyspace>& keyspace, const Status& status,
       keyspace->upkeep.flush_retry_ms = 0;
       if (tree->HasSealed()) QueueFlush(keyspace.get());
       QueueCompaction(keyspace.get());
-    } else if (!status.Is(Code::kSyncFailed) && !stopping_) {
+    } else if (!status.Is(Code::kSyncFailed) && !stopping_ &&
+               !std::exchange(keyspace->upkeep.flush_retry_armed, true)) {
       parts_.executor->SubmitAfter(Lane::kFlush, NextRetry(&keyspace->upkeep.flush_retry_ms),
-                                   [this, keyspace] { ScheduleFlush(keyspace.get()); });
+                                   [this, keyspace] {
+                                     std::lock_guard<std::mutex> again(mutex_);
+                                     keyspace->upkeep.flush_retry_armed = false;
+                                     QueueFlush(keyspace.get());
+                                   });
     }
   }
   if (parts_.control != nullptr) parts_.control->NoteFlush(stats.bytes_written, nanos);

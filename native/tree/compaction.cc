@@ -103,7 +103,11 @@ class Tree::CompactionJob {
       });
       o.below_bytes_max = kBelowFactor * std::min(o.target_size, UINT64_MAX / kBelowFactor);
     }
-    o.throttle = tree_->context_.throttle;
+    if (const auto& throttle = tree_->context_.throttle) {
+      o.throttle = [&throttle, this](uint64_t bytes) {
+        throttle(bytes, [this] { return control_ != nullptr && control_->stop.load(); });
+      };
+    }
     return job;
   }
 
@@ -170,7 +174,10 @@ class Tree::CompactionJob {
       const Entry& e = it->entry();
       bytes_read_ += e.key.size() + e.value.size() + kEntryOverhead;
       SHALE_RETURN_IF_ERROR(retention.Add(e));
-      if (++items_read_ % kStopCheckItems == 0) SHALE_RETURN_IF_ERROR(Progress());
+      if (++items_read_ % kStopCheckItems == 0 || bytes_read_ >= look_at_) {
+        look_at_ = bytes_read_ + kStopCheckBytes;
+        SHALE_RETURN_IF_ERROR(Progress());
+      }
     }
     SHALE_RETURN_IF_ERROR(it->status());
     SHALE_RETURN_IF_ERROR(retention.Finish());
@@ -231,7 +238,6 @@ class Tree::CompactionJob {
     for (const auto& table : added) outputs.push_back(&table.meta);
     if (move) {
       for (const InputTable& input : placement.inputs()) outputs.push_back(&input.table->meta());
-      SHALE_RETURN_IF_ERROR(CheckDisjoint(&outputs));
     }
     TablePlace place{plan_.destination_level, 0};
     if (!outputs.empty()) {
@@ -251,18 +257,6 @@ class Tree::CompactionJob {
     return Status::Ok();
   }
 
-  // Tables that are moved become part of one run. Sorts them.
-  static Status CheckDisjoint(std::vector<const TableMeta*>* tables) {
-    std::sort(tables->begin(), tables->end(), [](const TableMeta* a, const TableMeta* b) {
-      return Slice(a->first_key) < Slice(b->first_key);
-    });
-    for (size_t i = 1; i < tables->size(); i++) {
-      if ((*tables)[i - 1]->EndsBefore((*tables)[i]->first_key)) continue;
-      return Status(Code::kInvalidArgument, "a plan moves tables that overlap");
-    }
-    return Status::Ok();
-  }
-
   Tree* const tree_;
   const CompactionPlan& plan_;
   JobControl* const control_;
@@ -272,6 +266,7 @@ class Tree::CompactionJob {
   std::vector<Run> input_runs_;
   uint64_t items_read_ = 0;
   uint64_t bytes_read_ = 0;
+  uint64_t look_at_ = 0;         // bytes read at which it looks whether it was told to stop
   bool filter_changed_ = false;  // reads can tell
 };
 

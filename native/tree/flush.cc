@@ -97,9 +97,14 @@ Status Tree::FlushJob::Write() {
   }
   if (control_ != nullptr) control_->total_bytes.store(tree_->memtable_bytes());
   const std::unique_ptr<Iterator> it = MakeMerge(std::move(sources));
+  uint64_t bytes = 0;
   for (it->SeekToFirst(); it->valid(); it->Next()) {
+    bytes += it->entry().value.size();
     SHALE_RETURN_IF_ERROR(retention.Add(it->entry()));
-    if (++items_read_ % kStopCheckItems == 0) SHALE_RETURN_IF_ERROR(Progress(items));
+    if (++items_read_ % kStopCheckItems == 0 || bytes >= kStopCheckBytes) {
+      bytes = 0;
+      SHALE_RETURN_IF_ERROR(Progress(items));
+    }
   }
   SHALE_RETURN_IF_ERROR(it->status());
   SHALE_RETURN_IF_ERROR(retention.Finish());

@@ -1,6 +1,7 @@
 #include "tree/placement.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "base/hash.h"
 
@@ -24,6 +25,7 @@ Status Placement::Make(const Version& version, const CompactionPlan& plan, Place
   Placement p;
   p.destination_ = plan.destination_level;
   SHALE_RETURN_IF_ERROR(p.AddInputs(version, plan));
+  if (plan.type == CompactionPlan::Type::kMove) SHALE_RETURN_IF_ERROR(p.CheckDisjoint());
   if (plan.type != CompactionPlan::Type::kDrop) SHALE_RETURN_IF_ERROR(p.AddBounds(version));
   *placement = std::move(p);
   return Status::Ok();
@@ -43,6 +45,21 @@ Status Placement::AddInputs(const Version& version, const CompactionPlan& plan) 
   }
   if (inputs_.size() == wanted.size()) return Status::Ok();
   return Status(Code::kPlanStale, "a table of the plan is gone");
+}
+
+// Tables that are moved become part of one run.
+Status Placement::CheckDisjoint() const {
+  std::vector<const TableMeta*> tables;
+  for (const InputTable& input : inputs_) tables.push_back(&input.table->meta());
+  std::sort(tables.begin(), tables.end(), [](const TableMeta* a, const TableMeta* b) {
+    return Slice(a->first_key) < Slice(b->first_key);
+  });
+  for (size_t i = 1; i < tables.size(); i++) {
+    if (!tables[i - 1]->EndsBefore(tables[i]->first_key)) {
+      return BadPlan("a plan moves tables that overlap");
+    }
+  }
+  return Status::Ok();
 }
 
 Status Placement::AddBounds(const Version& version) {

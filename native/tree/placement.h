@@ -55,6 +55,7 @@ class Placement {
   template <typename Fn>
   bool AnyRunBelow(const Version& version, const Fn& is_it) const;
   Status AddInputs(const Version& version, const CompactionPlan& plan);
+  Status CheckDisjoint() const;
   Status AddBounds(const Version& version);
   Status AddBound(const TablePlace& other, const TablePlace& input);
 

@@ -43,8 +43,9 @@ struct TreeContext {
   // Runs `install` under the write lock with a seqno of its own: reads at that and below began
   // before. Where one of them may last, the active memtable is sealed first.
   std::function<void(uint32_t tree, const std::function<void(Seqno)>& install)> at_a_seqno;
-  // Called by a compaction with the bytes it is about to write; may wait (rate limit).
-  Throttle throttle;
+  // Called by a compaction with the bytes that it has written; may wait (rate limit), unless and
+  // until `stopped`.
+  std::function<void(uint64_t bytes, const std::function<bool()>& stopped)> throttle;
 };
 
 // A value found by Get; slices live as long as the pins (or the caller's EpochGuard in
@@ -64,8 +65,9 @@ struct JobStats {
   uint64_t tables_written = 0;
 };
 
-// Items after which a job looks whether it was told to stop.
+// Items, and bytes of them, after which a job looks whether it was told to stop.
 inline constexpr uint64_t kStopCheckItems = 256;
+inline constexpr uint64_t kStopCheckBytes = uint64_t{4} << 20;
 
 // Progress and stop flag of one running job; shared with whoever watches it.
 struct JobControl {

@@ -264,12 +264,45 @@ describe('compact(plan)', () => {
     snapshot.close()
   })
 
+  test('ends before pause() and drain() do', async () => {
+    const { database, keyspace } = await open({ compaction: PATIENT })
+    const merge = async (): Promise<void> => {
+      const tables = keyspace
+        .version()
+        .levels.flat(2)
+        .map(({ id }) => id)
+      await keyspace.compact({ kind: 'merge', tables, destinationLevel: 6, targetSize: 2 ** 20 })
+    }
+    await flushed(keyspace, 'ab', '1')
+    await flushed(keyspace, 'ab', '2')
+    await Promise.all([merge(), database.compactor.pause()])
+    expect(database.compactor.jobs()).toEqual([])
+    database.compactor.resume()
+    await Promise.all([merge(), database.compactor.drain()])
+    expect(seen(keyspace)).toBe('a2 b2')
+
+    const tree = openTreeSync(join(scratchDirectory(), 'tree'), { compaction: PATIENT })
+    onTestFinished(() => tree.close())
+    for (let seqno = 1; seqno <= 4; seqno++) {
+      tree.insertSync('key', `${seqno}`, seqno)
+      tree.flushSync()
+    }
+    const tables = tree
+      .version()
+      .levels.flat(2)
+      .map(({ id }) => id)
+    const plan = { kind: 'merge', tables, destinationLevel: 6, targetSize: 2 ** 20 } as const
+    await Promise.all([tree.compact(plan), tree.compactor.drain(), tree.compactor.pause()])
+  })
+
   test('refuses what is no plan, or would put newer entries below older ones', async () => {
-    const { keyspace } = await open({ compaction: PATIENT })
+    const { database, keyspace } = await open({ compaction: PATIENT })
+    const errors: unknown[] = []
+    database.on('error', (event) => errors.push(event))
     await flushed(keyspace, 'ab', '1')
     await flushed(keyspace, 'ab', '2')
     await flushed(keyspace, 'ab', '3')
-    const [newest] = keyspace.version().levels.flat(2)
+    const [newest, ...older] = keyspace.version().levels.flat(2)
     const tables = [newest!.id]
     const refused = [
       undefined,
@@ -278,12 +311,15 @@ describe('compact(plan)', () => {
       { kind: 'drop', tables: ['1'] },
       { kind: 'move', tables, destinationLevel: 7 },
       { kind: 'move', tables, destinationLevel: 5 },
+      { kind: 'move', tables: [newest!, ...older].map(({ id }) => id), destinationLevel: 6 },
       { kind: 'merge', tables, destinationLevel: 5 },
     ]
     for (const plan of refused) {
       expect((await rejection(() => keyspace.compact(plan as never))).code).toBe('INVALID_ARGUMENT')
     }
     expect(seen(keyspace)).toBe('a3 b3')
+    // That was the caller's mistake.
+    expect([database.status, errors]).toEqual(['open', []])
   })
 })
 

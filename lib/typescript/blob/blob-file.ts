@@ -118,14 +118,19 @@ export class BlobFile {
 
   // --- reading -----------------------------------------------------------------------------------
 
-  /** The value of the entry with this key and pointer, if it is in memory. */
+  /**
+   * The value of the entry with this key and pointer, if it is in memory. `isNew`: the question was
+   * not asked before, and the cache counts it.
+   */
   cached(
     pointer: BlobPointer,
     key: Uint8Array,
     begin: number,
     end: number,
+    isNew = true,
   ): Uint8Array | undefined {
-    const found = this.#cache.get(pointer.offset)
+    const { offset } = pointer
+    const found = isNew ? this.#cache.get(offset) : this.#cache.peek(offset)
     if (found === undefined) return undefined
     const { value, storedLength } = found
     const isIt =

@@ -117,6 +117,11 @@ export class CommitQueue {
     return this.#synced
   }
 
+  /** Whether commits of async callers go before the next one. */
+  get hasDeferred(): boolean {
+    return this.#deferred.length > 0
+  }
+
   get failure(): ShaleError | undefined {
     return this.#failure
   }

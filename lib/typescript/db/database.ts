@@ -23,6 +23,7 @@ import { each, Io, Slice } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { keepAlive } from '../base/keep-alive.ts'
 import { READ_ALL } from '../base/internal-key.ts'
+import { Pending } from '../base/pending.ts'
 import { withKeyspace } from '../base/status.ts'
 import type { JournalManager } from '../journal/manager.ts'
 import { DATABASE } from '../tree/manifest-edit.ts'
@@ -88,6 +89,7 @@ export class Database {
   readonly #files: FileCache
   readonly #remover: FileRemover
   readonly #throttle: Throttle
+  readonly #reads = new Pending()
   readonly #queue: CommitQueue
   readonly #ingestions: Ingestions
   journal: JournalManager | undefined
@@ -180,14 +182,16 @@ export class Database {
         return { snapshots: this.snapshots.seqnos(), visible }
       }.bind(this),
       beforeFlushCommit: (highest) => this.#beforeFlushCommit(highest),
-      throttle: (bytes) => this.#throttle.pay(bytes),
+      reads: this.#reads,
+      throttle: (bytes, isWanted) => this.#throttle.pay(bytes, isWanted),
       atASeqno: (tree, install) => this.#changeTables(tree, install),
     }
   }
 
   /**
    * The manifest has made a change of tables. It becomes visible as a commit of its own, so that a
-   * snapshot is from before it or from after. If the journal takes none, the last one has to do.
+   * snapshot is from before it or from after. If the journal takes none, it becomes visible with the
+   * next commit of somebody else.
    */
   #changeTables(tree: number, install: (at: number) => void): void {
     this.#queue.drain()
@@ -197,7 +201,7 @@ export class Database {
     // must see it: the change comes right before it.
     const ingesting = this.keyspaces.byId(tree)?.tree.ingestingSeqno
     if (ingesting !== undefined) return install(ingesting)
-    let at = this.#queue.nextSeqno - 1
+    let at = this.#queue.nextSeqno
     try {
       at = this.#appendRecord(tablesChanged(tree), () => this.#queue.publishOne())
     } catch {
@@ -227,7 +231,8 @@ export class Database {
       const writeBuffer = settings.readOnly ? 0 : settings.maxWriteBufferSize
       recovery = new Recovery(context, settings.recovery, writeBuffer, trees)
       yield* recovery.replay()
-      for (const tree of trees.values()) tree.offerFilter(settings.filterOf?.(tree.name))
+      const { filterOf } = settings
+      for (const tree of trees.values()) tree.offerFilter(filterOf?.(tree.name), filterOf)
       if (!settings.readOnly) {
         this.journal = yield* recovery.finish()
         yield* recovery.removeOrphans(this.journal.numbers)
@@ -364,12 +369,7 @@ export class Database {
     const filter = filterOf?.(name)
     // A creation is a commit and keeps its place in the order of all.
     this.#queue.drain()
-    return yield* this.keyspaces.open(name, given, { filter, strategy })
-  }
-
-  /** To all keyspaces that have none. */
-  offerFilters(filterOf: DatabaseSettings['filterOf']): void {
-    for (const { name, tree } of this.keyspaces.all()) tree.offerFilter(filterOf?.(name))
+    return yield* this.keyspaces.open(name, given, { filter, filterOwner: filterOf, strategy })
   }
 
   #checkWritable(): void {
@@ -441,7 +441,12 @@ export class Database {
     const { isFree } = this.control
     const isSlow = durability === 'sync' || !isFree
     const begun = this.#begin(isSlow)
-    if (!isFree) this.#admitSync()
+    if (!isFree || this.#queue.hasDeferred) {
+      // What goes before it may ask the application, whose own writes use the same memory.
+      entries = new Uint8Array(entries)
+      if (!isFree) this.#admitSync()
+      this.check()
+    }
     this.writer.isSyncCaller = true
     this.counters.workedSince = 0
     try {
@@ -671,9 +676,11 @@ export class Database {
     this.#takeBackAtExit()
     const slice = new Slice(() => this.#vfs.monotonicMillis())
     for (const { tree } of this.keyspaces.all()) {
-      tree.close()
+      tree.close(this.closedError())
       if (slice.isOver) yield* slice.pass
     }
+    yield* this.#reads.none
+    if (this.#hasEnded) return
     yield* this.#remover.stop()
     this.journal?.close()
     this.#manifest.close()

@@ -7,7 +7,7 @@
  * that, so a sync caller need not wait for an async one.
  */
 
-import type { FilterSource, TreeSettingsGiven } from '../../engine.ts'
+import type { DatabaseSettings, FilterSource, TreeSettingsGiven } from '../../engine.ts'
 import { ShaleError } from '../../errors.ts'
 import { CODEC_NONE, requireCodec } from '../base/compression.ts'
 import type { Flow } from '../base/flow.ts'
@@ -42,6 +42,7 @@ export interface KeyspacesParts {
 /** What the application gives a keyspace and nothing stores. */
 export interface Offered {
   readonly filter?: FilterSource | undefined
+  readonly filterOwner?: unknown
   readonly strategy?: Strategy | undefined
 }
 
@@ -107,19 +108,35 @@ export class Keyspaces {
   }
 
   /** The keyspace with that name, these options and these helpers; created if there is none. */
-  *open(name: string, given: TreeSettingsGiven, { filter, strategy }: Offered): Flow<Keyspace> {
+  *open(
+    name: string,
+    given: TreeSettingsGiven,
+    { filter, filterOwner, strategy }: Offered,
+  ): Flow<Keyspace> {
     checkCodecs(given)
     const found = this.#byName.get(name)
     if (found === undefined && !this.#creations.has(name)) {
-      return yield* this.#create(name, given, { filter, strategy })
+      return yield* this.#create(name, given, { filter, filterOwner, strategy })
     }
     const keyspace = found ?? (yield* this.#finish(this.#creations.get(name)!))
-    keyspace.tree.offerFilter(filter)
+    keyspace.tree.offerFilter(filter, filterOwner)
     const hasChanged = yield* this.#change(keyspace, given)
     keyspace.strategy = strategy ?? keyspace.strategy
     const { isReadOnly, onChanged } = this.#parts
     if (!isReadOnly && (hasChanged || strategy !== undefined)) onChanged(keyspace)
     return keyspace
+  }
+
+  /** To all keyspaces; each open of a database brings its own. */
+  offerFilters(filterOf: DatabaseSettings['filterOf']): void {
+    for (const { name, tree } of this.#byName.values()) {
+      tree.offerFilter(filterOf?.(name), filterOf)
+    }
+  }
+
+  /** Whoever brought them has closed the database, which others go on with. */
+  dropFilters(filterOf: DatabaseSettings['filterOf']): void {
+    for (const { tree } of this.#byName.values()) tree.dropFilter(filterOf)
   }
 
   /** Brings to an end what others have begun. */
@@ -157,7 +174,11 @@ export class Keyspaces {
     if (error instanceof ShaleError && error.code === 'SYNC_FAILED') this.#parts.queue.fail(error)
   }
 
-  *#create(name: string, given: TreeSettingsGiven, { filter, strategy }: Offered): Flow<Keyspace> {
+  *#create(
+    name: string,
+    given: TreeSettingsGiven,
+    { filter, filterOwner, strategy }: Offered,
+  ): Flow<Keyspace> {
     const { context, isReadOnly, appendRecord } = this.#parts
     if (isReadOnly) {
       throw new ShaleError('KEYSPACE_NOT_FOUND', 'there is no such keyspace', { keyspace: name })
@@ -166,7 +187,7 @@ export class Keyspaces {
     const tree = context.manifest.newTreeId()
     const state = newTree({ tree, name, createdSeqno: 0, options })
     const keyspace = new Keyspace(yield* Tree.open(context, state))
-    keyspace.tree.offerFilter(filter)
+    keyspace.tree.offerFilter(filter, filterOwner)
     keyspace.strategy = strategy
     const key = Buffer.from(name)
     const createdSeqno = appendRecord(encodeRecord(KEYSPACE_CREATE, state.id, key, options))

@@ -17,6 +17,7 @@ import { Background } from '../base/background.ts'
 import { Fifo } from '../base/fifo.ts'
 import { Io, runSync, Slice } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
+import { Waiters } from '../base/waiters.ts'
 import { Gate } from '../base/gate.ts'
 import { Highest } from '../base/highest.ts'
 import type { CompactionJob } from '../tree/compaction-job.ts'
@@ -27,6 +28,7 @@ import { isLevel0Full, level0Debt } from './level0.ts'
 import { MaintenanceFigures } from './maintenance-figures.ts'
 import type { MaintenanceParts } from './maintenance-parts.ts'
 import { agePause, isAborted, isFatal, nextRetry } from './retry.ts'
+import { Problems } from './problems.ts'
 import { Strategies } from './strategies.ts'
 import { Timer } from './timer.ts'
 
@@ -66,22 +68,28 @@ export class Maintenance {
   readonly #level0 = new Highest<Keyspace>()
   /** The highest seqno of a read whose end may leave something to do, where there is one. */
   readonly #awaited = new Map<Keyspace, number>()
-  /** What fails, by what is done for which keyspace. */
-  readonly #problems = new Map<string, ShaleError>()
+  readonly #problems: Problems
   readonly #timers = new Set<Timer>()
   /** Told when a job ends, when no job is running any more, and when nothing is left to do. */
   #jobWaiters: (() => void)[] = []
-  #pausers: Waiter[] = []
-  #drainers: Waiter[] = []
+  readonly #pausers = new Waiters()
+  readonly #drainers = new Waiters()
   /** When a flush that failed is tried again. */
   #retryAt = 0
   #isPaused = false
   #isStopping = false
+  /** A sync writer flushes and compacts at this moment. */
+  #worksForWriter = false
 
   constructor(parts: MaintenanceParts) {
     this.#parts = parts
     this.figures = new MaintenanceFigures(parts.events)
     this.#looking = new Slice(() => parts.vfs.monotonicMillis())
+    this.#problems = new Problems((first) => {
+      // A failing job is also why writers cannot be let go when memory is full.
+      parts.control?.setObstacle(first)
+      parts.onState(first)
+    })
     this.#strategies = new Strategies({
       onLacking: parts.onLacking,
       onFailure: (error) => this.#tellFailure('strategy', error),
@@ -162,17 +170,38 @@ export class Maintenance {
    * Throws why it cannot be done.
    */
   relieve(): void {
-    const { control } = this.#parts
-    this.tellMemory()
-    for (let isFull = control?.isMemoryFull; isFull === true; isFull = control?.isMemoryFull) {
-      const keyspace = this.#largest()
-      if (keyspace.countedActive + keyspace.countedSealed === 0) return
-      this.rotate(keyspace)
-      runSync(this.flush(keyspace))
+    this.#forWriter(() => {
+      const { control } = this.#parts
+      this.tellMemory()
+      for (let isFull = control?.isMemoryFull; isFull === true; isFull = control?.isMemoryFull) {
+        const keyspace = this.#largest()
+        if (keyspace.countedActive + keyspace.countedSealed === 0) return
+        this.rotate(keyspace)
+        runSync(this.flush(keyspace))
+      }
+      if (control?.isLevel0Full !== true) return
+      const fullest = this.#level0.holder
+      if (fullest !== undefined) this.#compactNow(fullest)
+    })
+  }
+
+  /** A filter or a strategy that is asked meanwhile may write: that write leaves it at that. */
+  #forWriter(work: () => void): void {
+    if (this.#worksForWriter) return
+    this.#worksForWriter = true
+    try {
+      work()
+    } finally {
+      this.#worksForWriter = false
     }
-    if (control?.isLevel0Full !== true) return
-    const fullest = this.#level0.holder
-    if (fullest !== undefined) this.#compactNow(fullest)
+  }
+
+  #tryForWriter(work: () => void): void {
+    try {
+      this.#forWriter(work)
+    } catch {
+      // The state says so, and it is tried again.
+    }
   }
 
   /**
@@ -183,27 +212,24 @@ export class Maintenance {
   keepUp(keyspace: Keyspace): boolean {
     const { sealedCount, sealedBytes } = keyspace.tree
     if (sealedCount < SEALED_MAX && sealedBytes < SEALED_BYTES_MAX) return false
-    try {
+    this.#tryForWriter(() => {
       runSync(this.flush(keyspace))
-    } catch {
-      return true // the state says so, and it is tried again
-    }
-    this.makeRoom(keyspace)
+      this.#makeRoom(keyspace)
+    })
     return true
   }
 
   /** For a sync caller as well: compacts a level 0 that is full. */
   makeRoom(keyspace: Keyspace): void {
-    try {
-      while (!this.#isPaused && isLevel0Full(keyspace) && this.#compactNow(keyspace));
-    } catch {
-      // The state says so, and it is tried again.
-    }
+    this.#tryForWriter(() => this.#makeRoom(keyspace))
+  }
+
+  #makeRoom(keyspace: Keyspace): void {
+    while (!this.#isPaused && isLevel0Full(keyspace) && this.#compactNow(keyspace));
   }
 
   #largest(): Keyspace {
-    const bytes = ({ countedActive, countedSealed }: Keyspace): number =>
-      countedActive + countedSealed
+    const bytes = (one: Keyspace): number => one.countedActive + one.countedSealed
     return [...this.#keyspaces].reduce((a, b) => (bytes(b) > bytes(a) ? b : a))
   }
 
@@ -223,9 +249,10 @@ export class Maintenance {
     try {
       runSync(this.compact(keyspace, plan))
     } catch (error) {
-      if (!isAsyncFilterFailure(error)) throw error
+      // What was asked meanwhile may have closed the database.
+      if (!isAsyncFilterFailure(error) && !this.#isStopping) throw error
     }
-    return !keyspace.tree.filterAnswersLater
+    return !keyspace.tree.filterAnswersLater && !this.#isStopping
   }
 
   // --- flush -------------------------------------------------------------------------------------
@@ -294,7 +321,7 @@ export class Maintenance {
     }
     keyspace.flushRetry = 0
     keyspace.flushesNow = false
-    this.#setProblem('flush', keyspace, undefined)
+    this.#problems.set('flush', keyspace, undefined)
     control?.noteFlush(figures.bytesWritten, figures.ms)
     this.queueCompaction(keyspace)
     if (figures.bytesWritten > 0) yield* afterFlush
@@ -339,7 +366,7 @@ export class Maintenance {
   #flushFailed(keyspace: Keyspace, error: unknown): void {
     if (isAborted(error)) return
     this.#tellFailure('flush', error)
-    this.#setProblem('flush', keyspace, this.#failed(error))
+    this.#problems.set('flush', keyspace, this.#failed(error))
     if (isFatal(error) || this.#isStopping) return
     keyspace.flushRetry = nextRetry(keyspace.flushRetry)
     this.#retryAt = this.#parts.vfs.monotonicMillis() + keyspace.flushRetry
@@ -381,7 +408,7 @@ export class Maintenance {
       }
       const plan = keyspace.wanted > 0 ? undefined : yield* this.#choosePlan(keyspace)
       if (plan === undefined) {
-        this.#setProblem('compaction', keyspace, undefined)
+        this.#problems.set('compaction', keyspace, undefined)
         if (keyspace.compactions === 0) this.#releaseFlush(keyspace)
         this.#awaitAge(keyspace)
         return
@@ -482,7 +509,7 @@ export class Maintenance {
     const isHarmless = isAborted(problem) || isAsyncFilterFailure(problem)
     const hasFailed = problem !== undefined && !isHarmless
     if (hasFailed) this.#tellFailure(isFilterFailure(problem) ? 'filter' : 'compaction', problem)
-    this.#setProblem('compaction', keyspace, hasFailed ? this.#failed(problem) : undefined)
+    this.#problems.set('compaction', keyspace, hasFailed ? this.#failed(problem) : undefined)
     if (keyspace.isFlushHeld) {
       keyspace.isFlushHeld = false
       // While compactions fail, level 0 grows: waiting for them would try them again at once.
@@ -495,6 +522,7 @@ export class Maintenance {
       this.#pauseCompactions(keyspace, isFatal(problem))
     }
     this.#tellJobWaiters()
+    this.#tellIdle()
   }
 
   /** Nor by another worker, who would find the same plan. */
@@ -588,16 +616,6 @@ export class Maintenance {
     if (!isFatal(error) && !this.#isStopping) this.figures.failed(during, error)
   }
 
-  /** A failing job is also why writers cannot be let go when memory is full. */
-  #setProblem(source: string, keyspace: Keyspace, problem: ShaleError | undefined): void {
-    const key = `${source} ${keyspace.id}`
-    if (problem === undefined && !this.#problems.delete(key)) return
-    if (problem !== undefined) this.#problems.set(key, problem)
-    const [first] = this.#problems.values()
-    this.#parts.control?.setObstacle(first)
-    this.#parts.onState(first)
-  }
-
   #after(milliseconds: number, call: () => void): void {
     const timer = new Timer(() => {
       this.#timers.delete(timer)
@@ -639,23 +657,20 @@ export class Maintenance {
     return this.#until(this.#drainers)
   }
 
-  async #until(waiters: Waiter[]): Promise<void> {
-    const told = new Promise<void>((resolve, reject) => waiters.push({ resolve, reject }))
+  async #until(waiters: Waiters): Promise<void> {
+    const told = waiters.wait()
     this.#tellIdle()
     return told
   }
 
   #tellIdle(): void {
     // One that decides may start a job, and so may a major compaction that waits for one to end.
-    if (this.#running.size > 0 || this.#working > 0) return
-    if (this.#isPaused && this.#wanted === 0)
-      for (const { resolve } of this.#pausers.splice(0)) resolve()
+    if (this.#running.size > 0 || this.#working > 0 || this.#isStopping) return
+    if (this.#isPaused && this.#wanted === 0) this.#pausers.resolve()
     if (this.#compactions.length > 0) return
-    const [problem] = this.#problems.values()
-    for (const { resolve, reject } of this.#drainers.splice(0)) {
-      if (problem === undefined) resolve()
-      else reject(problem)
-    }
+    const { first } = this.#problems
+    if (first === undefined) this.#drainers.resolve()
+    else this.#drainers.reject(first)
   }
 
   /** Until no compaction runs, whoever began it; a sync caller does not wait. */
@@ -680,13 +695,7 @@ export class Maintenance {
     this.#tellJobWaiters()
     yield* this.#background.end
     yield* this.#lastJobEnd()
-    for (const { reject } of [...this.#pausers.splice(0), ...this.#drainers.splice(0)]) {
-      reject(refusal)
-    }
+    this.#pausers.reject(refusal)
+    this.#drainers.reject(refusal)
   }
-}
-
-interface Waiter {
-  readonly resolve: () => void
-  readonly reject: (error: ShaleError) => void
 }

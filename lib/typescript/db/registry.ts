@@ -56,7 +56,7 @@ export class DatabaseHandle {
     const core = yield* join(vfs, identity, path, settings)
     const handle = new DatabaseHandle(core.database!, filterOf, core)
     try {
-      handle.database.offerFilters(filterOf)
+      handle.database.keyspaces.offerFilters(filterOf)
     } catch (error) {
       yield* handle.close()
       throw error
@@ -90,7 +90,10 @@ export class DatabaseHandle {
     }
     try {
       if (core === undefined || core.handles === 0) yield* this.database.close()
-      else for (const ingestion of this.#ingestions) ingestion.abort()
+      else {
+        for (const ingestion of this.#ingestions) ingestion.abort()
+        this.database.keyspaces.dropFilters(this.filterOf)
+      }
     } finally {
       this.#hasEnded = true
       if (core?.handles === 0) leave(core)

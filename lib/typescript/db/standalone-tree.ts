@@ -10,6 +10,7 @@ import { Cache } from '../base/cache.ts'
 import { Io } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { READ_ALL, SEQNO_MAX } from '../base/internal-key.ts'
+import { Pending } from '../base/pending.ts'
 import type { RangeTombstone } from '../base/range-tombstone.ts'
 import { equalBytes } from '../base/slice.ts'
 import { MEMTABLE_BYTES_MAX } from '../memtable/memtable.ts'
@@ -58,6 +59,7 @@ export class StandaloneTree {
   readonly #manifest: Manifest
   readonly #remover: FileRemover
   readonly #ingestions: Ingestions
+  readonly #reads = new Pending()
   #keyspace!: Keyspace
   /** What reads still need, as the caller says, and as the manifest does. */
   #gcSeqno = 0
@@ -133,7 +135,7 @@ export class StandaloneTree {
     this.#gcSeqno = state.gcSeqno
     this.#recordedGcSeqno = state.gcSeqno
     const tree = yield* Tree.open(this.#context(), state)
-    tree.offerFilter(this.#settings.filter)
+    tree.offerFilter(this.#settings.filter, this)
     this.#keyspace = new Keyspace(tree)
     this.#keyspace.strategy = strategy
     for (const name of yield* this.#vfs.list(this.path)) {
@@ -164,6 +166,7 @@ export class StandaloneTree {
         const { highestSeqno, ingestingSeqno = highestSeqno } = this.tree
         install(Math.min(highestSeqno, ingestingSeqno))
       },
+      reads: this.#reads,
       throttle: function* () {},
     }
   }
@@ -332,7 +335,9 @@ export class StandaloneTree {
       problem = error
     }
     if (this.#hasEnded) return
-    this.tree.close()
+    this.tree.close(this.closedError())
+    yield* this.#reads.none
+    if (this.#hasEnded) return
     yield* this.#letGo()
     if (problem !== undefined) throw problem as Error
   }

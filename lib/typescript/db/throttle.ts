@@ -19,14 +19,16 @@ export class Throttle {
     this.#rate = rate
   }
 
-  *pay(bytes: number): Flow<void> {
+  /** Waits until they are paid for, or nobody wants what they are for any more. */
+  *pay(bytes: number, isWanted: () => boolean): Flow<void> {
     if (this.#rate === 0 || bytes === 0) return
     const until =
       Math.max(this.#paidUntil, this.#vfs.monotonicMillis()) + (bytes * 1000) / this.#rate
     this.#paidUntil = until
     for (;;) {
       const left = until - this.#vfs.monotonicMillis()
-      if (left <= 0 || this.#isStopped || !(yield* this.#pause(left))) return
+      if (left <= 0 || this.#isStopped || !isWanted()) return
+      if (!(yield* this.#pause(left))) return
     }
   }
 

@@ -166,7 +166,8 @@ export class BlockRequests {
   #ahead: Uint8Array = new Uint8Array(0)
   #aheadAt = 0
   #aheadFile: TableFile | undefined
-  /** Where the last data block ended that was not in the cache, and how many of them met. */
+  /** Where the last data block lay that was not in the cache, and how many of them met. */
+  #before = -1
   #behind = -1
   #inARow = 0
   /** Neither looks into the cache nor what is loaded are counted. */
@@ -249,8 +250,9 @@ export class BlockRequests {
     const least = length + BLOCK_TRAILER_BYTES
     let stored = this.#readAlready(file, offset, length)
     if (stored === undefined && role === 'data') {
-      this.#inARow = offset === this.#behind ? this.#inARow + 1 : 0
-      stored = yield* this.#readMore(file, offset, least)
+      const isBackward = offset + least === this.#before
+      this.#inARow = isBackward || offset === this.#behind ? this.#inARow + 1 : 0
+      stored = yield* this.#readMore(file, offset, least, isBackward)
     }
     stored ??= yield* file.read(offset, least)
     const block = yield* file.parse(stored, offset, role)
@@ -260,19 +262,26 @@ export class BlockRequests {
     this.#count(file, false)
   }
 
-  /** Reads ahead from a data block on, if that is worth it: then returns the block. */
-  *#readMore(file: TableFile, offset: number, least: number): Flow<Uint8Array | undefined> {
-    const size = Math.min(this.#aheadBytes(), file.limit - offset)
+  /** Reads ahead from a data block on, or up to it, if that is worth it: then returns the block. */
+  *#readMore(
+    file: TableFile,
+    offset: number,
+    least: number,
+    isBackward: boolean,
+  ): Flow<Uint8Array | undefined> {
+    const room = isBackward ? offset + least : file.limit - offset
+    const size = Math.min(this.#aheadBytes(), room)
     if (size <= least) return undefined
+    const begin = isBackward ? offset + least - size : offset
     try {
-      this.#ahead = yield* file.read(offset, size)
+      this.#ahead = yield* file.read(begin, size)
     } catch (error) {
       // What lies behind the block may be at fault: who asked for the block alone gets it alone.
       if (this.#readAhead > 0) throw error
       this.#inARow = 0
       return undefined
     }
-    this.#aheadAt = offset
+    this.#aheadAt = begin
     this.#aheadFile = file
     return this.#readAlready(file, offset, least - BLOCK_TRAILER_BYTES)
   }
@@ -285,7 +294,10 @@ export class BlockRequests {
 
   /** A block has come from the file. */
   #took(file: TableFile, offset: number, length: number, block: Block): void {
-    if (block instanceof DataBlock) this.#behind = offset + length
+    if (block instanceof DataBlock) {
+      this.#before = offset
+      this.#behind = offset + length
+    }
     if (this.#readAhead === 0) file.keep(offset, block)
   }
 }

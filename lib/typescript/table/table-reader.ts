@@ -56,6 +56,7 @@ export interface Counted {
   readonly loads: number
   readonly filters: number
   readonly falsePositives: number
+  readonly values: number
   readonly askedTables: boolean
 }
 
@@ -75,6 +76,7 @@ export class PointLookup extends BlockRequests {
   #hashed = false
   readonly #filters = new Once()
   readonly #falsePositives = new Once()
+  readonly #values = new Once()
   #hasAskedTables = false
 
   seqno = 0
@@ -109,6 +111,7 @@ export class PointLookup extends BlockRequests {
     super.askAgain()
     this.#filters.askAgain()
     this.#falsePositives.askAgain()
+    this.#values.askAgain()
   }
 
   override settle(): void {
@@ -117,6 +120,7 @@ export class PointLookup extends BlockRequests {
     this.#hasAskedTables = false
     this.#filters.begin()
     this.#falsePositives.begin()
+    this.#values.begin()
   }
 
   // --- counting ----------------------------------------------------------------------------------
@@ -126,15 +130,17 @@ export class PointLookup extends BlockRequests {
       loads: this.loads.counted,
       filters: this.#filters.counted,
       falsePositives: this.#falsePositives.counted,
+      values: this.#values.counted,
       askedTables: this.#hasAskedTables,
     }
   }
 
   /** After `start`: another one has counted so much of the same question. */
-  goOn({ loads, filters, falsePositives, askedTables }: Counted): void {
+  goOn({ loads, filters, falsePositives, values, askedTables }: Counted): void {
     this.loads.begin(loads)
     this.#filters.begin(filters)
     this.#falsePositives.begin(falsePositives)
+    this.#values.begin(values)
     this.#hasAskedTables = askedTables
   }
 
@@ -148,6 +154,11 @@ export class PointLookup extends BlockRequests {
     if (!this.#filters.isNew()) return
     counters.filterQueries++
     if (isNegative) counters.filterNegatives++
+  }
+
+  /** It looks for a separated value; whether no attempt has done so before. */
+  looksForValue(): boolean {
+    return this.#values.isNew()
   }
 
   /** The filter let the read pass for nothing. */

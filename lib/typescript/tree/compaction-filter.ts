@@ -1,6 +1,6 @@
 /**
  * The compaction filter of a tree: what its jobs ask about the entries that they would keep. Twin
- * of native/tree/filter.h.
+ * of native/tree/compaction_filter.h.
  */
 
 import type { ApplicationFilterSource, CheckedVerdict, FilterSource } from '../../engine.ts'
@@ -30,11 +30,14 @@ export interface Candidate {
 
 export class CompactionFilter {
   readonly source: FilterSource
+  /** Who brought it. */
+  readonly owner: unknown
   /** It has answered with a promise: those who cannot wait need not ask. */
   answersLater = false
 
-  constructor(source: FilterSource) {
+  constructor(source: FilterSource, owner: unknown) {
     this.source = source
+    this.owner = owner
   }
 
   /** Whether values in blob files are read for it. */

@@ -3,6 +3,7 @@
 import type { PlanData } from '../../engine.ts'
 import { ShaleError } from '../../errors.ts'
 import type { BlobFile } from '../blob/blob-file.ts'
+import type { CompactionFilter } from './compaction-filter.ts'
 import { release } from './opened.ts'
 import type { Table } from './table.ts'
 
@@ -10,6 +11,8 @@ export class CompactionJob {
   readonly plan: PlanData
   /** They stay open while it runs. */
   readonly inputs: readonly Table[]
+  /** What it asks about its entries. */
+  filter: CompactionFilter | undefined
   /** Blob files that it reads. */
   #blobs: readonly BlobFile[] = []
   /** Bytes of the inputs: read so far, and in all. */
@@ -18,6 +21,7 @@ export class CompactionJob {
   /** The manifest has it: it cannot be stopped any more. */
   isCommitting = false
   #isStopped = false
+  #isTakenOver = false
   #hasEnded = false
   /** It waits for an answer; told when it is stopped. */
   #onStop: (() => void) | undefined
@@ -50,6 +54,12 @@ export class CompactionJob {
     this.#onStop?.()
   }
 
+  /** The same for somebody who compacts its tables at once; whoever began it may begin anew. */
+  takeOver(): void {
+    if (!this.isCommitting && !this.#isStopped) this.#isTakenOver = true
+    this.stop()
+  }
+
   /** Whether it goes on when it has to wait for an answer of somebody else; else it is stopped. */
   set mayWait(mayWait: boolean) {
     this.#mayWait = mayWait
@@ -71,7 +81,9 @@ export class CompactionJob {
   }
 
   stoppedError(): ShaleError {
-    return new ShaleError('ABORTED', 'the compaction was stopped')
+    return this.#isTakenOver
+      ? new ShaleError('PLAN_STALE', 'a sync writer has compacted its tables')
+      : new ShaleError('ABORTED', 'the compaction was stopped')
   }
 
   /** Nothing of it comes any more. */

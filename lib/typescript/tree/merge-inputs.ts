@@ -51,7 +51,7 @@ export function* mergeInputs(order: MergeOrder): Flow<Merged & { readonly output
     relocated,
     fences: placement.fences(),
     below: placement.below(),
-    throttle: context.throttle,
+    throttle: (bytes) => context.throttle(bytes, () => !job.isStopped),
   })
   const questions =
     filter &&

@@ -4,11 +4,13 @@
  * and with it the files of its tables and values.
  */
 
+import type { ShaleError } from '../../errors.ts'
 import { decodeBlobPointer } from '../base/blob-pointer.ts'
 import { Io } from '../base/flow.ts'
 import type { Flow } from '../base/flow.ts'
 import { KIND_BLOB_POINTER, KIND_VALUE } from '../base/internal-key.ts'
 import type { EntryIterator } from '../base/iterator.ts'
+import type { Pending } from '../base/pending.ts'
 import { compareBytes, compareRanges } from '../base/slice.ts'
 import type { Memtable } from '../memtable/memtable.ts'
 import { BlockRequests } from '../table/table-file.ts'
@@ -119,7 +121,8 @@ export class SuperVersion {
     const { fileNumber, offset } = pointer
     const isFetched =
       fetched?.pointer.fileNumber === fileNumber && fetched.pointer.offset === offset
-    const value = isFetched ? fetched.value : file.cached(pointer, key, begin, end)
+    const isNew = lookup.looksForValue()
+    const value = isFetched ? fetched.value : file.cached(pointer, key, begin, end, isNew)
     if (value === undefined) {
       lookup.missing = Io.flow(function* () {
         lookup.fetched = { pointer, value: yield* file.load(pointer, key, begin, end) }
@@ -226,19 +229,31 @@ export class SuperVersion {
 export class Hold {
   /** Undefined once it has ended. */
   superVersion: SuperVersion | undefined
-  readonly #holds: Set<Hold> | undefined
+  /** Why others have ended it. */
+  reason: ShaleError | undefined
+  /** Reads of its tree that wait for the disk. */
+  readonly reads: Pending
+  readonly #sets: readonly Set<Hold>[]
 
-  /** One of `holds` until it ends. */
-  constructor(superVersion: SuperVersion, holds: Set<Hold> | undefined) {
+  /** In each of `sets` until it ends. */
+  constructor(superVersion: SuperVersion, reads: Pending, sets: readonly Set<Hold>[]) {
     superVersion.acquire()
     this.superVersion = superVersion
-    this.#holds = holds?.add(this)
+    this.reads = reads
+    this.#sets = sets
+    for (const set of sets) set.add(this)
   }
 
   release(): void {
     this.superVersion?.release()
     this.superVersion = undefined
-    this.#holds?.delete(this)
+    for (const set of this.#sets) set.delete(this)
+  }
+
+  /** The same by others than who reads through it. */
+  end(reason: ShaleError | undefined): void {
+    this.reason = reason
+    this.release()
   }
 }
 

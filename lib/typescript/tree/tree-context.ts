@@ -1,6 +1,7 @@
 /** What a tree needs of the directory that it lies in, and what its jobs tell. */
 
 import type { Flow, Io } from '../base/flow.ts'
+import type { Pending } from '../base/pending.ts'
 import type { Vfs } from '../vfs/vfs.ts'
 import type { Manifest } from './manifest.ts'
 import type { RetentionView } from './retention.ts'
@@ -20,8 +21,10 @@ export interface TreeContext extends TableContext {
   readonly atASeqno: (tree: number, install: (at: number) => void) => void
   /** A sync job gives back the room of files that nobody needs, if they take too much of it. */
   readonly removeDue: Io<void>
-  /** Waits for what a compaction has written to be paid for. */
-  readonly throttle: (bytes: number) => Flow<void>
+  /** Those that wait for the disk. */
+  readonly reads: Pending
+  /** Waits for what a compaction has written to be paid for, as long as it is wanted. */
+  readonly throttle: (bytes: number, isWanted: () => boolean) => Flow<void>
 }
 
 /** What one flush or compaction did. */

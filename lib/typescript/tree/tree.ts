@@ -17,6 +17,7 @@ import type { ChoiceContext } from '../../strategy.ts'
 import { chooseUpkeep } from '../../upkeep.ts'
 import type { Flow } from '../base/flow.ts'
 import { highestOf } from '../base/numbers.ts'
+import type { Pending } from '../base/pending.ts'
 import type { RangeTombstone } from '../base/range-tombstone.ts'
 import { MEMTABLE_BYTES_MAX, MEMTABLE_RANGE_BYTES_MAX } from '../memtable/memtable.ts'
 import { stalePlan } from './blob-upkeep.ts'
@@ -60,7 +61,8 @@ export class Tree {
   readonly counters: TreeCounters
   readonly #context: TreeContext
   #stored: StoredOptions
-  #filter: CompactionFilter | undefined
+  /** Of the opens that brought one, in their order: the first is what compactions ask. */
+  #filters: readonly CompactionFilter[] = []
   readonly #supers: SuperVersions
   readonly #holds = new Set<Hold>()
   /** Edits that were handed to the manifest and are not settled yet, in its order. */
@@ -145,9 +147,20 @@ export class Tree {
     this.#stored = stored
   }
 
-  /** The first one is what compactions ask. */
-  offerFilter(source: FilterSource | undefined): void {
-    this.#filter ??= source && new CompactionFilter(source)
+  /** Each `owner` brings one, and takes it with it. */
+  offerFilter(source: FilterSource | undefined, owner: unknown): void {
+    if (source === undefined || this.#filters.some((filter) => filter.owner === owner)) return
+    this.#filters = [...this.#filters, new CompactionFilter(source, owner)]
+  }
+
+  /** Compactions that ask its filter end without a trace. */
+  dropFilter(owner: unknown): void {
+    this.#filters = this.#filters.filter((filter) => filter.owner !== owner)
+    for (const job of this.#jobs) if (job.filter?.owner === owner) job.stop()
+  }
+
+  get #filter(): CompactionFilter | undefined {
+    return this.#filters[0]
   }
 
   /** Whether its filter answers with promises: only who can wait need begin a compaction. */
@@ -197,9 +210,17 @@ export class Tree {
 
   // --- reading and writing -----------------------------------------------------------------------
 
-  /** What a read at this seqno goes to, across calls; close() ends it unless it outlives that. */
-  hold(readSeqno: number, outlivesClose = false): Hold {
-    return new Hold(this.#super.for(readSeqno), outlivesClose ? undefined : this.#holds)
+  /**
+   * What a read at this seqno goes to, across calls. It is in `set` until it ends, with the tree at
+   * the latest; without one it outlives that.
+   */
+  hold(readSeqno: number, set: Set<Hold> | undefined): Hold {
+    return new Hold(this.#super.for(readSeqno), this.reads, set ? [this.#holds, set] : [])
+  }
+
+  /** Those that wait for the disk. */
+  get reads(): Pending {
+    return this.#context.reads
   }
 
   /** What holds now; who reads across a wait acquires it. */
@@ -372,6 +393,10 @@ export class Tree {
     if (plan.tables.some((number) => busy.has(number))) {
       throw new ShaleError('PLAN_STALE', 'a table is busy')
     }
+    const metas = placement.inputs.map(({ meta }) => meta).toSorted(byFirstKey)
+    if (plan.kind === 'move' && anyMeet(metas)) {
+      throw new ShaleError('INVALID_ARGUMENT', 'a plan moves tables that overlap')
+    }
     return placement
   }
 
@@ -388,7 +413,7 @@ export class Tree {
    * trace, the others are committed. Their claims are given back.
    */
   *takeOver(): Flow<void> {
-    for (const job of this.#jobs) job.stop()
+    for (const job of this.#jobs) job.takeOver()
     yield* this.#context.manifest.settle()
   }
 
@@ -414,6 +439,7 @@ export class Tree {
   }
 
   *#merge(job: CompactionJob, plan: PlanData & { kind: 'merge' }, figures: JobFigures): Flow<void> {
+    job.filter = this.#filter
     const { written, output, isVisible } = yield* mergeInputs({
       context: this.#context,
       settings: this.settings,
@@ -421,7 +447,7 @@ export class Tree {
       job,
       plan,
       takesAllGarbage: this.#majorPlans.has(plan),
-      filter: this.#filter,
+      filter: job.filter,
       clock: this.#clock,
       check: () => this.#checkJob(job),
     })
@@ -441,10 +467,6 @@ export class Tree {
   }
 
   *#move(job: CompactionJob, plan: PlanData): Flow<void> {
-    const metas = job.inputs.map(({ meta }) => meta).toSorted(byFirstKey)
-    if (anyMeet(metas)) {
-      throw new ShaleError('INVALID_ARGUMENT', 'a plan moves tables that overlap')
-    }
     const place = this.#place(plan, job.inputs)
     yield* this.#commit({ moved: new Map(plan.tables.map((number) => [number, place])) }, { job })
   }
@@ -586,8 +608,8 @@ export class Tree {
   }
 
   /** Running jobs end without a commit, and so do iterations; a read that waits goes on. */
-  close(): void {
-    for (const hold of this.#holds) hold.release()
+  close(reason?: ShaleError): void {
+    for (const hold of this.#holds) hold.end(reason)
     this.#end()
   }
 

@@ -268,6 +268,25 @@ test('option DatabaseOptions.compactionRateLimit: makes compactions take their t
   }
 })
 
+test('a compaction that pays for what it wrote ends at once when it is aborted', async () => {
+  const { database, keyspace } = await newKeyspace(
+    { compaction: PATIENT, compression: 'none' },
+    { compactionRateLimit: 1000 },
+  )
+  for (let run = 0; run < 2; run++) {
+    for (let row = 0; row < 40; row++) keyspace.insertSync(numbered(row), 'v'.repeat(10_000))
+    await keyspace.rotateMemtableAndWait()
+  }
+  const aborting = new AbortController()
+  const compacted = rejection(() => keyspace.majorCompaction({ signal: aborting.signal }))
+  await expect.poll(() => database.activeCompactions).toBe(1)
+  aborting.abort()
+  expect((await compacted).code).toBe('ABORTED')
+  // It owes six minutes.
+  await expect.poll(() => database.activeCompactions, { timeout: 20_000 }).toBe(0)
+  expect(keyspace.tableCount()).toBe(2)
+})
+
 test('option DatabaseOptions.maxWriteBufferSize: bounds the bytes of memtables', async () => {
   for (const maxWriteBufferSize of [MIB, 256 * MIB]) {
     const { database, keyspace } = await newKeyspace(undefined, { maxWriteBufferSize })

@@ -142,3 +142,16 @@ test('option MajorCompactionOptions.signal: stops it without a trace', async () 
   expect((await rejection(() => keyspace.majorCompaction({ signal }))).code).toBe('ABORTED')
   expect(keyspace.version().levels.flat(2)).toEqual(before)
 })
+
+test('option IterOptions.batchSize: bounds what a cursor reads at once, too', async () => {
+  const keyspace = await filled()
+  const loads = (batchSize: number): number => {
+    const { cached, io } = keyspace.metrics().blockLoads
+    const cursor = keyspace.iter({ batchSize }).cursor()
+    for (let i = 0; i < 4; i++) cursor.nextSync()
+    cursor.close()
+    const after = keyspace.metrics().blockLoads
+    return after.cached + after.io - cached - io
+  }
+  expect(loads(16)).toBeLessThan(loads(65_536))
+})

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "db/database_support.h"
+#include "tree/filter_support.h"
 #include "vfs/fault_vfs.h"
 #include "vfs/file_name.h"
 
@@ -132,6 +133,76 @@ TEST_F(HealingTest, FlushesAndCompactionsHaveTheirOwnPauses) {
   flip();
   Pass(100);
   EXPECT_EQ(database_->status(), DatabaseStatus::kOpen);
+  DB_ASSERT_OK(database_->Close());
+}
+
+// However many calls fail meanwhile, and whatever else happens: it is tried again in growing pauses.
+TEST_F(HealingTest, AFailingFlushIsTriedAgainAtItsPaces) {
+  Open();
+  fault_.SetPlan({{FaultOp::kWrite, PathClass::kTable, 0, FaultKind::kEnospc, true}});
+  DB_ASSERT_OK(Put("k", "v"));
+  for (int i = 0; i < 50; ++i) EXPECT_FALSE(database_->FlushKeyspace(keyspace_.get()).ok());
+  Pass(20'000);
+  const uint64_t before = fault_.fired();
+  Pass(20'000);
+  EXPECT_GE(fault_.fired() - before, 2u);
+  EXPECT_LE(fault_.fired() - before, 8u);
+  fault_.SetPlan({});
+  Pass(10'000);
+  EXPECT_EQ(database_->status(), DatabaseStatus::kOpen);
+  DB_ASSERT_OK(database_->Close());
+}
+
+TEST_F(HealingTest, AFailingCompactionIsTriedAgainAtItsPaces) {
+  Open();
+  const auto filter = std::make_shared<TestFilter>([&](const FilterEntry&) -> FilterVerdict {
+    return {Verdict::kKeep, {}};
+  });
+  filter->failure = ApplicationFailure("no verdict");
+  keyspace_->tree()->AddFilter(filter);
+  const auto flush = [&] {
+    DB_ASSERT_OK(Put("k", "v"));
+    ASSERT_TRUE(database_->RotateMemtable(keyspace_.get()));
+    Pass(1);
+  };
+  for (int i = 0; i < 20 && database_->status() == DatabaseStatus::kOpen; ++i) flush();
+  ASSERT_EQ(database_->status(), DatabaseStatus::kDegraded);
+  filter->batches.clear();
+  // Each is a reason to look for something to do.
+  for (int i = 0; i < 6; ++i) flush();
+  EXPECT_LE(filter->batches.size(), 2u);
+  EXPECT_EQ(database_->status(), DatabaseStatus::kDegraded);
+  Pass(20'000);
+  filter->batches.clear();
+  Pass(20'000);
+  EXPECT_GE(filter->batches.size(), 2u);
+  EXPECT_LE(filter->batches.size(), 8u);
+  DB_ASSERT_OK(database_->Close());
+}
+
+// What a drop takes away stays in the snapshots of before, also where no journal tells them apart.
+TEST_F(HealingTest, ASnapshotSurvivesADropThatNoJournalTakes) {
+  Open();
+  DB_ASSERT_OK(Put("k", "v"));
+  DB_ASSERT_OK(database_->FlushKeyspace(keyspace_.get()));
+  const Seqno before = database_->snapshots().Open();
+  const auto rows = [&](Seqno seqno) {
+    Rows found;
+    DB_EXPECT_OK(ReadRows(*keyspace_, keyspace_->tree()->PinFor(seqno), seqno, &found));
+    return found;
+  };
+  fault_.SetPlan({{FaultOp::kWrite, PathClass::kJournal, 0, FaultKind::kEnospc, true}});
+  const auto all = [](const Tree& tree) { return tree.DropRangePlan({}); };
+  DB_ASSERT_OK(database_->Run(keyspace_.get(), all, WhenBusy::kWait, nullptr));
+  EXPECT_EQ(rows(before), (Rows{{"k", "v"}}));
+  fault_.SetPlan({});
+  DB_ASSERT_OK(Put("later", "v"));
+  EXPECT_EQ(rows(before), (Rows{{"k", "v"}}));
+  EXPECT_EQ(rows(database_->visible()), (Rows{{"later", "v"}}));
+  database_->snapshots().Close(before);
+  DB_ASSERT_OK(Put("last", "v"));
+  Pass(10);
+  EXPECT_FALSE(keyspace_->tree()->holds());
   DB_ASSERT_OK(database_->Close());
 }
 

@@ -392,7 +392,7 @@ describe('a call that fails', TIMEOUT, () => {
 test('entries have the global seqno on the way out, and the stored one is 0', () => {
   const memory = new MemVfs()
   const { database, keyspace } = stage(memory, SEPARATED)
-  const held = keyspace.tree.hold(database.visible)
+  const held = keyspace.tree.hold(database.visible, undefined)
   expect(runSync(begin({ database, keyspace }).finish())).toBe(3)
   const seqno = database.visible - 1
   const [[run0] = []] = keyspace.tree.superVersion.version.levels

@@ -140,7 +140,7 @@ test('a sync caller does not sleep for the rate limit of compactions', () => {
   let slept = 0
   vfs.sleep = () => Io.now(() => void slept++)
   const throttle = new Throttle(vfs, 1)
-  runSync(throttle.pay(1000))
+  runSync(throttle.pay(1000, () => true))
   expect(slept).toBe(0)
 })
 

@@ -7,6 +7,7 @@ import { Cache } from '../../../lib/typescript/base/cache.ts'
 import { Io, run, runSync } from '../../../lib/typescript/base/flow.ts'
 import type { Flow } from '../../../lib/typescript/base/flow.ts'
 import { READ_ALL } from '../../../lib/typescript/base/internal-key.ts'
+import { Pending } from '../../../lib/typescript/base/pending.ts'
 import { Recovery } from '../../../lib/typescript/db/recovery.ts'
 import { putEntryHeader } from '../../../lib/typescript/db/write-batch.ts'
 import { LogWriter } from '../../../lib/typescript/journal/log-writer.ts'
@@ -138,6 +139,7 @@ export function contextOf(vfs: Vfs, manifest: Manifest): TreeContext {
     manifest,
     directory: '/db',
     cache: new Cache(1 << 20),
+    reads: new Pending(),
     files: new FileCache(vfs, 100),
     remove: (path) => {
       vfs.remove(path).sync()

@@ -5,6 +5,7 @@ import * as fc from 'fast-check'
 import { Cache } from '../../../lib/typescript/base/cache.ts'
 import { Io, runSync } from '../../../lib/typescript/base/flow.ts'
 import { isTombstone } from '../../../lib/typescript/base/internal-key.ts'
+import { Pending } from '../../../lib/typescript/base/pending.ts'
 import { Memtable } from '../../../lib/typescript/memtable/memtable.ts'
 import { TableReader } from '../../../lib/typescript/table/table-reader.ts'
 import { TableWriter } from '../../../lib/typescript/table/table-writer.ts'
@@ -166,6 +167,8 @@ export class Source implements ReadSource {
   visible: number
   isClosed = false
   superVersion: SuperVersion
+  readonly holds: Set<Hold> = new Set()
+  readonly #reads = new Pending()
 
   constructor(superVersion: SuperVersion, visible: number) {
     this.superVersion = superVersion
@@ -173,9 +176,10 @@ export class Source implements ReadSource {
   }
 
   get tree(): Tree {
-    const { superVersion } = this
-    const hold = (): Hold => new Hold(superVersion, new Set())
-    return { superVersion, hold } as unknown as Tree
+    const { superVersion, holds } = this
+    const reads = this.#reads
+    const hold = (): Hold => new Hold(superVersion, reads, [holds])
+    return { superVersion, reads, hold } as unknown as Tree
   }
 
   check(): void {

@@ -8,6 +8,7 @@ import { Io, run, runSync } from '../../../lib/typescript/base/flow.ts'
 import type { Flow } from '../../../lib/typescript/base/flow.ts'
 import { isTombstone } from '../../../lib/typescript/base/internal-key.ts'
 import { PointLookup } from '../../../lib/typescript/table/table-reader.ts'
+import { Pending } from '../../../lib/typescript/base/pending.ts'
 import type { RangeTombstone } from '../../../lib/typescript/base/range-tombstone.ts'
 import { BARE_TREE } from '../../../lib/typescript/tree/manifest-edit.ts'
 import { Manifest } from '../../../lib/typescript/tree/manifest.ts'
@@ -101,7 +102,7 @@ export class TreeModel {
   #openTree(): void {
     const state = this.manifest.state.trees.get(ID)!
     this.tree = runSync(Tree.open(this.#context(), state))
-    this.tree.offerFilter(this.#options.filter)
+    this.tree.offerFilter(this.#options.filter, this)
   }
 
   #context(): TreeContext {
@@ -113,6 +114,7 @@ export class TreeModel {
       directory: '/db',
       manifest,
       cache: new Cache(10_000),
+      reads: new Pending(),
       files: new FileCache(vfs, 3),
       remove: (path) => {
         run(removal(vfs, path)).catch(() => {})
