@@ -203,17 +203,17 @@ async function build(name, preset, target) {
   return code === 0 ? 'built' : 'failed'
 }
 
-/** What `work` makes of each of them, a few at a time. */
-async function sideBySide(items, work) {
+/** What `task` makes of each of them, a few at a time. */
+async function sideBySide(items, task) {
   const waiting = items.slice()
-  const results = []
-  const one = async () => {
+  const made = []
+  const lane = async () => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      results.push(await work(next))
+      made.push(await task(next))
     }
   }
-  await Promise.all(Array.from({ length: jobs }, one))
-  return results
+  await Promise.all(Array.from({ length: jobs }, lane))
+  return made
 }
 
 /** The C++ unit tests, with `volume` times the figures of SHALE_SCALE. */
@@ -269,9 +269,10 @@ async function fuzzers() {
   const seconds = args.includes('--long') ? FUZZ_SECONDS_LONG : FUZZ_SECONDS * scale
   const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
   const options = { seconds, seed, work, keeps: args.includes('--keep') }
-  const found = await sideBySide(fuzzersIn(join(root, 'out/fuzz')), (one) => fuzz(one, options))
-  const passed = found.filter(Boolean).length
-  return { passed, failed: found.length - passed }
+  const binaries = fuzzersIn(join(root, 'out/fuzz'))
+  const outcomes = await sideBySide(binaries, (binary) => fuzz(binary, options))
+  const passed = outcomes.filter(Boolean).length
+  return { passed, failed: outcomes.length - passed }
 }
 
 function sum(results) {

@@ -606,9 +606,8 @@ export class Maintenance {
 
   /** What is not a failure of the system is a defect, and no less a problem. */
   #failed(error: unknown): ShaleError {
-    const problem = error as ShaleError
-    if (isFatal(error) && !this.#isStopping) this.#parts.onFatal(problem)
-    return problem
+    if (isFatal(error) && !this.#isStopping) this.#parts.onFatal(error as ShaleError)
+    return error as ShaleError
   }
 
   /** A failed sync ends writing: that is told instead. */
