@@ -1,6 +1,7 @@
 // Bad input: each public call with each kind of invalid argument gives its code and changes
 // nothing.
 
+import assert from 'node:assert/strict'
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -13,6 +14,7 @@ import {
   Cursor,
   Ingestion,
   Keyspace,
+  prefixDropFilter,
 } from '../../lib/index.ts'
 import { openDatabase, openDatabaseSync, openTreeSync } from '../support/engine.ts'
 import { failure, rejection, scratchDirectory } from '../support/scratch.ts'
@@ -110,6 +112,28 @@ describe('open: options', () => {
     expect(error).toMatchObject({ code: 'DB_LOCKED', sameProcess: true, pid: process.pid })
     await db.close()
   })
+})
+
+test('what cannot be read, further down as well', async () => {
+  const db = scratchDatabase()
+  const keyspace = await db.keyspace('k')
+  const throwing = { get: () => assert.fail('no') } as never
+  const values = [revokedProxy(), new Proxy(['x'], throwing), new Proxy({ a: 1 }, throwing)]
+  for (const value of values) {
+    const names = ['kvSeparation', 'filter', 'compression', 'dataBlockSize', 'compaction']
+    const calls = [
+      ...names.map((name) => () => loose(db, 'keyspaceSync', 'x', { [name]: value })),
+      () => loose(keyspace, 'getManySync', value),
+      () => loose(keyspace, 'compact', value),
+      () => loose({ prefixDropFilter }, 'prefixDropFilter', value),
+    ]
+    for (const call of calls) {
+      const { code } = await failure(call)
+      expect(['INVALID_ARGUMENT', 'INVALID_OPTION']).toContain(code)
+    }
+    expect((await rejection(() => loose(keyspace, 'getMany', value))).code).toBe('INVALID_ARGUMENT')
+  }
+  expect(db.keyspaceCount).toBe(1)
 })
 
 describe('keyspace names', () => {

@@ -32,7 +32,7 @@ const filtered = (filter: CompactionFilter): DatabaseOptions => ({
   compactionFilters: () => filter,
 })
 
-test('a filter goes with the handle that brought it, and the next one takes its place', async () => {
+test('a filter goes with the handle that brought it: the next one takes its place', async () => {
   const asked: string[] = []
   const telling = filterOf(({ key }) => {
     asked.push(String(key))

@@ -494,6 +494,22 @@ describe('separated values', () => {
     kvSeparation: { threshold: 64, compression: 'none', stalenessThreshold: 1 },
   }
 
+  test('one that is not in the cache is one miss', async () => {
+    const { db, keyspace } = await openCold(1, 200, SEPARATED)
+    const missesOf = async (read: () => unknown): Promise<number> => {
+      const { misses } = db.metrics().cache
+      await read()
+      return db.metrics().cache.misses - misses
+    }
+    // The block comes into the cache.
+    expect(keyspace.sizeOfSync(keyOf(1))).toBe(VALUE.length)
+    expect(keyspace.sizeOfSync(keyOf(2))).toBe(VALUE.length)
+    expect(await missesOf(() => keyspace.sizeOfSync(keyOf(1)))).toBe(0)
+    expect(await missesOf(() => keyspace.getSync(keyOf(1)))).toBe(1)
+    expect(await missesOf(() => keyspace.get(keyOf(2)))).toBe(1)
+    expect(await missesOf(() => keyspace.get(keyOf(2)))).toBe(0)
+  })
+
   test('keys, sizes and presence read no blob', async () => {
     const { keyspace } = await openCold(1, 200, SEPARATED)
     expect(keyspace.isKvSeparated).toBe(true)

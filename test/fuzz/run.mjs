@@ -1,7 +1,7 @@
 // Runs fuzzers: each begins with its corpus and goes on for some seconds, from a printed seed.
 //
-// A corpus is a file of test/fuzz/corpus: inputs in base64, each of which reaches code that no other
-// one does. `node test/run.mjs --keep fuzz` adds what a run has found new.
+// A corpus is a file of test/fuzz/corpus: inputs in base64, each of which reaches code that no
+// other one does. `node test/run.mjs --keep fuzz` adds what a run has found new.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

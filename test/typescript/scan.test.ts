@@ -363,6 +363,23 @@ describe('reading ahead', () => {
   const entries = manyRows(4000)
   const texts = entries.map((one) => textOf(one, ROW_ENTRY))
 
+  test('a long scan reads many blocks at once, also from its end', async () => {
+    for (const isSync of [true, false]) {
+      const { reads, machine } = openTree(layersOf(entries, IN_TABLES), { cacheSize: 1 << 21 })
+      const scan = reads.scan(EVERYTHING)
+      const rows: string[] = []
+      for (;;) {
+        const batch = isSync
+          ? scan.fillSync(BACK, ROW_ENTRY, 4096, MANY)
+          : await scan.fill(BACK, ROW_ENTRY, 4096, MANY)
+        if (batch === undefined) break
+        rows.push(...rowsOf(batch, ROW_ENTRY))
+      }
+      expect(rows).toEqual(texts.toReversed())
+      expect(machine.reads).toBeLessThan(100)
+    }
+  })
+
   test('a long scan reads many blocks at once, and they stay in the cache', async () => {
     for (const partitionIndex of [false, true]) {
       const how = { cacheSize: 1 << 21, partitionIndex }

@@ -190,8 +190,8 @@ export class Database {
 
   /**
    * The manifest has made a change of tables. It becomes visible as a commit of its own, so that a
-   * snapshot is from before it or from after. If the journal takes none, it becomes visible with the
-   * next commit of somebody else.
+   * snapshot is from before it or from after. If the journal takes none, it becomes visible with
+   * the next commit of somebody else.
    */
   #changeTables(tree: number, install: (at: number) => void): void {
     this.#queue.drain()

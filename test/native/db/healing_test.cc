@@ -136,7 +136,8 @@ TEST_F(HealingTest, FlushesAndCompactionsHaveTheirOwnPauses) {
   DB_ASSERT_OK(database_->Close());
 }
 
-// However many calls fail meanwhile, and whatever else happens: it is tried again in growing pauses.
+// However many calls fail meanwhile, and whatever else happens: it is tried again after pauses
+// that grow.
 TEST_F(HealingTest, AFailingFlushIsTriedAgainAtItsPaces) {
   Open();
   fault_.SetPlan({{FaultOp::kWrite, PathClass::kTable, 0, FaultKind::kEnospc, true}});
