@@ -25,8 +25,8 @@ Status Placement::Make(const Version& version, const CompactionPlan& plan, Place
   Placement p;
   p.destination_ = plan.destination_level;
   SHALE_RETURN_IF_ERROR(p.AddInputs(version, plan));
-  if (plan.type == CompactionPlan::Type::kMove) SHALE_RETURN_IF_ERROR(p.CheckDisjoint());
   if (plan.type != CompactionPlan::Type::kDrop) SHALE_RETURN_IF_ERROR(p.AddBounds(version));
+  if (plan.type == CompactionPlan::Type::kMove) SHALE_RETURN_IF_ERROR(p.CheckDisjoint());
   *placement = std::move(p);
   return Status::Ok();
 }

@@ -389,13 +389,13 @@ export class Tree {
   /** Throws why there can be no claim: PLAN_STALE if a table is gone or busy. */
   checkClaim(plan: PlanData): Placement {
     const placement = new Placement(this.#super.version, plan)
-    const busy = this.#busyTables()
-    if (plan.tables.some((number) => busy.has(number))) {
-      throw new ShaleError('PLAN_STALE', 'a table is busy')
-    }
     const metas = placement.inputs.map(({ meta }) => meta).toSorted(byFirstKey)
     if (plan.kind === 'move' && anyMeet(metas)) {
       throw new ShaleError('INVALID_ARGUMENT', 'a plan moves tables that overlap')
+    }
+    const busy = this.#busyTables()
+    if (plan.tables.some((number) => busy.has(number))) {
+      throw new ShaleError('PLAN_STALE', 'a table is busy')
     }
     return placement
   }

@@ -143,7 +143,7 @@ test('option MajorCompactionOptions.signal: stops it without a trace', async () 
   expect(keyspace.version().levels.flat(2)).toEqual(before)
 })
 
-test('option IterOptions.batchSize: bounds what a cursor reads at once, too', async () => {
+test('batchSize bounds what a cursor reads at once, too', async () => {
   const keyspace = await filled()
   const loads = (batchSize: number): number => {
     const { cached, io } = keyspace.metrics().blockLoads
