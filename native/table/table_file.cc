@@ -59,8 +59,7 @@ Status ReadAhead::Get(File* file, uint64_t offset, size_t size, uint64_t limit, 
 
 TableFile::TableFile(const TableContext& context, uint64_t number, uint64_t size,
                      std::shared_ptr<TableCounters> counters)
-    : vfs_(context.vfs),
-      cache_(context.cache.get()),
+    : cache_(context.cache.get()),
       files_(context.files.get()),
       path_(FileName(context.directory, FileKind::kTable, number)),
       number_(number),

@@ -98,7 +98,6 @@ class TableFile {
   Status Parse(Slice raw, BlockType target, BlockBuffer* buffer, Ref<IndexBlock>* block) const;
   Status Parse(Slice raw, BlockType target, BlockBuffer* buffer, Ref<FilterBlock>* block) const;
 
-  Vfs* const vfs_;
   Cache* const cache_;
   FileCache* const files_;
   const std::string path_;

@@ -12,7 +12,7 @@ import { makeImage, type Image } from './support/images.ts'
 import { comparable, expectSame, type Outcome } from './support/outcome.ts'
 import { readDatabase, readTree, type Reading, type ReadingOptions } from './support/reading.ts'
 
-const IMAGES = scaled(16)
+const IMAGES = scaled(11)
 const COPIES = 12
 const seed = testSeed()
 

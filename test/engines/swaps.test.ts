@@ -10,8 +10,8 @@ import { Draw } from './support/draw.ts'
 import { copyOpen } from './support/images.ts'
 import { expectSame } from './support/outcome.ts'
 
-const DATABASE_SWAPS = scaled(300)
-const TREE_SWAPS = scaled(220)
+const DATABASE_SWAPS = scaled(180)
+const TREE_SWAPS = scaled(120)
 /** After so many a new directory with other options is begun. */
 const SWAPS_A_LIFE = 60
 const TIMEOUT = { timeout: 2_000 * DATABASE_SWAPS }

@@ -53,9 +53,10 @@ void CheckEntry(const BatchEntry& entry) {
   if (!decoded.ok()) return FuzzRequireCorruption(decoded);
   FuzzRequire(value.size() == raw_length);
   // Stored anew it is the same value.
+  std::string compressed;
   std::string again;
   AppendForJournal({entry.kind, Codec::kNone, entry.keyspace, entry.key, value}, Codec::kLz4,
-                   &scratch, &again);
+                   &compressed, &again);
   BatchReader reader(again);
   BatchEntry copy;
   std::string copied;

@@ -11,7 +11,7 @@ import { openDatabase } from '../../support/engine.ts'
 import { nextEngine } from '../../support/next-engine.ts'
 import { scaled, scratchDirectory, testSeed } from '../../support/scratch.ts'
 
-const KILLS = scaled(80)
+const KILLS = scaled(50)
 const seed = testSeed()
 const child = fileURLToPath(new URL('child.mjs', import.meta.url))
 

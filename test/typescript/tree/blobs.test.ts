@@ -155,7 +155,7 @@ describe('a rewrite for the sake of garbage', () => {
     const rewriting = failure(() => run(tree.compact(job)))
     runSync(tree.takeOver())
     runSync(model.settle())
-    expect((await rewriting).code).toBe('ABORTED')
+    expect((await rewriting).code).toBe('PLAN_STALE')
     model.check()
     model.close()
     expect(model.machine.openFiles).toBe(0)
