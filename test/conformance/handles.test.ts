@@ -110,3 +110,21 @@ test('of two snapshots of one moment one is closed', async () => {
   expect(one.keyspace.getTextSync('key', { snapshot: second })).toBe('old')
   expect(one.database.metrics().snapshots.open).toBe(1)
 })
+
+test('compactions that ask no filter go on when another handle closes', async () => {
+  const options = { compactionRateLimit: 10_000 }
+  const [one, two] = (await handles(options, options)) as [Handle, Handle]
+  await flushed(two.keyspace, { a: '1'.repeat(10_000) })
+  await flushed(two.keyspace, { a: '2'.repeat(10_000) })
+  const tables = two.keyspace
+    .version()
+    .levels.flat(2)
+    .map(({ id }) => id)
+  // It owes a second.
+  const plan = { kind: 'merge', tables, destinationLevel: 6, targetSize: 2 ** 20 } as const
+  const compacted = two.keyspace.compact(plan)
+  await expect.poll(() => two.database.compactor.jobs().length).toBe(1)
+  await one.database.close()
+  await compacted
+  expect(two.keyspace.tableCount()).toBe(1)
+})

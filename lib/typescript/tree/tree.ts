@@ -156,7 +156,9 @@ export class Tree {
   /** Compactions that ask its filter end without a trace. */
   dropFilter(owner: unknown): void {
     this.#filters = this.#filters.filter((filter) => filter.owner !== owner)
-    for (const job of this.#jobs) if (job.filter?.owner === owner) job.stop()
+    for (const job of this.#jobs) {
+      if (job.filter !== undefined && job.filter.owner === owner) job.stop()
+    }
   }
 
   get #filter(): CompactionFilter | undefined {
